@@ -1,0 +1,123 @@
+"""Every error infrasim raises on purpose, and the exit code each one ends in.
+
+The tree::
+
+    InfrasimError                 1
+    ├── UsageError                2   wrong arguments or a wrong node file
+    │   └── InvalidNodeFile       2   carries every Problem found in a document
+    ├── NotRunningError           3   the node is stopped or absent
+    ├── HostError                 4   the machine lacks something: a program, a port, a permission
+    ├── ProgramError              5   a program infrasim drives failed
+    └── DeadlineError             6   something was not ready in time
+
+Only ``cli`` turns an error into a process exit. A message says what happened, where, what was
+found and what was wanted; ``hint`` says what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the ``infrasim`` command returns to the shell; documented in README.md."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    HOST = 4
+    PROGRAM = 5
+    DEADLINE = 6
+
+
+class InfrasimError(Exception):
+    """Base of every deliberate error: one message and, if there is one, a hint."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def as_json(self) -> dict[str, object]:
+        """The error as ``--json`` prints it."""
+        return {"error": self.message, "hint": self.hint, "exit_code": int(self.exit_code)}
+
+
+class UsageError(InfrasimError):
+    """The user asked for something that does not exist or cannot be."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in a document, on the user's own line.
+
+    ``line`` and ``column`` count from 1; 0 means the place is not known. ``path`` is the dotted
+    place in the document, such as ``compute.cpu.quantities``; empty for the document itself.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        parts = [place, self.path, self.message] if self.path else [place, self.message]
+        text = ": ".join(parts)
+        return f"{text} ({self.hint})" if self.hint else text
+
+    def as_json(self) -> dict[str, object]:
+        """The problem as ``--json`` prints it."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class InvalidNodeFile(UsageError):
+    """A document has problems; all of them are in ``problems``, one per line in the message."""
+
+    def __init__(self, problems: Iterable[Problem], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)
+
+    def as_json(self) -> dict[str, object]:
+        """The error as ``--json`` prints it, with its problems one by one."""
+        return {**super().as_json(), "problems": [problem.as_json() for problem in self.problems]}
+
+
+class NotRunningError(InfrasimError):
+    """The node must run for this and does not."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class HostError(InfrasimError):
+    """This machine lacks something: a program, a free port, space or a permission."""
+
+    exit_code = ExitCode.HOST
+
+
+class ProgramError(InfrasimError):
+    """A program that infrasim drives failed or answered with an error."""
+
+    exit_code = ExitCode.PROGRAM
+
+
+class DeadlineError(InfrasimError):
+    """Something did not become ready in time."""
+
+    exit_code = ExitCode.DEADLINE

@@ -1,0 +1,260 @@
+"""Every file and socket name of infrasim: the one place that knows the layout of a workspace.
+
+Names only; nothing here looks at the disk. ``docs/workspace.md`` describes each file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrasim.errors import UsageError
+
+HOME_VARIABLE = "INFRASIM_HOME"
+LOG_VARIABLE = "INFRASIM_LOG_DIR"
+
+# sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
+SOCKET_PATH_MAX_BYTES = 107
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+def check_node_name(name: str) -> str:
+    """Return ``name`` if it can name a node: letters, digits, ``.``, ``_``, ``-``, at most 63.
+
+    Raises:
+        UsageError: for anything else, among it ``/``, ``..`` and spaces.
+    """
+    if not _NODE_NAME.match(name) or ".." in name:
+        raise UsageError(
+            f"node name {name!r} cannot be used",
+            hint="letters, digits, '.', '_' and '-' only, starting with a letter or digit, "
+            "at most 63 characters, no '..'",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class NodePaths:
+    """The files of one node. ``workspace`` and ``log_dir`` are absolute."""
+
+    name: str
+    workspace: Path
+    log_dir: Path
+
+    # what was asked, what was decided
+    @property
+    def node_file(self) -> Path:
+        """The node file as it was at the last start."""
+        return self.workspace / "node.yml"
+
+    @property
+    def plan(self) -> Path:
+        """The plan the supervisor runs."""
+        return self.workspace / "plan.json"
+
+    # rendered at each start
+    @property
+    def data(self) -> Path:
+        """Rendered configuration and identity."""
+        return self.workspace / "data"
+
+    @property
+    def vbmc_conf(self) -> Path:
+        """ipmi_sim's configuration; holds the password."""
+        return self.data / "vbmc.conf"
+
+    def emu(self, server_type: str) -> Path:
+        """ipmi_sim's commands that make the personality."""
+        return self.data / f"{server_type}.emu"
+
+    @property
+    def smbios_dir(self) -> Path:
+        """One SMBIOS structure per file."""
+        return self.data / "smbios"
+
+    @property
+    def scripts(self) -> Path:
+        """What ipmi_sim runs."""
+        return self.workspace / "scripts"
+
+    @property
+    def chassiscontrol(self) -> Path:
+        """ipmi_sim's chassis_control program."""
+        return self.scripts / "chassiscontrol"
+
+    @property
+    def lancontrol(self) -> Path:
+        """ipmi_sim's lan_config_program."""
+        return self.scripts / "lancontrol"
+
+    # kept until destroy
+    @property
+    def disks(self) -> Path:
+        """Disk images infrasim made."""
+        return self.workspace / "disks"
+
+    @property
+    def bmc_state(self) -> Path:
+        """ipmi_sim's own state: SEL, users, SDR."""
+        return self.workspace / "bmc"
+
+    # while running
+    @property
+    def run(self) -> Path:
+        """State and sockets of the running node."""
+        return self.workspace / "run"
+
+    @property
+    def state(self) -> Path:
+        """Who runs, and the chassis state."""
+        return self.run / "state.json"
+
+    @property
+    def chassis(self) -> Path:
+        """What the chassis script answers from, one ``key:value`` file per question."""
+        return self.run / "chassis"
+
+    @property
+    def lan(self) -> Path:
+        """What the LAN script answers from, one file per parameter."""
+        return self.run / "lan"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the supervisor answers."""
+        return self.run / "control.sock"
+
+    @property
+    def qmp_socket(self) -> Path:
+        """QEMU's machine protocol."""
+        return self.run / "qmp.sock"
+
+    @property
+    def serial_socket(self) -> Path:
+        """QEMU's first serial port."""
+        return self.run / "serial.sock"
+
+    @property
+    def pty(self) -> Path:
+        """The serial port as a terminal; its basename names ipmi_sim's UUCP lock."""
+        return self.run / f"pty-{self.name}"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor as long as it lives."""
+        return self.workspace / ".supervisor.lock"
+
+    @property
+    def verb_lock(self) -> Path:
+        """Held by a start, stop or destroy while it works."""
+        return self.workspace.parent / f".{self.name}.lock"
+
+    # logs
+    def log(self, process: str) -> Path:
+        """The log of one process: ``socat``, ``openipmi``, ``qemu`` or ``supervisor``."""
+        return self.log_dir / f"{process}.log"
+
+    @property
+    def serial_log(self) -> Path:
+        """Every byte the host wrote to its serial port since power-on."""
+        return self.log_dir / "serial.log"
+
+    @property
+    def events(self) -> Path:
+        """What happened, one JSON object per line."""
+        return self.log_dir / "events.jsonl"
+
+    def sockets(self) -> tuple[Path, ...]:
+        """Every unix socket of the node."""
+        return (self.control_socket, self.qmp_socket, self.serial_socket)
+
+    def check_socket_lengths(self) -> None:
+        """Refuse a workspace whose socket names do not fit the kernel's limit.
+
+        Raises:
+            UsageError: naming the longest socket and by how much it is too long.
+        """
+        longest = max(self.sockets(), key=lambda path: len(os.fsencode(path)))
+        length = len(os.fsencode(longest))
+        if length > SOCKET_PATH_MAX_BYTES:
+            raise UsageError(
+                f"socket path {longest} is {length} bytes long; the kernel allows {SOCKET_PATH_MAX_BYTES}",
+                hint=f"use a shorter node name or a shorter {HOME_VARIABLE}",
+            )
+
+
+@dataclass(frozen=True)
+class Home:
+    """One infrasim home and its log folder; any number may live side by side."""
+
+    root: Path
+    log_root: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        """The home that ``INFRASIM_HOME`` and ``INFRASIM_LOG_DIR`` name, or the defaults."""
+        root = os.environ.get(HOME_VARIABLE) or os.path.join(os.path.expanduser("~"), ".infrasim")
+        logs = os.environ.get(LOG_VARIABLE) or "/var/log/infrasim"
+        return cls(Path(os.path.abspath(root)), Path(os.path.abspath(logs)))
+
+    @property
+    def node_map(self) -> Path:
+        """Registered node files."""
+        return self.root / ".node_map"
+
+    @property
+    def types(self) -> Path:
+        """The user's own server types."""
+        return self.root / "types"
+
+    @property
+    def cache(self) -> Path:
+        """Downloads and probe results."""
+        return self.root / ".cache"
+
+    @property
+    def plan_lock(self) -> Path:
+        """Held while a node's addresses and ports are chosen."""
+        return self.root / ".plan.lock"
+
+    def map_file(self, name: str) -> Path:
+        """The registered file of node ``name``.
+
+        Raises:
+            UsageError: if ``name`` cannot name a node.
+        """
+        return self.node_map / f"{check_node_name(name)}.yml"
+
+    def node(self, name: str) -> NodePaths:
+        """The files of node ``name``.
+
+        Raises:
+            UsageError: if ``name`` cannot name a node.
+        """
+        check_node_name(name)
+        return NodePaths(name, self.root / name, self.log_root / name)
+
+    def registered(self) -> tuple[str, ...]:
+        """Names of nodes in the node map, sorted."""
+        if not self.node_map.is_dir():
+            return ()
+        return tuple(sorted(path.stem for path in self.node_map.glob("*.yml") if not path.name.startswith(".")))
+
+
+def template_dir() -> Path:
+    """The folder of templates, in a clone and in an installed package alike."""
+    return _resource("template")
+
+
+def data_dir() -> Path:
+    """The folder of shipped data, in a clone and in an installed package alike."""
+    return _resource("data")
+
+
+def _resource(folder: str) -> Path:
+    package = Path(__file__).resolve().parent
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
