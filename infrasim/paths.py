@@ -196,9 +196,9 @@ class Home:
     @classmethod
     def from_environment(cls) -> Home:
         """The home that ``INFRASIM_HOME`` and ``INFRASIM_LOG_DIR`` name, or the defaults."""
-        root = os.environ.get(HOME_VARIABLE) or os.path.join(os.path.expanduser("~"), ".infrasim")
-        logs = os.environ.get(LOG_VARIABLE) or "/var/log/infrasim"
-        return cls(Path(os.path.abspath(root)), Path(os.path.abspath(logs)))
+        root = Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".infrasim")
+        logs = Path(os.environ.get(LOG_VARIABLE) or "/var/log/infrasim")
+        return cls(root.absolute(), logs.absolute())
 
     @property
     def node_map(self) -> Path:
@@ -241,7 +241,9 @@ class Home:
         """Names of nodes in the node map, sorted."""
         if not self.node_map.is_dir():
             return ()
-        return tuple(sorted(path.stem for path in self.node_map.glob("*.yml") if not path.name.startswith(".")))
+        return tuple(
+            sorted(path.stem for path in self.node_map.glob("*.yml") if not path.name.startswith("."))
+        )
 
 
 def template_dir() -> Path:

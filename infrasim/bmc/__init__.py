@@ -1,0 +1,1 @@
+"""ipmi_sim's configuration, its control scripts and the serial line to it. Pure."""

@@ -1,0 +1,1 @@
+"""The only door to processes, files, /proc and network facts."""

@@ -1,0 +1,179 @@
+"""Files: atomic writes, locks, digests and safe removal. Knows nothing of nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from infrasim.errors import DeadlineError, HostError
+
+_LOCK_POLL_S = 0.02
+
+
+def make_dir(path: Path, *, mode: int = 0o700) -> None:
+    """Make ``path`` and its missing parents, each with ``mode``.
+
+    Raises:
+        HostError: when the place cannot be written, naming it.
+    """
+    missing = []
+    probe = path
+    while not probe.exists():
+        missing.append(probe)
+        probe = probe.parent
+    try:
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=mode)
+        if not path.is_dir():
+            raise NotADirectoryError(20, "Not a directory")
+    except OSError as exc:
+        raise _cannot("make folder", path, exc) from exc
+
+
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, durable: bool = False) -> None:
+    """Replace ``path`` by ``data`` so that a reader sees the old or the new content, never a part.
+
+    ``durable`` also waits until the disk has it.
+
+    Raises:
+        HostError: when the place cannot be written or is full; ``path`` is then as it was.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(descriptor)
+        temporary.replace(path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise _cannot("write", path, exc) from exc
+
+
+def write_if_changed(path: Path, data: bytes | str, *, mode: int = 0o600) -> bool:
+    """Write ``data`` atomically unless ``path`` already holds it with that mode; True if written."""
+    content = data.encode() if isinstance(data, str) else data
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & 0o7777 == mode and path.read_bytes() == content:
+            return False
+    write_atomic(path, content, mode=mode)
+    return True
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout_s: float, what: str) -> Iterator[None]:
+    """Hold the exclusive lock file ``path``, made if missing and left in place.
+
+    Raises:
+        DeadlineError: when somebody else holds it longer than ``timeout_s``; ``what`` names the work.
+        HostError: when the lock file cannot be made.
+    """
+    descriptor = _open_lock(path)
+    try:
+        deadline = time.monotonic() + timeout_s
+        while not _try_flock(descriptor):
+            if time.monotonic() >= deadline:
+                raise DeadlineError(
+                    f"{what}: another command has been working on it for {timeout_s:g} s (lock {path})",
+                    hint="wait for it to end, then try again",
+                )
+            time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def hold_lock(path: Path) -> int | None:
+    """Take the lock file ``path`` for the life of this process; None if another process has it.
+
+    Returns the open descriptor, which is the lock.
+    """
+    descriptor = _open_lock(path)
+    if _try_flock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file ``path``; False when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_flock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path, *, inside: Path) -> None:
+    """Remove ``path`` with everything below it; links are removed, never followed.
+
+    Raises:
+        HostError: when ``path`` is not strictly inside ``inside``, or cannot be removed.
+    """
+    if path.parent.resolve() != inside.resolve() or path.name in ("", ".", ".."):
+        raise HostError(f"refusing to remove {path}: it is not directly inside {inside}")
+    try:
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+    except OSError as exc:
+        raise _cannot("remove", path, exc) from exc
+
+
+def last_lines(path: Path, count: int = 20) -> tuple[str, ...]:
+    """The last ``count`` lines of a log, empty if there is none; reads at most 64 KiB."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 65536))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-count:])
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _cannot("make lock file", path, exc) from exc
+
+
+def _try_flock(descriptor: int, *, shared: bool = False) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _cannot(action: str, path: Path, exc: OSError) -> HostError:
+    reason = exc.strerror or str(exc)
+    if isinstance(exc, PermissionError):
+        return HostError(
+            f"cannot {action} {path}: {reason}",
+            hint="run with sudo, or point INFRASIM_HOME and INFRASIM_LOG_DIR at folders of your own",
+        )
+    return HostError(f"cannot {action} {path}: {reason}")

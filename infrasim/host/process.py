@@ -1,0 +1,238 @@
+"""Processes: run, spawn, identify, stop. The only module of infrasim that starts any.
+
+A process is known by pid, start time and boot, so a pid that was given to another process is
+never taken for the old one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrasim.errors import DeadlineError, HostError, ProgramError
+from infrasim.host.files import last_lines
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a process is: ``start_ticks`` is field 22 of /proc/PID/stat, in clock ticks since boot."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a program that ran to its end left: exit code and both outputs as text."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """``argv`` ready to paste into a shell."""
+    return shlex.join(argv)
+
+
+def find_program(name: str) -> str | None:
+    """The absolute path of a program, also when /usr/sbin is not on PATH; None if there is none."""
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which(name, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: str | None = None,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Finished:
+    """Run a program to its end and return what it said.
+
+    Raises:
+        HostError: the program does not exist.
+        ProgramError: it ended with another code than 0 and ``check`` is set.
+        DeadlineError: it took longer than ``timeout_s`` and was killed.
+    """
+    LOG.debug("run: %s", command_line(argv))
+    feed: dict[str, object] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    try:
+        done = subprocess.run(
+            list(argv),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            **feed,  # type: ignore[call-overload]
+        )
+    except (FileNotFoundError, PermissionError) as exc:
+        raise HostError(f"cannot run {argv[0]}: {exc.strerror}", hint="run: infrasim init") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise DeadlineError(f"{command_line(argv)}: not done after {timeout_s:g} s") from exc
+    finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip() or "it said nothing"
+        raise ProgramError(f"{command_line(argv)}: {describe_exit(done.returncode)}: {said}")
+    return finished
+
+
+def run_interactive(argv: Sequence[str]) -> int:
+    """Run a program on the user's own terminal, such as an editor, and return its exit code.
+
+    Raises:
+        HostError: the program does not exist.
+    """
+    try:
+        return subprocess.run(list(argv), check=False).returncode
+    except (FileNotFoundError, PermissionError) as exc:
+        raise HostError(f"cannot run {argv[0]}: {exc.strerror}") from exc
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a long-running child: own session, stdin from /dev/null, both outputs appended to ``log``.
+
+    Raises:
+        HostError: the program does not exist or the log cannot be written.
+    """
+    LOG.debug("spawn: %s", command_line(argv))
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            return subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise HostError(f"cannot start {argv[0]}: {exc.strerror}: {exc.filename}") from exc
+
+
+def describe_exit(code: int | None) -> str:
+    """An exit as people say it: ``exit code 2`` or ``killed by SIGKILL``."""
+    if code is None:
+        return "ended; its exit code went to a supervisor that is gone"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
+    return f"exit code {code}"
+
+
+def early_death(name: str, argv: Sequence[str], code: int | None, log: Path) -> ProgramError:
+    """The error of a child that died: its argv to paste, how it ended, its last 20 log lines."""
+    lines = "\n".join(f"    {line}" for line in last_lines(log, 20)) or "    (nothing was logged)"
+    return ProgramError(
+        f"{name} did not stay up: {describe_exit(code)}\n"
+        f"  command: {command_line(argv)}\n"
+        f"  last lines of {log}:\n{lines}"
+    )
+
+
+@functools.cache
+def boot_id() -> str:
+    """The kernel's random id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of a living process; None if it is gone or a zombie."""
+    fields = _stat(pid)
+    if fields is None or fields[0] in ("Z", "X"):
+        return None
+    return Identity(pid, int(fields[19]), boot_id())
+
+
+def alive(identity: Identity) -> bool:
+    """Whether that very process still runs."""
+    return identify(identity.pid) == identity
+
+
+def send_signal(identity: Identity, number: signal.Signals) -> bool:
+    """Signal that very process, through a pid descriptor so that no other can be hit; False if gone."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError:
+        return False
+    try:
+        if not alive(identity):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def wait_gone(identity: Identity, timeout_s: float) -> bool:
+    """Wait until that very process is gone or a zombie; False if it outlives ``timeout_s``."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError:
+        return True
+    try:
+        if not alive(identity):
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def stop(identity: Identity, *, term_wait_s: float, kill_wait_s: float = 5.0) -> bool:
+    """End that very process: SIGTERM, after ``term_wait_s`` SIGKILL. True once it is gone."""
+    if not send_signal(identity, signal.SIGTERM):
+        return True
+    if wait_gone(identity, term_wait_s):
+        return True
+    send_signal(identity, signal.SIGKILL)
+    return wait_gone(identity, kill_wait_s)
+
+
+def wait_for_deaths(identities: Sequence[Identity], timeout_s: float) -> bool:
+    """Wait until all of them are gone, sharing one deadline."""
+    deadline = time.monotonic() + timeout_s
+    return all(wait_gone(identity, max(0.0, deadline - time.monotonic())) for identity in identities)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields 3 and on of /proc/PID/stat; the command name before them may hold blanks and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
