@@ -1,0 +1,75 @@
+"""Unit tests touch no process and no network: an audit hook refuses it unless the test is marked.
+
+``@pytest.mark.allow("process")`` lets a test start and signal processes, ``allow("socket")``
+lets it bind and connect. What is raised is a BaseException, so that no ``except Exception`` in
+the code under test swallows it. Code that runs while tests are collected is refused as well:
+importing a module must do nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+REFUSED = {
+    "subprocess.Popen": "process",
+    "os.fork": "process",
+    "os.forkpty": "process",
+    "os.exec": "process",
+    "os.posix_spawn": "process",
+    "os.spawn": "process",
+    "os.system": "process",
+    "os.kill": "process",
+    "os.killpg": "process",
+    "signal.pthread_kill": "process",
+    "pty.spawn": "process",
+    "socket.connect": "socket",
+    "socket.bind": "socket",
+    "socket.sendto": "socket",
+    "socket.sendmsg": "socket",
+}
+
+
+class ForbiddenInUnitTest(BaseException):
+    """A unit test reached for a process or the network without being marked for it."""
+
+
+class Guard:
+    """What is allowed at the moment."""
+
+    def __init__(self) -> None:
+        self.active = True
+        self.allowed: frozenset[str] = frozenset()
+
+    def check(self, event: str, arguments: tuple[object, ...]) -> None:
+        """The audit hook; it can never be removed, therefore ``active``."""
+        kind = REFUSED.get(event)
+        if kind is None or not self.active or kind in self.allowed:
+            return
+        raise ForbiddenInUnitTest(f"{event}{arguments!r}: mark the test with @pytest.mark.allow({kind!r})")
+
+
+GUARD = Guard()
+sys.addaudithook(GUARD.check)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "allow(kinds): 'process' and 'socket' are not refused in this test")
+
+
+def pytest_unconfigure() -> None:
+    """What pytest and its plugins do at the end is theirs."""
+    GUARD.active = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Apply the test's marks to its fixtures and to itself."""
+    GUARD.allowed = frozenset(kind for mark in item.iter_markers("allow") for kind in mark.args)
+    try:
+        return (yield)
+    finally:
+        GUARD.allowed = frozenset()
