@@ -1,0 +1,142 @@
+"""The test guest by itself, without infrasim: it boots, sees a BMC over KCS, obeys the power button.
+
+When this fails, the fault is in the guest or in the programs of the distribution.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+from guest.build import Guest, build_guest
+
+BOOT_TIMEOUT_S = 90
+ANSWER_TIMEOUT_S = 20
+
+VBMC_CONF = """name "guest-test"
+set_working_mc 0x20
+  startlan 1
+    addr 127.0.0.1 {lan_port}
+    priv_limit admin
+    allowed_auths_admin none md5 straight
+    guid a123456789abcdefa123456789abcdef
+  endlan
+  serial kcs 127.0.0.1 {kcs_port} codec VM ipmb 0x20
+  user 2 true "admin" "admin" admin 10 md5
+"""
+EMU = """mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
+sel_enable 0x20 1000 0x0a
+mc_enable 0x20
+"""
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port nobody uses now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def guest() -> Guest:
+    """The guest, from the cache when it is there."""
+    return build_guest()
+
+
+@pytest.fixture
+def kcs_port(tmp_path: Path) -> Iterator[int]:
+    """A bare ipmi_sim, and the port where QEMU finds it."""
+    port = free_port(socket.SOCK_STREAM)
+    (tmp_path / "state").mkdir()
+    conf, emu = tmp_path / "vbmc.conf", tmp_path / "bmc.emu"
+    conf.write_text(VBMC_CONF.format(lan_port=free_port(socket.SOCK_DGRAM), kcs_port=port))
+    emu.write_text(EMU)
+    argv = ["ipmi_sim", "-n", "-c", str(conf), "-f", str(emu), "-s", str(tmp_path / "state")]
+    with (tmp_path / "ipmi_sim.log").open("wb") as log:
+        bmc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield port
+        assert bmc.poll() is None, (tmp_path / "ipmi_sim.log").read_text()
+    finally:
+        bmc.kill()
+        bmc.wait()
+
+
+@pytest.fixture
+def console(guest: Guest, kcs_port: int, tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
+    """The guest's serial port, at its prompt."""
+    argv = [
+        *("-machine", "q35", "-accel", "tcg", "-cpu", "Haswell-noTSX,-pcid", "-m", "512"),
+        *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
+        *("-qmp", f"unix:{tmp_path}/qmp.sock,server=on,wait=off"),
+        *("-chardev", f"socket,id=ipmi0,host=127.0.0.1,port={kcs_port},reconnect=1"),
+        *("-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0", "-device", "isa-ipmi-kcs,bmc=bmc0"),
+        *("-smbios", "type=1,manufacturer=Examples,product=Guest"),
+        *("-kernel", str(guest.kernel), "-initrd", str(guest.initrd), "-append", guest.cmdline),
+    ]
+    terminal = pexpect.spawn("qemu-system-x86_64", argv, timeout=ANSWER_TIMEOUT_S, encoding="utf-8")
+    try:
+        terminal.expect_exact(guest.prompt, timeout=BOOT_TIMEOUT_S)
+        yield terminal
+    finally:
+        terminal.close(force=True)
+
+
+def answer(console: pexpect.spawn[str], guest: Guest, line: str) -> str:
+    """What a command in the guest prints."""
+    console.sendline(line)
+    console.expect_exact(line)
+    console.expect_exact(guest.prompt)
+    return str(console.before)
+
+
+def press_power_button(qmp: Path) -> None:
+    """Ask QEMU for ACPI power-down."""
+    with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rw") as stream:
+        connection.connect(str(qmp))
+        for command in ("qmp_capabilities", "system_powerdown"):
+            stream.readline()
+            stream.write(json.dumps({"execute": command}) + "\n")
+            stream.flush()
+        stream.readline()
+
+
+def test_guest_sees_its_bmc_and_its_vendor_and_obeys_the_power_button(
+    console: pexpect.spawn[str], guest: Guest, tmp_path: Path
+) -> None:
+    device_id = answer(console, guest, "ipmitool mc info")
+    assert "Manufacturer ID           : 4753" in device_id, device_id
+    assert "Product ID                : 3842" in device_id, device_id
+    assert "Examples" in answer(console, guest, "dmidecode -s system-manufacturer")
+    press_power_button(tmp_path / "qmp.sock")
+    console.expect(pexpect.EOF)
+    console.wait()
+    assert console.exitstatus == 0
+
+
+def test_guest_powers_itself_off(console: pexpect.spawn[str]) -> None:
+    console.sendline("poweroff -f")
+    console.expect(pexpect.EOF)
+    console.wait()
+    assert console.exitstatus == 0
+
+
+def test_guest_has_drivers_for_disks_and_networks(console: pexpect.spawn[str], guest: Guest) -> None:
+    loaded = answer(
+        console, guest, "modprobe -a ahci sd_mod nvme e1000 virtio_net && lsmod && echo all of them"
+    )
+    assert loaded.rstrip().endswith("all of them"), loaded
+    for driver in ("ahci", "nvme", "e1000", "virtio_net", "ipmi_si", "button"):
+        assert f"\n{driver} " in loaded.replace("\r", ""), loaded
+
+
+def test_second_build_is_from_the_cache(guest: Guest) -> None:
+    before = guest.initrd.stat().st_mtime_ns
+    assert build_guest() == guest
+    assert guest.initrd.stat().st_mtime_ns == before
