@@ -229,8 +229,13 @@ python_package() {
     return 1
 }
 
+# What apt says is shown when it fails. Two environments may be set up at once: the log is this shell's.
 apt_get() {
-    DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >&2 9>&-
+    DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >"$environment_dir/apt.$$" 2>&1 9>&-
+    apt_code=$?
+    [ "$apt_code" -eq 0 ] || tail -n 12 "$environment_dir/apt.$$" >&2
+    rm -f "$environment_dir/apt.$$"
+    return "$apt_code"
 }
 
 # Makes or completes $environment_dir/$environment_name with $python; then $python is the one in it.
@@ -260,6 +265,9 @@ environment_failed() {
         fail "$1 failed: the disk that holds $environment_dir is full" "$hint"
     elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|Name or service not known' "$log"; then
         fail "$1 failed: the Python package index cannot be reached" "$hint"
+    elif grep -q 'CERTIFICATE_VERIFY_FAILED' "$log"; then
+        fail "$1 failed: the certificate of the Python package index is not trusted" \
+            "behind an intercepting proxy set PIP_CERT to its certificate; $hint"
     fi
     fail "$1 failed" "$hint"
 }

@@ -27,6 +27,7 @@ TOOLS = (
     "mkdir",
     "mv",
     "readlink",
+    "rm",
     "sleep",
     "tail",
     "tr",
@@ -266,7 +267,7 @@ def test_lists_that_are_too_old_are_read_again(machine: Machine) -> None:
             "and only root can install it\nhint: as root: apt-get install python3-venv",
         ),
         (
-            lambda m: (m.program("apt-cache", "exit 0"), m.program("apt-get", "exit 100")),
+            lambda m: (m.program("apt-cache", "exit 0"), m.program("apt-get", "echo E: oh no; exit 100")),
             "and apt-get update failed\nhint: is there a network?",
         ),
         (
@@ -293,6 +294,10 @@ def test_lists_that_are_too_old_are_read_again(machine: Machine) -> None:
             "/clone/.environment is full\n",
         ),
         (
+            lambda m: m.python("python3", "venv @", pip="echo '[SSL: CERTIFICATE_VERIFY_FAILED]'; exit 1"),
+            "the certificate of the Python package index is not trusted\nhint: behind an",
+        ),
+        (
             lambda m: m.python("python3", "venv @", pip="echo oops; exit 1"),
             "oops\ninfrasim: pip install failed\n",
         ),
@@ -307,6 +312,7 @@ def test_lists_that_are_too_old_are_read_again(machine: Machine) -> None:
         "install-in-vain",
         "no-index",
         "disk-full",
+        "certificate",
         "pip-fails",
     ],
 )
