@@ -35,11 +35,6 @@ from yaml.scanner import Scanner
 
 from infrasim.errors import InvalidNodeFile, Problem
 
-try:
-    from yaml._yaml import CParser
-except ImportError:  # PyYAML built without libyaml
-    CParser = None  # type: ignore[assignment, misc]
-
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Path: TypeAlias = tuple["str | int", ...]
 
@@ -436,9 +431,12 @@ class _Builder:
 
 
 def _parser(text: str) -> _EventSource:
-    if CParser is not None:
-        return cast(_EventSource, CParser(text))
-    return _PureParser(text)
+    """libyaml's parser, or PyYAML's own where PyYAML was built without libyaml."""
+    try:
+        from yaml._yaml import CParser
+    except ImportError:
+        return _PureParser(text)
+    return cast(_EventSource, CParser(text))
 
 
 def _mapping(builder: _Builder) -> dict[str, Value] | None:

@@ -1,0 +1,305 @@
+"""Checks of single values and among neighbours, for the models of ``spec.node``.
+
+Each check returns the value to keep or raises: ``WrongValue`` for the value itself, ``Conflicts``
+where several places are at fault.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+from infrasim.errors import UsageError
+from infrasim.paths import check_node_name
+from infrasim.units import WrongValue, parse_address, parse_mac, parse_uuid
+
+if TYPE_CHECKING:
+    from infrasim.spec.node import AhciController, Network
+
+__all__ = ["parse_mac", "parse_uuid"]
+
+# Source: the PCI network cards of `qemu-system-x86_64 -device help`, QEMU 7.2.
+NETWORK_DEVICES = (
+    "e1000",
+    "e1000e",
+    "virtio-net-pci",
+    "vmxnet3",
+    "rtl8139",
+    "e1000-82544gc",
+    "e1000-82545em",
+    "i82550",
+    "i82551",
+    "i82557a",
+    "i82557b",
+    "i82557c",
+    "i82558a",
+    "i82558b",
+    "i82559a",
+    "i82559b",
+    "i82559c",
+    "i82559er",
+    "i82562",
+    "i82801",
+    "ne2k_pci",
+    "pcnet",
+    "tulip",
+    "virtio-net-pci-non-transitional",
+    "virtio-net-pci-transitional",
+)
+IPMI_USERNAME_MAX_BYTES = 16  # Source: IPMI 2.0 section 22.28, Set User Name.
+IPMI_PASSWORD_MAX_BYTES = 20  # Source: IPMI 2.0 section 22.30, Set User Password.
+ATA_SERIAL_MAX = 20  # Source: ATA8-ACS IDENTIFY DEVICE words 10-19.
+ATA_VERSION_MAX = 8  # words 23-26
+ATA_MODEL_MAX = 40  # words 27-46
+INTERFACE_MAX = 15  # Source: IFNAMSIZ of netdevice(7), less the closing zero.
+SMBIOS_TEXT_MAX = 64  # Source: DSP0134 section 6.1.3, the limit of its 2.x versions.
+
+_TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")
+_CPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
+_CPU_FEATURE = re.compile(r"(?:[+-][A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+=[A-Za-z0-9_.+-]+)\Z")
+_INTERFACE = re.compile(r"[^\s/:]+\Z")
+_PRINTABLE = re.compile(r"[\x20-\x7e]*\Z")
+
+
+class Conflict(NamedTuple):
+    """One fault below the place that is checked: ``path`` leads there from it."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
+
+
+class Conflicts(ValueError):
+    """Values that cannot stand together; one ``Conflict`` for each that is one too many."""
+
+    def __init__(self, found: Iterable[Conflict]) -> None:
+        self.found = tuple(found)
+        super().__init__("; ".join(conflict.message for conflict in self.found))
+
+
+def node_name(text: str) -> str:
+    """A name that a folder, a log and a socket can carry."""
+    try:
+        return check_node_name(text)
+    except UsageError as exc:
+        raise WrongValue(exc.message, hint=exc.hint) from None
+
+
+def type_name(text: str) -> str:
+    """The shape of a server type's name; whether there is one of that name is not known here."""
+    if not _TYPE_NAME.match(text) or ".." in text:
+        raise WrongValue(
+            f"{text!r} cannot be a server type",
+            hint="small letters, digits, '_', '-' and '.'; such as quanta_d51",
+        )
+    return text
+
+
+def absolute_path(text: str) -> str:
+    """A path that means the same from every folder."""
+    one_line(text)
+    if not text.startswith("/"):
+        raise WrongValue(
+            f"{text!r} is not an absolute path",
+            hint="begin with '/': a node file is copied, so a relative path would lose its place",
+        )
+    return text
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
+        raise WrongValue("has a line break or control character", hint="write it on one line")
+    return text
+
+
+def one_argument(text: str) -> str:
+    """An argument a program can be given."""
+    if "\0" in text:
+        raise WrongValue("has a zero byte")
+    return text
+
+
+def address(text: str) -> str:
+    """An address to listen on, in its shortest spelling."""
+    return str(parse_address(text))
+
+
+def interface(text: str) -> str:
+    """The name of a network interface; whether it exists is not known here."""
+    if not _INTERFACE.match(text) or len(text.encode()) > INTERFACE_MAX or text in (".", ".."):
+        raise WrongValue(
+            f"{text!r} cannot be a network interface",
+            hint=f"at most {INTERFACE_MAX} characters, no spaces, '/' or ':'; such as eth0",
+        )
+    return text
+
+
+def cpu_type(text: str) -> str:
+    """A CPU model of QEMU."""
+    if not _CPU_TYPE.match(text):
+        raise WrongValue(f"{text!r} cannot be a CPU model", hint="features such as +vmx go into 'features'")
+    return text
+
+
+def cpu_features(text: str) -> str:
+    """CPU features separated by commas, each ``+name``, ``-name`` or ``name=value``."""
+    for feature in text.split(","):
+        if not _CPU_FEATURE.match(feature):
+            raise WrongValue(
+                f"{feature!r} is not a CPU feature", hint="+name, -name or name=value, separated by commas"
+            )
+    return text
+
+
+def network_device(text: str) -> str:
+    """A network card of QEMU."""
+    if text not in NETWORK_DEVICES:
+        close = get_close_matches(text, NETWORK_DEVICES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(NETWORK_DEVICES[:4])}"
+        raise WrongValue(f"there is no network card {text!r}", hint=hint)
+    return text
+
+
+def boot_order(text: str) -> str:
+    """Letters of boot devices, each at most once."""
+    if not text or len(set(text)) != len(text) or not set(text) <= set("ncd"):
+        raise WrongValue(
+            f"{text!r} is not an order of boot",
+            hint="some of the letters n (network), c (disk), d (CD-ROM), each once; such as ncd",
+        )
+    return text
+
+
+def drive_serial(text: str) -> str:
+    """A serial number of an ATA disk."""
+    return _printable(text, at_most=ATA_SERIAL_MAX)
+
+
+def drive_model(text: str) -> str:
+    """A model name of an ATA disk."""
+    return _printable(text, at_most=ATA_MODEL_MAX)
+
+
+def drive_version(text: str) -> str:
+    """A firmware version of an ATA disk."""
+    return _printable(text, at_most=ATA_VERSION_MAX)
+
+
+def smbios_text(text: str) -> str:
+    """A string of an SMBIOS structure."""
+    return _printable(text, at_most=SMBIOS_TEXT_MAX)
+
+
+def ipmi_username(text: str) -> str:
+    """A user name that IPMI and ipmi_sim's configuration can carry."""
+    return _quotable(_printable(text, at_most=IPMI_USERNAME_MAX_BYTES))
+
+
+def ipmi_password(text: str) -> str:
+    """A password that IPMI and ipmi_sim's configuration can carry; never part of a message."""
+    return _quotable(_printable(text, at_most=IPMI_PASSWORD_MAX_BYTES))
+
+
+def split_options(given: object) -> object:
+    """A text of arguments split as a shell would; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return shlex.split(given)
+    except ValueError as exc:
+        hint = "write the arguments as a list, one text each"
+        raise WrongValue(f"cannot be split into arguments: {str(exc).lower()}", hint=hint) from None
+
+
+def kernel_is_given(kernel: str | None, *, initrd: str | None, cmdline: str | None) -> None:
+    """Nothing is passed to a kernel that is not there."""
+    given = {"initrd": initrd, "cmdline": cmdline}
+    hint = "add 'kernel', or remove this"
+    if kernel is None:
+        _raise(
+            Conflict((key,), "needs 'kernel' beside it", hint)
+            for key, text in given.items()
+            if text is not None
+        )
+
+
+def one_place_to_listen(*, interface: str | None, address: str | None) -> None:
+    """An interface has its own address."""
+    if interface is not None and address is not None:
+        _raise(
+            [
+                Conflict(
+                    ("address",), f"'interface: {interface}' says where to listen already", "keep one of them"
+                )
+            ]
+        )
+
+
+def drives_differ(controllers: Sequence[AhciController]) -> Sequence[AhciController]:
+    """No two drives share an image, a place in the order of boot, a serial number or a world-wide name."""
+    found: list[Conflict] = []
+    for key in ("file", "bootindex", "serial", "wwn"):
+        values = [
+            ((number, "drives", slot, key), getattr(drive, key))
+            for number, controller in enumerate(controllers)
+            for slot, drive in enumerate(controller.drives)
+        ]
+        found += _repeated(values, "another drive has {value} too", "each drive needs its own")
+    _raise(found)
+    return controllers
+
+
+def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
+    """No two cards share a MAC address, no two forwards a port of this machine."""
+    macs = [((number, "mac"), card.mac) for number, card in enumerate(networks)]
+    ports = [
+        ((number, "port_forward", place, "outside"), f"{forward.protocol} port {forward.outside}")
+        for number, card in enumerate(networks)
+        for place, forward in enumerate(card.port_forward)
+    ]
+    _raise(
+        [
+            *_repeated(
+                macs, "another card has {value} too", "each card needs its own; leave it out to get one"
+            ),
+            *_repeated(ports, "{value} of this machine is forwarded already", "each port leads to one place"),
+        ]
+    )
+    return networks
+
+
+def _repeated(
+    values: Iterable[tuple[tuple[str | int, ...], object]], message: str, hint: str
+) -> Iterable[Conflict]:
+    seen: set[object] = set()
+    for path, value in values:
+        if value is not None and value in seen:
+            yield Conflict(path, message.format(value=value), hint)
+        seen.add(value)
+
+
+def _raise(found: Iterable[Conflict]) -> None:
+    if conflicts := tuple(found):
+        raise Conflicts(conflicts)
+
+
+def _printable(text: str, *, at_most: int) -> str:
+    if not text:
+        raise WrongValue("is empty", hint="leave the key out to get the default")
+    if not _PRINTABLE.match(text):
+        raise WrongValue("has characters that are not printable ASCII")
+    if len(text) > at_most:
+        raise WrongValue(f"is {len(text)} characters long", hint=f"at most {at_most}")
+    return text
+
+
+def _quotable(text: str) -> str:
+    if bad := sorted(set(text) & set("\"'\\")):
+        raise WrongValue(
+            f"has {' and '.join(bad)}, which ipmi_sim's configuration cannot carry", hint="use others"
+        )
+    return text

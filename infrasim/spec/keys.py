@@ -1,0 +1,99 @@
+"""Every key of the node file as one table, drawn from the models of ``spec.node``.
+
+Paths are dotted, with ``[]`` for the entries of a list: ``compute.networks[].mac``.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from infrasim.spec.node import NodeSpec
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: ``model`` is what its value (or each entry of its list) is made of, if not a scalar."""
+
+    path: str
+    field: FieldInfo
+    model: type[BaseModel] | None
+    is_list: bool
+
+    @property
+    def name(self) -> str:
+        """The key as it is written."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def section(self) -> str:
+        """The path of the mapping it stands in; empty at the top level."""
+        return self.path.rpartition(".")[0]
+
+    @property
+    def bounds(self) -> tuple[int | float | None, int | float | None]:
+        """Smallest and largest number, None where there is no limit."""
+        low = high = None
+        for entry in self.field.metadata:
+            low = entry.ge if isinstance(entry, annotated_types.Ge) else low
+            high = entry.le if isinstance(entry, annotated_types.Le) else high
+        return typing.cast("tuple[int | float | None, int | float | None]", (low, high))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values to choose from; empty if any value of the type will do."""
+        if typing.get_origin(self.field.annotation) is typing.Literal:
+            return typing.get_args(self.field.annotation)
+        return ()
+
+    @property
+    def scalar(self) -> type:
+        """``str``, ``int``, ``float`` or ``bool``; of a list: of its entries. ``object`` for mappings."""
+        return next(
+            (kind for kind in _kinds(self.field.annotation) if kind in (str, bool, int, float)), object
+        )
+
+
+@functools.cache
+def node_keys() -> dict[str, Key]:
+    """Every key by its path, in the order of the models."""
+    return {key.path: key for key in _keys(NodeSpec, "")}
+
+
+def section_keys(section: str) -> tuple[str, ...]:
+    """The keys of one mapping, given by its path."""
+    return tuple(key.name for key in node_keys().values() if key.section == section)
+
+
+def _keys(model: type[BaseModel], section: str) -> Iterator[Key]:
+    for name, field in model.__pydantic_fields__.items():
+        path = f"{section}.{name}" if section else name
+        kinds = tuple(_kinds(field.annotation))
+        below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        is_list = tuple in kinds
+        yield Key(path, field, below, is_list)
+        if below is not None:
+            yield from _keys(below, path + "[]" if is_list else path)
+
+
+def _kinds(annotation: object) -> Iterator[type]:
+    """The classes an annotation is made of, outermost first."""
+    origin = typing.get_origin(annotation)
+    if origin is tuple:
+        yield tuple
+    if origin is typing.Literal:
+        yield str
+    elif origin is typing.Annotated:
+        yield from _kinds(typing.get_args(annotation)[0])
+    elif origin in (tuple, typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            yield from _kinds(argument)
+    elif isinstance(annotation, type):
+        yield annotation

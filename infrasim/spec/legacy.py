@@ -1,0 +1,175 @@
+"""Keys of the reference system's node files that are not keys of ``spec.node``.
+
+Such a file should load, with a word about what is old in it, or be refused with the reason: a key
+somebody used for years is not an unknown key. Paths are dotted, ``[]`` stands for any list entry,
+and a ``*`` at the end of a name for any rest.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from infrasim.spec.document import Path
+
+# old spelling -> the key to use; both are read
+RENAMED = {
+    "compute.networks[].port_forward[].protocal": "protocol",
+    "compute.storage_backend[].drives[].rotation": "rotation_rate",
+}
+
+# where a key stood -> where it stands; both are read
+MOVED = {("compute", "serial_number"): ("serial_number",)}
+
+# keys that never had an effect on what this version serves; read over
+IGNORED = {
+    "compute.networks[].network_name": "has no effect with network_mode nat",
+    "compute.networks[].id": "infrasim names the card itself",
+    "compute.networks[].model": "has no effect; 'device' says which card",
+    "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
+    "bmc.name": "the BMC is named after the node",
+}
+
+_LATER = "this version of infrasim does not serve this key"
+_CHOSEN = "infrasim chooses this itself"
+_RENDERED = "infrasim writes this itself at each start"
+_SHUTDOWN = "'infrasim node stop' and IPMI's power off cut the power, IPMI's soft shuts down"
+_FORK = "stock QEMU and OpenIPMI cannot do this"
+
+REFUSED = {
+    "namespace": _LATER,
+    "racadm": _LATER,
+    "monitor": _LATER,
+    "ipmi_console_ssh": _LATER,
+    "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
+    "force_shutdown": _SHUTDOWN,
+    "sol_device": _CHOSEN,
+    "serial_socket": _CHOSEN,
+    "ipmi_console_port": _CHOSEN,
+    "bmc_connection_port": _CHOSEN,
+    "bmc.main_channel": _LATER,
+    "bmc.channels": _LATER,
+    "bmc.channel": _LATER,
+    "bmc.historyfru": _LATER,
+    "bmc.lancontrol": _RENDERED,
+    "bmc.chassiscontrol": _RENDERED,
+    "bmc.startcmd": _RENDERED,
+    "bmc.stopcmd": _RENDERED,
+    "bmc.resetcmd": _RENDERED,
+    "bmc.setbootcmd": _RENDERED,
+    "bmc.config_file": _RENDERED,
+    "bmc.emu_file": _RENDERED,
+    "bmc.fru*": _LATER,
+    "bmc.chassis_pn": _LATER,
+    "bmc.chassis_sn": _LATER,
+    "bmc.merge_fru": _LATER,
+    "bmc.full_log": _FORK,
+    "bmc.nvram_file": _FORK,
+    "bmc.gem_enable": _FORK,
+    "bmc.shm_key": _FORK,
+    "bmc.peer-bmcs": _FORK,
+    "bmc.port_ipmb": _FORK,
+    "compute.serial_number": "'serial_number' stands at the top level already",
+    "compute.qemu_bin": _LATER,
+    "compute.mem_path": _LATER,
+    "compute.machine": _LATER,
+    "compute.boot.menu": _LATER,
+    "compute.boot.splash": _LATER,
+    "compute.boot.splash-time": _LATER,
+    "compute.bios": _LATER,
+    "compute.smbios": _LATER,
+    "compute.extra_device": "this version of infrasim has 'extra_option' for this: '-device …'",
+    "compute.numa_control": _LATER,
+    "compute.cpu_binding": _LATER,
+    "compute.cpu.model": "the key is 'type'",
+    "compute.communicate": _FORK,
+    "compute.guest-agent": _LATER,
+    "compute.trace": _LATER,
+    "compute.ipmi": _LATER,
+    "compute.force_shutdown": _SHUTDOWN,
+    "compute.networks[].bus": _LATER,
+    "compute.networks[].addr": _LATER,
+    "compute.networks[].multifunction": _LATER,
+    "compute.networks[].extra_option": _LATER,
+    "compute.storage_backend[].bus": _LATER,
+    "compute.storage_backend[].addr": _LATER,
+    "compute.storage_backend[].slot_range": _LATER,
+    "compute.storage_backend[].use_jbod": "this is of a MegaRAID controller",
+    "compute.storage_backend[].sas_address": "this is of a SAS controller",
+    "compute.storage_backend[].msi": _LATER,
+    "compute.storage_backend[].msix": _LATER,
+    "compute.storage_backend[].use_msi": _LATER,
+    "compute.storage_backend[].use_msix": _LATER,
+    "compute.storage_backend[].max_cmds": "this is of a MegaRAID controller",
+    "compute.storage_backend[].max_sge": "this is of a MegaRAID controller",
+    "compute.storage_backend[].iothread": _LATER,
+    "compute.storage_backend[].seses": _FORK,
+    "compute.storage_backend[].connectors": _FORK,
+    "compute.storage_backend[].external_connectors": _FORK,
+    "compute.storage_backend[].expanders": _FORK,
+    "compute.storage_backend[].phys": _FORK,
+    "compute.storage_backend[].disk_array": _FORK,
+    "compute.storage_backend[].drives[].aio": _LATER,
+    "compute.storage_backend[].drives[].discard": _LATER,
+    "compute.storage_backend[].drives[].l2-cache-size": _LATER,
+    "compute.storage_backend[].drives[].refcount-cache-size": _LATER,
+    "compute.storage_backend[].drives[].cluster-size": _LATER,
+    "compute.storage_backend[].drives[].preallocation": _LATER,
+    "compute.storage_backend[].drives[].sector_size": _LATER,
+    "compute.storage_backend[].drives[].share-rw": _LATER,
+    "compute.storage_backend[].drives[].page-file": _FORK,
+    "compute.storage_backend[].drives[].page_file": _FORK,
+    "compute.storage_backend[].drives[].vendor": "a SATA disk has no vendor; 'model' names it",
+    "compute.storage_backend[].drives[].product": "a SATA disk has no product; 'model' names it",
+    "compute.storage_backend[].drives[].port_index": "this is of a SAS disk",
+    "compute.storage_backend[].drives[].port_wwn": "this is of a SAS disk",
+    "compute.storage_backend[].drives[].channel": "this is of a SCSI disk",
+    "compute.storage_backend[].drives[].scsi-id": "this is of a SCSI disk",
+    "compute.storage_backend[].drives[].lun": "this is of a SCSI disk",
+    "compute.storage_backend[].drives[].slot_number": _FORK,
+    "compute.storage_backend[].drives[].atta_wwn": _FORK,
+    "compute.storage_backend[].drives[].atta_phy_id": _FORK,
+    "compute.pci_bridge_topology": _LATER,
+    "compute.pcie_topology": _LATER,
+    "compute.pcie-passthrough": _LATER,
+    "compute.ntb": _FORK,
+    "compute.dma_engine": _FORK,
+    "compute.imc": _FORK,
+    "compute.pcu": _FORK,
+}
+
+# values the reference knew: key -> {name, possibly with *: why not}
+_LATER_VALUE = "is not served by this version of infrasim"
+_FORK_VALUE = "does not exist in stock QEMU"
+REFUSED_VALUES = {
+    "compute.networks[].network_mode": dict.fromkeys(
+        ("bridge", "macvtap", "openvswitch", "tap", "socket", "none"), _LATER_VALUE
+    ),
+    "compute.storage_backend[].type": {
+        "lsisas*": _FORK_VALUE,
+        "pmc*": _FORK_VALUE,
+        "disk_array": _FORK_VALUE,
+        **dict.fromkeys(("megasas*", "mptsas*", "lsi*", "*nvme*", "pvscsi", "virtio*", "ide"), _LATER_VALUE),
+    },
+}
+
+
+def pattern(path: Path) -> str:
+    """A path as the tables above spell it: the numbers of list entries left out."""
+    text = ""
+    for step in path:
+        text += "[]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def refusal(path: Path) -> str:
+    """Why a key is refused; empty if the reference did not know it either."""
+    text = pattern(path)
+    if text in REFUSED:
+        return REFUSED[text]
+    return next((why for old, why in REFUSED.items() if old.endswith("*") and fnmatchcase(text, old)), "")
+
+
+def value_refusal(path: Path, value: object) -> str:
+    """Why a value is refused; empty if the reference did not know it either."""
+    known = REFUSED_VALUES.get(pattern(path), {})
+    return next((why for old, why in known.items() if isinstance(value, str) and fnmatchcase(value, old)), "")

@@ -1,0 +1,129 @@
+"""A node file's text -> a checked ``NodeSpec`` and the warnings about it. Opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.spec import legacy
+from infrasim.spec.document import Document, Path, Value, dotted, load_document
+from infrasim.spec.node import NodeSpec
+from infrasim.spec.problems import node_file_problems
+
+
+@dataclass(frozen=True)
+class LoadedNode:
+    """A node file that can be used; ``warnings`` are in file order."""
+
+    spec: NodeSpec
+    warnings: tuple[Problem, ...]
+
+
+def load_node(
+    path: FilePath, text: str | bytes, *, name: str | None = None, known_types: Collection[str] = ()
+) -> LoadedNode:
+    """Read and check the text of one node file.
+
+    ``path`` is only shown in messages. ``name`` is the name the node is known by: used if the file
+    has none, and an error if it has another; without it, a file without a name is called after
+    its file name. ``known_types``, if there are any, are the server types to choose from.
+
+    Raises:
+        InvalidNodeFile: with every problem found, in file order.
+    """
+    document = load_document(text, file=str(path))
+    values, moved, warnings = _modernized(document)
+    values.setdefault("name", path.stem if name is None else name)
+    if values["name"] is None:
+        values["name"] = path.stem if name is None else name
+    found = [*_name_problems(document, name), *_type_problems(document, known_types)]
+    spec = None
+    try:
+        spec = NodeSpec.model_validate(values)
+    except ValidationError as exc:
+        found += node_file_problems(exc, document, moved)
+    if spec is None or found:
+        raise InvalidNodeFile(sorted(found, key=_place))
+    return LoadedNode(spec, tuple(sorted(warnings, key=_place)))
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return (problem.line, problem.column)
+
+
+def _name_problems(document: Document, name: str | None) -> Iterator[Problem]:
+    given = document.values.get("name")
+    if name is not None and isinstance(given, str) and given != name:
+        mark = document.value_mark(("name",))
+        message = f"is {given!r}, but this is the file of node {name!r}"
+        yield Problem(document.file, *mark, "name", message, "change it back, or remove the line")
+
+
+def _type_problems(document: Document, known_types: Collection[str]) -> Iterator[Problem]:
+    given = document.values.get("type")
+    if not known_types or not isinstance(given, str) or given in known_types:
+        return
+    close = get_close_matches(given, known_types, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
+    mark = document.value_mark(("type",))
+    yield Problem(document.file, *mark, "type", f"there is no server type {given!r}", hint)
+
+
+def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path], list[Problem]]:
+    """The values under today's keys, where moved ones came from, and a warning for each old key."""
+    warnings: list[Problem] = []
+
+    def warn(path: Path, message: str, hint: str = "") -> None:
+        mark = document.key_mark(path)
+        warnings.append(Problem(document.file, *mark, dotted(path), message, hint))
+
+    values = dict(document.values)
+    moved: dict[Path, Path] = {}
+    for (section, key), (new,) in legacy.MOVED.items():
+        old = values.get(section)
+        if isinstance(old, dict) and key in old and new not in values:
+            values[section] = {name: value for name, value in old.items() if name != key}
+            values[new] = old[key]
+            moved[(new,)] = (section, key)
+            warn((section, key), "stands at the top level now", f"move it: '{new}'")
+    for path in _old_keys(values):
+        text = legacy.pattern(path)
+        if text in legacy.RENAMED:
+            warn(path, "is an old spelling", f"the key is {legacy.RENAMED[text]!r}")
+        else:
+            warn(path, "is ignored", legacy.IGNORED[text])
+    kept = _without_ignored(values, ())
+    assert isinstance(kept, dict)
+    return kept, moved, warnings
+
+
+def _old_keys(value: Value, path: Path = ()) -> Iterator[Path]:
+    if isinstance(value, dict):
+        entries: Iterator[tuple[str | int, Value]] = iter(value.items())
+    elif isinstance(value, list):
+        entries = iter(enumerate(value))
+    else:
+        return
+    for step, below in entries:
+        here = (*path, step)
+        text = legacy.pattern(here)
+        if text in legacy.RENAMED or text in legacy.IGNORED:
+            yield here
+        yield from _old_keys(below, here)
+
+
+def _without_ignored(value: Value, path: Path) -> Value:
+    if isinstance(value, dict):
+        return {
+            key: _without_ignored(below, (*path, key))
+            for key, below in value.items()
+            if legacy.pattern((*path, key)) not in legacy.IGNORED
+        }
+    if isinstance(value, list):
+        return [_without_ignored(below, (*path, number)) for number, below in enumerate(value)]
+    return value

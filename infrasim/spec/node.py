@@ -1,0 +1,315 @@
+"""What a node file can say: the one place where its keys, defaults, ranges and explanations live.
+
+Owns single values and checks among neighbours (``spec.checks``). Whether a server type, an
+interface or a file exists is for those who can look; ``spec.problems`` words the errors.
+
+A key without a value (``kernel:`` or ``kernel: null``) is as if it were not there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.aliases import AliasChoices
+
+from infrasim.spec import checks
+
+DEFAULT_SERVER_TYPE = "quanta_d51"
+
+NodeName: TypeAlias = Annotated[str, AfterValidator(checks.node_name)]
+TypeName: TypeAlias = Annotated[str, AfterValidator(checks.type_name)]
+AbsolutePath: TypeAlias = Annotated[str, AfterValidator(checks.absolute_path)]
+Mac: TypeAlias = Annotated[str, AfterValidator(checks.parse_mac)]
+Uuid: TypeAlias = Annotated[str, AfterValidator(checks.parse_uuid)]
+Address: TypeAlias = Annotated[str, AfterValidator(checks.address)]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
+
+
+class Part(BaseModel):
+    """A mapping of the node file: no key but the ones listed, no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty_keys(cls, given: Any) -> Any:
+        if isinstance(given, dict) and None in given.values():
+            known = cls.__pydantic_fields__
+            return {key: value for key, value in given.items() if value is not None or key not in known}
+        return given
+
+
+class Cpu(Part):
+    """The processors."""
+
+    quantities: int = Field(
+        2,
+        ge=1,
+        le=255,
+        description="Number of CPUs the host sees; a multiple of the server type's sockets.",
+        examples=[4],
+    )
+    type: Annotated[str, AfterValidator(checks.cpu_type)] | None = Field(
+        None,
+        description="CPU model of QEMU (`qemu-system-x86_64 -cpu help`). Left out: this machine's own CPU "
+        "with KVM, else a model that emulation serves whole.",
+        examples=["Haswell"],
+    )
+    features: Annotated[str, AfterValidator(checks.cpu_features)] | None = Field(
+        None,
+        description="CPU features to add with `+` and remove with `-`, separated by commas.",
+        examples=["+vmx,-svm"],
+    )
+
+
+class Memory(Part):
+    """The memory."""
+
+    size: int = Field(1024, ge=16, le=16 * 1024 * 1024, description="Memory in MiB.", examples=[4096])
+
+
+class Boot(Part):
+    """What the firmware boots."""
+
+    boot_order: Annotated[str, AfterValidator(checks.boot_order)] = Field(
+        "ncd",
+        description="Order of boot: `n` network, `c` disk, `d` CD-ROM.",
+        examples=["cd"],
+    )
+
+
+class Drive(Part):
+    """A disk."""
+
+    size: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description="Size in GiB of an image that infrasim makes; an image that exists keeps its own.",
+        examples=[20],
+    )
+    format: Literal["qcow2", "raw"] = Field("qcow2", description="Format of the image.", examples=["raw"])
+    file: AbsolutePath | None = Field(
+        None,
+        description="An image that exists already, or where to make one, or a block device. Left out: made "
+        "in the node's workspace, and removed by `infrasim node destroy`.",
+        examples=["/var/lib/images/debian.qcow2"],
+    )
+    bootindex: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Place in the order of boot, smallest first; `boot_order` decides for disks without one.",
+        examples=[1],
+    )
+    serial: Annotated[str, AfterValidator(checks.drive_serial)] | None = Field(
+        None,
+        description="Serial number, at most 20 characters. Left out: made from the node.",
+        examples=["Z1X4AB01"],
+    )
+    model: Annotated[str, AfterValidator(checks.drive_model)] | None = Field(
+        None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"]
+    )
+    version: Annotated[str, AfterValidator(checks.drive_version)] | None = Field(
+        None, description="Firmware version, at most 8 characters.", examples=["B1.10"]
+    )
+    wwn: int | None = Field(
+        None,
+        ge=1,
+        le=2**64 - 1,
+        description="World-wide name, a 64-bit number.",
+        examples=[0x5000C50015EA71AC],
+    )
+    rotation_rate: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("rotation_rate", "rotation"),
+        description="Turns per minute; 1 is a solid-state disk, 0 says nothing.",
+        examples=[7200],
+    )
+    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = Field(
+        "writeback", description="How QEMU caches the image on this machine.", examples=["none"]
+    )
+
+
+class AhciController(Part):
+    """A SATA controller and its disks."""
+
+    type: Literal["ahci"] = Field("ahci", description="Kind of controller.", examples=["ahci"])
+    max_drive_per_controller: int = Field(
+        6,
+        ge=1,
+        le=6,
+        description="Disks on one controller; further ones go to further controllers.",
+        examples=[4],
+    )
+    drives: tuple[Drive, ...] = Field((), strict=False, description="The disks.")
+
+
+class PortForward(Part):
+    """A port of this machine that leads into the host."""
+
+    protocol: Literal["tcp", "udp"] = Field(
+        "tcp",
+        validation_alias=AliasChoices("protocol", "protocal"),
+        description="Protocol.",
+        examples=["tcp"],
+    )
+    outside: Port = Field(description="Port on this machine's loopback address.", examples=[2222])
+    inside: Port = Field(description="Port in the host.", examples=[22])
+
+
+class Network(Part):
+    """A network card."""
+
+    network_mode: Literal["nat"] = Field(
+        "nat", description="What the card is connected to: `nat` is QEMU's own network.", examples=["nat"]
+    )
+    device: Annotated[str, AfterValidator(checks.network_device)] = Field(
+        "e1000", description="Network card of QEMU.", examples=["virtio-net-pci"]
+    )
+    mac: Mac | None = Field(
+        None, description="MAC address. Left out: made from the node's UUID.", examples=["52:54:00:12:34:56"]
+    )
+    port_forward: tuple[PortForward, ...] = Field(
+        (), strict=False, description="Ports of this machine that lead into the host."
+    )
+
+
+class Cdrom(Part):
+    """A CD-ROM drive; the path alone (``cdrom: /path/to.iso``) says the same."""
+
+    file: AbsolutePath = Field(description="ISO image in the drive.", examples=["/var/lib/images/debian.iso"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, given: Any) -> Any:
+        return {"file": given} if isinstance(given, str) else given
+
+
+class Compute(Part):
+    """The host: what the operating system sees."""
+
+    uuid: Uuid | None = Field(
+        None,
+        description="UUID of the system. Left out: made from the node's name.",
+        examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
+    )
+    kvm_enabled: bool | None = Field(
+        None,
+        description="`true` demands KVM, `false` emulates. Left out: KVM where it really runs a guest.",
+        examples=[True],
+    )
+    cpu: Cpu = Field(default_factory=Cpu, description="The processors.")
+    memory: Memory = Field(default_factory=Memory, description="The memory.")
+    boot: Boot = Field(default_factory=Boot, description="What the firmware boots.")
+    vnc_display: int | None = Field(
+        None,
+        ge=0,
+        le=99,
+        description="VNC display of the screen; its TCP port is 5900 more. "
+        "Left out: 1, or the next free one.",
+        examples=[1],
+    )
+    storage_backend: Annotated[tuple[AhciController, ...], AfterValidator(checks.drives_differ)] = Field(
+        default_factory=lambda: (AhciController(drives=(Drive(),)),),
+        strict=False,
+        description="Disk controllers. Left out: one AHCI controller with one 8 GiB disk; `[]` for none.",
+    )
+    networks: Annotated[tuple[Network, ...], AfterValidator(checks.networks_differ)] = Field(
+        default_factory=lambda: (Network(),),
+        strict=False,
+        description="Network cards. Left out: one with NAT; `[]` for none.",
+    )
+    cdrom: Cdrom | None = Field(None, description="CD-ROM drive: `{file: PATH}`, or just the path.")
+    kernel: AbsolutePath | None = Field(
+        None, description="Linux kernel to boot directly, without a boot loader.", examples=["/boot/vmlinuz"]
+    )
+    initrd: AbsolutePath | None = Field(
+        None, description="Initial RAM disk; needs `kernel`.", examples=["/boot/initrd.img"]
+    )
+    cmdline: Annotated[str, AfterValidator(checks.one_line)] | None = Field(
+        None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
+    )
+    extra_option: Annotated[
+        tuple[Annotated[str, AfterValidator(checks.one_argument)], ...], BeforeValidator(checks.split_options)
+    ] = Field(
+        (),
+        strict=False,
+        description="Further arguments for QEMU, passed on unchecked: a list, or one text that is split "
+        "as a shell would.",
+        examples=["-device qemu-xhci"],
+    )
+
+    @model_validator(mode="after")
+    def _kernel_first(self) -> Compute:
+        checks.kernel_is_given(self.kernel, initrd=self.initrd, cmdline=self.cmdline)
+        return self
+
+
+class Bmc(Part):
+    """The management controller."""
+
+    interface: Annotated[str, AfterValidator(checks.interface)] | None = Field(
+        None,
+        description="Network interface of this machine whose address the BMC listens on.",
+        examples=["eth1"],
+    )
+    address: Address | None = Field(
+        None,
+        description="IPv4 or IPv6 address of this machine the BMC listens on; `0.0.0.0` or `::` for all. "
+        "Left out (and no `interface`): 127.0.0.1 for the first node, 127.0.1.x for further ones.",
+        examples=["192.0.2.10"],
+    )
+    ipmi_over_lan_port: Port = Field(623, description="UDP port of IPMI over LAN.", examples=[623])
+    username: Annotated[str, AfterValidator(checks.ipmi_username)] = Field(
+        "admin", description="IPMI user with administrator rights, at most 16 bytes.", examples=["root"]
+    )
+    password: Annotated[str, AfterValidator(checks.ipmi_password)] = Field(
+        "admin", repr=False, description="The user's password, at most 20 bytes.", examples=["calvin"]
+    )
+    startnow: bool = Field(
+        True,
+        description="Whether the host is powered on when the node starts; `false` waits for a power-on "
+        "over IPMI.",
+        examples=[False],
+    )
+    poweroff_wait: Seconds = Field(
+        60.0,
+        description="Seconds the operating system has for a soft power-off before the power is cut.",
+        examples=[30],
+    )
+    kill_wait: Seconds = Field(
+        5.0, description="Seconds between SIGTERM and SIGKILL when QEMU does not end.", examples=[1]
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Bmc:
+        checks.one_place_to_listen(interface=self.interface, address=self.address)
+        return self
+
+
+class NodeSpec(Part):
+    """A node: what its file says, with every default filled in."""
+
+    name: NodeName = Field(
+        description="Name of the node. Left out: the name it is registered under.", examples=["node-0"]
+    )
+    type: TypeName = Field(
+        DEFAULT_SERVER_TYPE,
+        description="Server type: which machine this is (`infrasim type list`).",
+        examples=["quanta_d51"],
+    )
+    serial_number: Annotated[str, AfterValidator(checks.smbios_text)] | None = Field(
+        None,
+        description="Serial number of the system, as SMBIOS shows it. Left out: made from the node's name.",
+        examples=["infrasim-4711"],
+    )
+    sol_enable: bool = Field(
+        True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]
+    )
+    compute: Compute = Field(default_factory=Compute, description="The host: what the operating system sees.")
+    bmc: Bmc = Field(default_factory=Bmc, description="The management controller.")

@@ -1,0 +1,180 @@
+"""What pydantic found wrong -> problems on the user's own lines, in the user's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from infrasim.errors import Problem
+from infrasim.spec import legacy
+from infrasim.spec.checks import Conflicts
+from infrasim.spec.document import Document, Path, dotted
+from infrasim.spec.keys import node_keys, section_keys
+from infrasim.units import WrongValue
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_SHOWN_CHARACTERS = 60
+_SECRET_KEYS = frozenset({"password"})
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "model_type": "'key: value' lines",
+    "model_attributes_type": "'key: value' lines",
+}
+_TRUE_WORDS = frozenset({"true", "yes", "on", "y", "1"})
+_FALSE_WORDS = frozenset({"false", "no", "off", "n", "0"})
+
+
+def node_file_problems(
+    error: ValidationError, document: Document, moved: Mapping[Path, Path] | None = None
+) -> list[Problem]:
+    """One problem for each fault, in pydantic's order.
+
+    ``moved`` leads from where a value stood for pydantic to where it stands in the file.
+    """
+    details = error.errors(include_url=False)
+    return [problem for detail in details for problem in _problems(detail, document, moved or {})]
+
+
+def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:
+    path: Path = moved.get(detail["loc"], detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            message, hint = _unknown_key(path)
+            yield _problem(document, path, document.key_mark(path), message, hint)
+        case "missing":
+            hint = _example(path)
+            yield _problem(document, path, document.key_mark(path[:-1]), "is missing", hint)
+        case "value_error" if isinstance(found := detail.get("ctx", {}).get("error"), Conflicts):
+            for conflict in found.found:
+                place = (*path, *conflict.path)
+                yield _problem(
+                    document, place, _value_place(document, place), conflict.message, conflict.hint
+                )
+        case _:
+            path = _written(path, document)
+            message, hint = _wrong_value(detail, path, document)
+            yield _problem(document, path, _value_place(document, path), message, hint)
+
+
+def _problem(document: Document, path: Path, place: tuple[int, int], message: str, hint: str) -> Problem:
+    return Problem(document.file, *place, dotted(path), message, hint)
+
+
+def _value_place(document: Document, path: Path) -> tuple[int, int]:
+    """A scalar's own place; the key's where the value is empty or spans lines."""
+    return document.value_mark(path) if document.source(path) else document.key_mark(path)
+
+
+def _written(path: Path, document: Document) -> Path:
+    """``path`` up to what stands in the file: a shorthand has no keys below it."""
+    value: Any = document.values
+    step: Any
+    for length, step in enumerate(path):
+        if not isinstance(value, dict | list):
+            return path[:length]
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return path
+    return path
+
+
+def _unknown_key(path: Path) -> tuple[str, str]:
+    if why := legacy.refusal(path):
+        return why, ""
+    key = str(path[-1])
+    section = legacy.pattern(path[:-1])
+    known = section_keys(section)
+    message = f"unknown key {key!r}"
+    elsewhere = [
+        found.section for found in node_keys().values() if found.name == key and found.section != section
+    ]
+    if len(elsewhere) == 1:
+        return message, f"it belongs under {elsewhere[0]!r}" if elsewhere[
+            0
+        ] else "it belongs at the top level"
+    if close := get_close_matches(key, known, n=1):
+        return message, f"did you mean {close[0]!r}?"
+    return message, f"known here: {', '.join(known)}"
+
+
+def _example(path: Path) -> str:
+    key = node_keys().get(legacy.pattern(path))
+    examples = key.field.examples if key else None
+    return f"such as '{path[-1]}: {examples[0]}'" if examples else ""
+
+
+def _wrong_value(detail: ErrorDetails, path: Path, document: Document) -> tuple[str, str]:
+    kind, given = detail["type"], detail["input"]
+    got = _got(given, secret=bool(path) and path[-1] in _SECRET_KEYS)
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, WrongValue):
+        return str(error), error.hint
+    if kind == "literal_error":
+        return _wrong_choice(given, got, path)
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return f"wanted {_range(path)}, got {given}", ""
+    if kind in _WANTED:
+        return f"wanted {_WANTED[kind]}, got {got}", _type_hint(kind, given, path, document)
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {got}", ""
+
+
+def _wrong_choice(given: object, got: str, path: Path) -> tuple[str, str]:
+    key = node_keys().get(legacy.pattern(path)) or node_keys().get(_renamed(path))
+    choices = key.choices if key else ()
+    if why := legacy.value_refusal(path, given):
+        return f"{given!r} {why}", f"use {' or '.join(choices)}"
+    close = get_close_matches(given, choices, n=1) if isinstance(given, str) else ()
+    hint = f"did you mean {close[0]!r}?" if close else ""
+    return f"wanted {' or '.join(choices)}, got {got}", hint
+
+
+def _renamed(path: Path) -> str:
+    text = legacy.pattern(path)
+    return f"{text.rpartition('.')[0]}.{legacy.RENAMED.get(text, '')}"
+
+
+def _range(path: Path) -> str:
+    key = node_keys().get(legacy.pattern(path)) or node_keys().get(_renamed(path))
+    low, high = key.bounds if key else (None, None)
+    return f"{low} to {high}"
+
+
+def _got(value: object, *, secret: bool) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return "a number" if secret else f"the number {value}"
+        case str():
+            shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+            return "text" if secret else f"the text {shown!r}"
+        case list():
+            return "a list"
+        case _:
+            return "'key: value' lines"
+
+
+def _type_hint(kind: str, given: object, path: Path, document: Document) -> str:
+    if kind == "bool_type" and str(given).lower() in _TRUE_WORDS:
+        return "write true, without quotes"
+    if kind == "bool_type" and str(given).lower() in _FALSE_WORDS:
+        return "write false, without quotes"
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        source = document.source(path)
+        return "write it in quotes" if path[-1] in _SECRET_KEYS else f'write it in quotes: "{source}"'
+    if kind in ("int_type", "float_type") and isinstance(given, str) and given.strip().isdigit():
+        return f"write {int(given)}, without quotes and leading zeros"
+    if kind == "tuple_type":
+        return "begin each entry with '- '"
+    return ""
