@@ -16,7 +16,7 @@ found and what was wanted; ``hint`` says what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -121,3 +121,12 @@ class DeadlineError(InfrasimError):
     """Something did not become ready in time."""
 
     exit_code = ExitCode.DEADLINE
+
+
+def error_from_json(data: Mapping[str, object]) -> InfrasimError:
+    """The error that another process described with ``as_json``: same message, hint and exit code."""
+    kinds = {
+        kind.exit_code: kind for kind in (UsageError, NotRunningError, HostError, ProgramError, DeadlineError)
+    }
+    kind = kinds.get(ExitCode(int(str(data.get("exit_code", 1)))), InfrasimError)
+    return kind(str(data.get("error", "")), hint=str(data.get("hint", "")))

@@ -119,8 +119,8 @@ class NodePaths:
 
     @property
     def lan(self) -> Path:
-        """What the LAN script answers from, one file per parameter."""
-        return self.run / "lan"
+        """LAN parameters that were set over IPMI, one file each; they outlive restarts."""
+        return self.bmc_state / "lan"
 
     @property
     def control_socket(self) -> Path:

@@ -80,37 +80,48 @@ def sha256_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, *, timeout_s: float, what: str) -> Iterator[None]:
-    """Hold the exclusive lock file ``path``, made if missing and left in place.
+    """Hold the exclusive lock file ``path``, which exists only while it is held.
 
     Raises:
         DeadlineError: when somebody else holds it longer than ``timeout_s``; ``what`` names the work.
         HostError: when the lock file cannot be made.
     """
-    descriptor = _open_lock(path)
+    deadline = time.monotonic() + timeout_s
+    while (descriptor := hold_lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise DeadlineError(
+                f"{what}: another command has been working on it for {timeout_s:g} s (lock {path})",
+                hint="wait for it to end, then try again",
+            )
+        time.sleep(_LOCK_POLL_S)
     try:
-        deadline = time.monotonic() + timeout_s
-        while not _try_flock(descriptor):
-            if time.monotonic() >= deadline:
-                raise DeadlineError(
-                    f"{what}: another command has been working on it for {timeout_s:g} s (lock {path})",
-                    hint="wait for it to end, then try again",
-                )
-            time.sleep(_LOCK_POLL_S)
         yield
     finally:
-        os.close(descriptor)
+        release_lock(path, descriptor)
 
 
 def hold_lock(path: Path) -> int | None:
-    """Take the lock file ``path`` for the life of this process; None if another process has it.
+    """Take the lock file ``path``; None if another process has it.
 
-    Returns the open descriptor, which is the lock.
+    Returns the open descriptor, which is the lock until ``release_lock`` or the end of the process.
     """
-    descriptor = _open_lock(path)
-    if _try_flock(descriptor):
-        return descriptor
+    while True:
+        descriptor = _open_lock(path)
+        if not _try_flock(descriptor):
+            os.close(descriptor)
+            return None
+        # The last holder removes the file; a lock on a removed file is no lock.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+def release_lock(path: Path, descriptor: int) -> None:
+    """Give a lock back and remove its file."""
+    with contextlib.suppress(OSError):
+        path.unlink()
     os.close(descriptor)
-    return None
 
 
 def is_locked(path: Path) -> bool:

@@ -19,11 +19,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from infrasim.errors import DeadlineError, HostError, ProgramError
 from infrasim.host.files import last_lines
 
 LOG = logging.getLogger(__name__)
+
+# Source: Linux include/uapi/linux/prctl.h.
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,39 @@ def run_interactive(argv: Sequence[str]) -> int:
         raise HostError(f"cannot run {argv[0]}: {exc.strerror}") from exc
 
 
+def replace_by(argv: Sequence[str]) -> NoReturn:
+    """Become another program; this process keeps its pid and terminal.
+
+    Raises:
+        HostError: the program does not exist.
+    """
+    try:
+        os.execv(argv[0], list(argv))
+    except OSError as exc:
+        raise HostError(f"cannot run {argv[0]}: {exc.strerror}") from exc
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own, so that it can be reaped here.
+
+    PID 1 reaps slowly or never in containers and small machines. Source: prctl(2), measured.
+    """
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def spawn(
     argv: Sequence[str],
     *,
     log: Path,
     cwd: Path,
     env: Mapping[str, str] | None = None,
+    keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a long-running child: own session, stdin from /dev/null, both outputs appended to ``log``.
+
+    ``keep_open`` are descriptors it inherits; all others are closed.
 
     Raises:
         HostError: the program does not exist or the log cannot be written.
@@ -133,6 +162,7 @@ def spawn(
                 cwd=cwd,
                 env=None if env is None else dict(env),
                 start_new_session=True,
+                pass_fds=tuple(keep_open),
             )
         finally:
             os.close(descriptor)

@@ -1,0 +1,318 @@
+"""``infrasim node``: start, stop and look at nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infrasim.paths import Home
+
+if TYPE_CHECKING:
+    from infrasim.errors import Problem
+    from infrasim.plan.model import NodePlan
+    from infrasim.runtime.status import NodeStatus
+
+DEFAULT_NODE = "default"
+
+_name = click.argument("name", metavar="[NODE]", default=DEFAULT_NODE)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_install = click.option(
+    "--no-install", is_flag=True, help="Do not install missing programs; say what is missing."
+)
+
+
+@click.group()
+def node() -> None:
+    """Start, stop and look at nodes. NODE is "default" when left out."""
+
+
+def _show(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def _warn(warnings: tuple[Problem, ...]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+# --- verbs
+
+
+@node.command()
+@_name
+@_install
+@_json
+def start(name: str, no_install: bool, as_json: bool) -> None:
+    """Start a node; on a fresh machine also install what it needs."""
+    from infrasim.runtime.node import start as start_node
+
+    home = Home.from_environment()
+    _prepare(home, name, install=not no_install)
+    started = start_node(home, name)
+    _warn(started.warnings)
+    if as_json:
+        _show_status(name)
+        return
+    verb = "runs already" if started.already_running else "started"
+    click.echo(f"Node {name} {verb}.")
+    _print_doors(started.plan)
+
+
+@node.command()
+@_name
+@_json
+def stop(name: str, as_json: bool) -> None:
+    """Take a node off AC power: its host and its BMC end at once."""
+    from infrasim.runtime.node import stop_node
+
+    stopped = stop_node(Home.from_environment(), name)
+    if as_json:
+        _show({"name": name, "stopped": stopped})
+        return
+    click.echo(f"Node {name} {'stopped' if stopped else 'was not running'}.")
+
+
+@node.command()
+@_name
+@_install
+@_json
+def restart(name: str, no_install: bool, as_json: bool) -> None:
+    """Stop a node and start it from its node file as it is now."""
+    from infrasim.runtime.node import restart as restart_node
+
+    home = Home.from_environment()
+    _prepare(home, name, install=not no_install)
+    started = restart_node(home, name)
+    _warn(started.warnings)
+    if as_json:
+        _show_status(name)
+        return
+    click.echo(f"Node {name} restarted.")
+    _print_doors(started.plan)
+
+
+@node.command()
+@_name
+@_json
+def destroy(name: str, as_json: bool) -> None:
+    """Stop a node and remove its workspace, disks and logs; its registered node file stays."""
+    from infrasim.runtime.node import destroy as destroy_node
+
+    destroyed = destroy_node(Home.from_environment(), name)
+    if as_json:
+        _show({"name": name, "destroyed": destroyed})
+        return
+    click.echo(f"Node {name} {'destroyed' if destroyed else 'had no workspace'}.")
+
+
+@node.command("run")
+@_name
+@_install
+def run_node(name: str, no_install: bool) -> None:
+    """Run a node in the foreground; SIGTERM or Ctrl-C stops it. Prints "ready" when it is."""
+    from infrasim.runtime.node import start as start_node
+
+    home = Home.from_environment()
+    _prepare(home, name, install=not no_install)
+    started = start_node(home, name, foreground=True)
+    click.echo(f"Node {started.plan.name} runs already.")
+
+
+def _prepare(home: Home, name: str, *, install: bool) -> None:
+    """On a fresh machine: install what is missing and write the default node file."""
+    from infrasim.packages.catalogue import missing_programs
+
+    if missing_programs():
+        from infrasim.cli.init import install_missing
+
+        install_missing(home, install=install)
+    if name == DEFAULT_NODE and not home.map_file(name).exists() and not home.registered():
+        from infrasim.runtime.node_map import write_default_node_file
+
+        write_default_node_file(home)
+
+
+# --- looking
+
+
+@node.command()
+@_name
+@_json
+@click.pass_context
+def status(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show how a node is. Exit code 0 running, 1 degraded, 3 stopped or absent."""
+    from infrasim.runtime.status import node_status
+
+    found = node_status(Home.from_environment(), name)
+    if as_json:
+        _show(found.as_json())
+    else:
+        _print_status(found)
+    ctx.exit(found.condition.exit_code)
+
+
+@node.command("list")
+@_json
+def list_nodes(as_json: bool) -> None:
+    """List every node of this home."""
+    from infrasim.runtime.status import node_names, node_status
+
+    home = Home.from_environment()
+    found = [node_status(home, name) for name in node_names(home)]
+    if as_json:
+        _show([status.as_json() for status in found])
+        return
+    if not found:
+        click.echo("There is no node yet. Run: infrasim init")
+        return
+    rows = [("NODE", "TYPE", "STATE", "POWER", "BMC", "VNC"), *(_row(status) for status in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@node.command("plan")
+@_name
+@_json
+def plan_command(name: str, as_json: bool) -> None:
+    """Show what a start would do: files, disks, processes with their argv, ports. Touches nothing."""
+    from infrasim.host.process import command_line
+    from infrasim.runtime.node import plan as plan_node
+
+    planned = plan_node(Home.from_environment(), name)
+    _warn(planned.warnings)
+    if as_json:
+        _show(planned.plan.as_json())
+        return
+    decided = planned.plan
+    click.echo(f"Node {decided.name}: {decided.product} ({decided.server_type})")
+    click.echo(f"  serial number {decided.serial_number}, UUID {decided.uuid}")
+    click.echo(f"  accelerator {decided.host.accelerator.value}: {decided.host.accelerator_note}")
+    click.echo("\nFiles")
+    for file in decided.files:
+        click.echo(f"  {file.mode:04o} {len(file.content):>7}  {file.path}")
+    click.echo("\nDisks")
+    for disk in decided.disks:
+        click.echo(f"  {disk.format:5} {disk.size_gib} GiB  {disk.path}{'' if disk.create else '  (yours)'}")
+    click.echo("\nPorts")
+    for port in decided.ports:
+        click.echo(f"  {port.protocol} {port.address} {port.port}  {port.purpose}")
+    click.echo("\nProcesses")
+    for process in decided.processes:
+        click.echo(f"  {process.name} -> {process.log}\n    {command_line(process.argv)}")
+
+
+@node.command()
+@_name
+@_json
+def info(name: str, as_json: bool) -> None:
+    """Show what a node is: identity, doors and folders."""
+    from infrasim.runtime.node import unknown_node
+    from infrasim.runtime.status import Condition, node_status
+
+    home = Home.from_environment()
+    found = node_status(home, name)
+    if found.condition is Condition.ABSENT:
+        raise unknown_node(home, name)
+    decided = found.plan
+    if decided is None:
+        from infrasim.runtime.node import plan as plan_node
+
+        decided = plan_node(home, name).plan
+    if as_json:
+        _show({**found.as_json(), **_identity(decided)})
+        return
+    click.echo(f"Node {name}: {decided.product} ({decided.server_type}), {found.condition.value}")
+    for label, value in _identity(decided).items():
+        click.echo(f"  {label.replace('_', ' '):14} {value}")
+    _print_doors(decided)
+
+
+@node.command()
+@_name
+@click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
+@click.option("-n", "--lines", default=20, show_default=True, help="Lines of each log to begin with.")
+@click.argument("logs", nargs=-1)
+def logs(name: str, follow: bool, lines: int, logs: tuple[str, ...]) -> None:
+    """Show a node's logs: all of them, or those named: supervisor openipmi qemu socat serial events."""
+    from infrasim.runtime.logs import show_logs
+
+    for line in show_logs(Home.from_environment(), name, logs, lines=lines, follow=follow):
+        click.echo(line)
+
+
+@node.command()
+@_name
+def console(name: str) -> None:
+    """Attach this terminal to the host's serial console. Ctrl-] detaches; the host goes on."""
+    from infrasim.runtime.console import attach
+
+    attach(Home.from_environment(), name)
+
+
+# --- printing
+
+
+def _show_status(name: str) -> None:
+    from infrasim.runtime.status import node_status
+
+    _show(node_status(Home.from_environment(), name).as_json())
+
+
+def _print_doors(decided: NodePlan) -> None:
+    bmc = decided.bmc
+    port = "" if bmc.port == 623 else f" -p {bmc.port}"
+    click.echo(f"  server     {decided.product}, serial number {decided.serial_number}")
+    click.echo(f"  BMC        ipmitool -I lanplus -H {bmc.address}{port} -U USER -P PASSWORD …")
+    click.echo(f"  screen     VNC {decided.vnc_address}:{decided.vnc_display} (port {decided.vnc_port})")
+    click.echo(f"  console    infrasim node console {decided.name}")
+    click.echo(f"  runs on    {decided.host.accelerator.value.upper()} ({decided.host.accelerator_note})")
+    click.echo(f"  workspace  {decided.workspace}")
+    click.echo(f"  logs       {decided.log_dir}")
+
+
+def _identity(decided: NodePlan) -> dict[str, Any]:
+    return {
+        "product": decided.product,
+        "serial_number": decided.serial_number,
+        "uuid": decided.uuid,
+        "disks": ", ".join(str(disk.path) for disk in decided.disks),
+    }
+
+
+def _row(found: NodeStatus) -> tuple[str, ...]:
+    data = found.as_json()
+    bmc, vnc = data["bmc"], data["vnc"]
+    return (
+        found.name,
+        data["type"] or "-",
+        data["state"],
+        data["host"]["power"],
+        f"{bmc['address']}:{bmc['port']}" if bmc["address"] else "-",
+        f"{vnc['address']}:{vnc['port']}" if vnc["address"] else "-",
+    )
+
+
+def _print_status(found: NodeStatus) -> None:
+    data = found.as_json()
+    host, bmc, vnc = data["host"], data["bmc"], data["vnc"]
+    click.echo(f"Node {found.name} is {found.condition.value}.")
+    if found.plan is None:
+        return
+    lamp = ", identify lamp on" if host["identify"] else ""
+    override = f", next boot from {host['boot_override']}" if host["boot_override"] else ""
+    click.echo(f"  chassis    {host['power']}{override}{lamp}")
+    click.echo(f"  runs on    {host['accelerator'].upper()} ({host['accelerator_note']})")
+    click.echo(f"  BMC        {bmc['address']} port {bmc['port']}")
+    click.echo(f"  screen     VNC {vnc['address']} port {vnc['port']}")
+    for process in data["processes"]:
+        pid = f"pid {process['pid']}" if process["pid"] else "-"
+        restarts = f", {process['restarts']} restarts" if process["restarts"] else ""
+        click.echo(f"  {process['name']:10} {process['state']:9} {pid}{restarts}")
+    click.echo(f"  workspace  {data['workspace']}")
+    click.echo(f"  logs       {data['log_dir']}")
+    for error in found.errors:
+        click.echo(f"  problem    {error}")

@@ -1,0 +1,242 @@
+"""Asks this machine what a plan must know: programs, versions, KVM, bound ports, interfaces.
+
+Answers that cost a process are kept in the home's cache: QEMU's version until the program changes,
+the KVM verdict until the next boot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from infrasim.errors import DeadlineError, HostError, InfrasimError
+from infrasim.host.facts import HostFacts, KvmVerdict, Socket
+from infrasim.host.files import make_dir, write_atomic
+from infrasim.host.process import boot_id, describe_exit, find_program, run
+
+QEMU_PROGRAM = "qemu-system-x86_64"
+QEMU_IMG_PROGRAM = "qemu-img"
+IPMI_SIM_PROGRAM = "ipmi_sim"
+SOCAT_PROGRAM = "socat"
+
+_KVM_DEVICE = Path("/dev/kvm")
+_KVM_TIMEOUT_S = 2.0
+
+# data/kvm_probe.asm, assembled. Source: that file; a functional test assembles it again and compares.
+KVM_PROBE_CODE = bytes.fromhex(
+    "fa8cc88ed8660f0116c80031c08ec0bf0010b90020f3ab2666c7060010032000002666c706002003"
+    "3000002666c7060030830000000f20e06683c8200f22e066b8001000000f22d866b9800000c00f32"
+    "660d000100000f300f20c0660d010000800f22c066ea6c000f000800b8100000008ed88ed0bc0080"
+    "0000b8a6000f00bf60400000668907c747020800008ec1e810668947060f011c25ce000f000f0bb0"
+    "10e6f4f4ebfd488304240248cf9090900000000000000000ffff0000009aaf00ffff00000092cf00"
+    "1700b0000f00ff0f0040000000000000"
+)
+# isa-debug-exit ends QEMU with (value << 1) | 1; the probe writes 0x10. Source: QEMU hw/misc/debugexit.
+_KVM_PROBE_SUCCESS = 0x21
+_FIRMWARE_SIZE = 65536
+# A far jump to F000:0000, where a PC's processor starts.
+_RESET_VECTOR = (0xFFF0, bytes.fromhex("ea000000f0"))
+
+
+def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
+    """The facts of this machine now. ``with_kvm`` is False when the node will not use KVM anyway.
+
+    Raises:
+        HostError: a program is missing.
+    """
+    qemu = require_program(QEMU_PROGRAM)
+    kvm = kvm_verdict(qemu, cache) if with_kvm else KvmVerdict(False, "not asked for")
+    return HostFacts(
+        qemu_program=qemu,
+        qemu_version=qemu_version(qemu, cache),
+        ipmi_sim_program=require_program(IPMI_SIM_PROGRAM),
+        socat_program=require_program(SOCAT_PROGRAM),
+        kvm=kvm,
+        udp_in_use=bound_sockets("udp"),
+        tcp_in_use=bound_sockets("tcp"),
+        interfaces=interface_addresses(),
+        ipv6_loopback="::1" in _ipv6_addresses(),
+        machine_id=machine_id(),
+    )
+
+
+def require_program(name: str) -> str:
+    """The path of a program infrasim drives.
+
+    Raises:
+        HostError: it is not installed.
+    """
+    path = find_program(name)
+    if path is None:
+        raise HostError(f"{name} is not installed", hint="run: infrasim init")
+    return path
+
+
+def qemu_version(program: str, cache: Path) -> tuple[int, ...]:
+    """QEMU's version, such as (7, 2, 22).
+
+    Raises:
+        ProgramError: it does not run.
+    """
+    status = Path(program).stat()
+    key = [program, status.st_size, status.st_mtime_ns]
+    kept = _read_cache(cache / "qemu.json")
+    if kept.get("key") == key:
+        return tuple(kept["version"])
+    said = run([program, "--version"], timeout_s=20).stdout
+    found = re.search(r"version (\d+(?:\.\d+)*)", said)
+    if found is None:
+        raise HostError(f"{program} --version said {said.strip()!r}, not a version")
+    version = [int(part) for part in found.group(1).split(".")]
+    _write_cache(cache / "qemu.json", {"key": key, "version": version})
+    return tuple(version)
+
+
+def kvm_verdict(qemu: str, cache: Path, *, again: bool = False) -> KvmVerdict:
+    """Whether KVM runs 64-bit guest code that takes an exception; asked once per boot unless ``again``.
+
+    /dev/kvm may exist and open, and yet no operating system may boot with it. Source: measured.
+    """
+    kept = _read_cache(cache / "kvm.json")
+    key = [boot_id(), qemu]
+    if kept.get("key") == key and not again:
+        return KvmVerdict(bool(kept["works"]), str(kept["reason"]))
+    verdict = _ask_kvm(qemu)
+    _write_cache(cache / "kvm.json", {"key": key, "works": verdict.works, "reason": verdict.reason})
+    return verdict
+
+
+def _ask_kvm(qemu: str) -> KvmVerdict:
+    if not _KVM_DEVICE.exists():
+        return KvmVerdict(False, f"{_KVM_DEVICE} does not exist")
+    try:
+        with _KVM_DEVICE.open("r+b", buffering=0):
+            pass
+    except OSError as exc:
+        return KvmVerdict(False, f"{_KVM_DEVICE} cannot be opened: {exc.strerror}")
+    try:
+        code, said = run_probe_guest(qemu, "kvm", timeout_s=_KVM_TIMEOUT_S)
+    except DeadlineError:
+        return KvmVerdict(False, f"{_KVM_DEVICE} exists, but a 64-bit guest hangs at its first exception")
+    except InfrasimError as exc:
+        return KvmVerdict(False, exc.message)
+    if code == _KVM_PROBE_SUCCESS:
+        return KvmVerdict(True, "a 64-bit guest ran and took an exception")
+    detail = said or ("the guest was reset" if code == 0 else describe_exit(code))
+    return KvmVerdict(False, f"{_KVM_DEVICE} exists, but a 64-bit guest does not run: {detail}")
+
+
+def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[int, str]:
+    """Run the probe as a guest's firmware; its exit code (0x21 is success) and QEMU's last words."""
+    image = bytearray(_FIRMWARE_SIZE)
+    image[: len(KVM_PROBE_CODE)] = KVM_PROBE_CODE
+    offset, jump = _RESET_VECTOR
+    image[offset : offset + len(jump)] = jump
+    with tempfile.NamedTemporaryFile(prefix="infrasim-kvm-", suffix=".bin") as firmware:
+        firmware.write(image)
+        firmware.flush()
+        machine = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "16"]
+        exit_port = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        done = run(
+            [qemu, "-accel", accelerator, *machine, "-no-reboot", "-bios", firmware.name, *exit_port],
+            timeout_s=timeout_s,
+            check=False,
+        )
+    return done.exit_code, done.stderr.strip()
+
+
+def bound_sockets(protocol: str) -> frozenset[Socket]:
+    """Local addresses bound for ``udp`` or listening for ``tcp``. Source: proc(5), /proc/net."""
+    found = set()
+    for family in ("", "6"):
+        try:
+            lines = Path(f"/proc/net/{protocol}{family}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if protocol == "udp" or fields[3] == "0A":
+                found.add(_parse_socket(fields[1]))
+    return frozenset(found)
+
+
+def holder_of(protocol: str, address: str, port: int) -> str:
+    """Who has a port, such as ``ipmi_sim (pid 4711)``; ``another process`` when it cannot be seen."""
+    import psutil
+
+    try:
+        connections = psutil.net_connections(kind=protocol)
+    except (psutil.Error, OSError):
+        return "another process"
+    for connection in connections:
+        local = connection.laddr
+        if not local or local.port != port or (protocol == "tcp" and connection.status != "LISTEN"):
+            continue
+        if local.ip in (address, "0.0.0.0", "::") or address in ("0.0.0.0", "::"):
+            return _process_title(connection.pid)
+    return "another process"
+
+
+def interface_addresses() -> dict[str, tuple[str, ...]]:
+    """Every interface with its addresses, IPv4 first, link-local IPv6 left out."""
+    import psutil
+
+    found: dict[str, tuple[str, ...]] = {}
+    for name, addresses in psutil.net_if_addrs().items():
+        ipv4 = [entry.address for entry in addresses if entry.family == socket.AF_INET]
+        ipv6 = [entry.address for entry in addresses if entry.family == socket.AF_INET6]
+        found[name] = (*ipv4, *(address for address in ipv6 if "%" not in address))
+    return found
+
+
+def machine_id() -> str:
+    """An id of this installation, empty where there is none. Source: machine-id(5)."""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _process_title(pid: int | None) -> str:
+    import psutil
+
+    if pid is None:
+        return "another process"
+    try:
+        return f"{psutil.Process(pid).name()} (pid {pid})"
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def _parse_socket(text: str) -> Socket:
+    """``0100007F:026F`` and its IPv6 form: words of four bytes in the machine's own order."""
+    words, _, port = text.partition(":")
+    packed = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return Socket(socket.inet_ntop(family, packed), int(port, 16))
+
+
+def _ipv6_addresses() -> frozenset[str]:
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])) for line in lines)
+
+
+def _read_cache(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _write_cache(path: Path, value: dict[str, object]) -> None:
+    make_dir(path.parent)
+    write_atomic(path, json.dumps(value))

@@ -1,0 +1,112 @@
+"""Which addresses, ports and names a node gets when its file leaves them open. Pure and repeatable.
+
+What a node was given once it keeps, because its last plan is asked first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from infrasim.errors import UsageError
+from infrasim.host.facts import HostFacts, Reserved, Socket
+from infrasim.plan.model import NodePlan
+
+# The first node is where users of an IPMI tool look first; the others share one /24 behind it.
+FIRST_ADDRESS = "127.0.0.1"
+_FURTHER_ADDRESSES = [f"127.0.1.{last}" for last in range(1, 255)]
+FIRST_DISPLAY = 1
+_DISPLAYS_MOST = 1000
+
+# ipmi_sim's end of the system interface; on an address of the node's own, so it needs no choosing.
+KCS_PORT = 9002
+_PRIVATE_TRIES = 64
+
+# Locally administered addresses that QEMU's users know. Source: IEEE 802, QEMU's default MAC prefix.
+_MAC_PREFIX = "52:54:00"
+
+
+def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None) -> str:
+    """The loopback address of a BMC whose file names none.
+
+    Raises:
+        UsageError: every address is taken.
+    """
+    if previous and previous.bmc.port == port and previous.bmc.address.startswith("127."):
+        return previous.bmc.address
+    for address in (FIRST_ADDRESS, *_FURTHER_ADDRESSES):
+        if Socket(address, port) not in reserved.sockets and facts.udp_free(address, port):
+            return address
+    raise UsageError(
+        f"no loopback address has port {port}/udp free for another BMC",
+        hint="set bmc.address or bmc.ipmi_over_lan_port in the node file",
+    )
+
+
+def listen_addresses(
+    address: str, port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
+) -> tuple[str, ...]:
+    """All addresses of the BMC: the first node is on IPv6's loopback too, as "localhost" is."""
+    if address != FIRST_ADDRESS or not facts.ipv6_loopback:
+        return (address,)
+    if previous and previous.bmc.address == address and previous.bmc.port == port:
+        return previous.bmc.listen
+    if facts.udp_free("::1", port) and Socket("::1", port) not in reserved.sockets:
+        return (address, "::1")
+    return (address,)
+
+
+def private_address(
+    home: Path, name: str, port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
+) -> str:
+    """Where ipmi_sim itself listens: a loopback address nobody else is given.
+
+    Raises:
+        UsageError: none was free.
+    """
+    if previous and previous.bmc.port == port:
+        return previous.bmc.private_address
+    for address in _private_candidates(home, name):
+        free = facts.udp_free(address, port) and facts.tcp_free(address, KCS_PORT)
+        if free and Socket(address, port) not in reserved.sockets:
+            return address
+    raise UsageError(f"no private loopback address is free for node {name}")
+
+
+def _private_candidates(home: Path, name: str) -> Iterator[str]:
+    """Addresses from 127.64.0.1 up, spread by home and name so that homes do not collide."""
+    for attempt in range(_PRIVATE_TRIES):
+        digest = hashlib.sha256(f"{home}\0{name}\0{attempt}".encode()).digest()
+        yield f"127.{64 + digest[0] % 128}.{digest[1]}.{1 + digest[2] % 254}"
+
+
+def vnc_display(facts: HostFacts, reserved: Reserved, previous: NodePlan | None, address: str) -> int:
+    """The VNC display of a node whose file names none.
+
+    Raises:
+        UsageError: none is free.
+    """
+    if previous:
+        return previous.vnc_display
+    for display in range(FIRST_DISPLAY, _DISPLAYS_MOST):
+        if display not in reserved.vnc_displays and facts.tcp_free(address, 5900 + display):
+            return display
+    raise UsageError("no VNC display is free", hint="set compute.vnc_display in the node file")
+
+
+def node_uuid(home: Path, name: str, facts: HostFacts) -> uuid.UUID:
+    """The UUID of a node whose file has none: the same for ever on this machine."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"infrasim:{facts.machine_id}:{home}:{name}")
+
+
+def serial_number(identity: uuid.UUID) -> str:
+    """The serial number of a node whose file has none."""
+    return f"IS{identity.hex[:10].upper()}"
+
+
+def mac(identity: uuid.UUID, what: str) -> str:
+    """The MAC address of a card whose file has none. ``what`` names the card within the node."""
+    digest = hashlib.sha256(identity.bytes + what.encode()).digest()
+    return ":".join([_MAC_PREFIX, *(f"{value:02x}" for value in digest[:3])])

@@ -1,0 +1,213 @@
+"""What a plan is: the files, disks, processes and ports of one node, and its JSON form.
+
+The supervisor reads the JSON form, so this module stays small and quick to import. File contents
+are not part of the JSON (they hold a password); their size and SHA-256 are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from infrasim.errors import HostError
+from infrasim.host.facts import Accelerator
+from infrasim.qemu.boot import BootDevice
+
+# Names of the processes of a node, in the order they start.
+SOCAT = "socat"
+IPMI_SIM = "ipmi_sim"
+QEMU = "qemu"
+
+# Raised when a plan.json of an older infrasim cannot be read by this one.
+PLAN_FORMAT = 1
+
+
+class ReadyCheck(StrEnum):
+    """How the supervisor knows that a process is ready."""
+
+    LINK = "link"
+    """a path exists: ``target`` is the path"""
+    RMCP_PING = "rmcp-ping"
+    """an RMCP ping is answered: ``target`` is ``ADDRESS PORT``"""
+    QMP_GREETING = "qmp-greeting"
+    """QMP greets: ``target`` is the socket's path"""
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """A file to render: its content is replaced as a whole at each start."""
+
+    path: Path
+    content: bytes = field(repr=False)
+    mode: int = 0o600
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the content, 64 hex digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A disk image; ``create`` ones are made when missing and live until destroy."""
+
+    path: Path
+    format: str
+    size_gib: int
+    create: bool
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """A process: exact argv, where its output goes, how it is known to be ready."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    ready: ReadyCheck
+    ready_target: str
+    ready_timeout_s: float
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """A port the node takes on this machine."""
+
+    purpose: str
+    protocol: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class BmcPlan:
+    """Where the BMC is: ``listen`` are the public addresses, ipmi_sim itself sits at ``private_address``.
+
+    Both use the same ``port``, because a serial-over-LAN payload carries its port number.
+    """
+
+    address: str
+    port: int
+    listen: tuple[str, ...]
+    private_address: str
+    kcs_port: int
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """The host's own settings that act at run time. Times in seconds."""
+
+    accelerator: Accelerator
+    accelerator_note: str
+    power_on_at_start: bool
+    poweroff_wait_s: float
+    kill_wait_s: float
+    boot_devices: tuple[BootDevice, ...]
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """Everything that was decided about a node."""
+
+    name: str
+    server_type: str
+    product: str
+    uuid: str
+    serial_number: str
+    workspace: Path
+    log_dir: Path
+    bmc: BmcPlan
+    vnc_address: str
+    vnc_display: int
+    serial_over_lan: bool
+    host: HostPlan
+    processes: tuple[ProcessSpec, ...]
+    ports: tuple[PortSpec, ...]
+    disks: tuple[DiskSpec, ...]
+    files: tuple[FileSpec, ...] = ()
+
+    @property
+    def vnc_port(self) -> int:
+        """TCP port of the screen."""
+        return 5900 + self.vnc_display
+
+    def process(self, name: str) -> ProcessSpec:
+        """The process of that name."""
+        return next(spec for spec in self.processes if spec.name == name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for JSON; files without their content."""
+        encoded = _encode(self)
+        assert isinstance(encoded, dict)
+        return {"format": PLAN_FORMAT, **encoded}
+
+
+def read_plan(path: Path) -> NodePlan | None:
+    """The plan in a ``plan.json``; None if there is none or it cannot be read.
+
+    Its files carry no content.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+        if data.get("format") != PLAN_FORMAT:
+            return None
+        plan = _decode(NodePlan, {**data, "files": []})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    assert isinstance(plan, NodePlan)
+    return plan
+
+
+def require_plan(path: Path) -> NodePlan:
+    """The plan in a ``plan.json``.
+
+    Raises:
+        HostError: when there is none or it is damaged.
+    """
+    plan = read_plan(path)
+    if plan is None:
+        raise HostError(f"{path} is missing or damaged", hint="run: infrasim node start")
+    return plan
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, FileSpec):
+        return {
+            "path": str(value.path),
+            "mode": f"{value.mode:04o}",
+            "size_bytes": len(value.content),
+            "sha256": value.sha256,
+        }
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    return value
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        return tuple(_decode(typing.get_args(kind)[0], item) for item in value)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(arm for arm in typing.get_args(kind) if arm is not type(None))
+        return None if value is None else _decode(inner, value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        return kind(
+            **{item.name: _decode(hints[item.name], value[item.name]) for item in dataclasses.fields(kind)}
+        )
+    if isinstance(kind, type) and issubclass(kind, (Path, StrEnum)):
+        return kind(value)
+    return value

@@ -1,0 +1,432 @@
+"""Node file + personality + host facts + paths -> ``NodePlan``. The one place where all of it meets.
+
+Pure: the same input gives the same plan, and nothing is touched.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrasim.bmc.conf import BmcSettings, chassiscontrol, lancontrol, serial_line_argv, vbmc_conf
+from infrasim.errors import InvalidNodeFile, Problem, UsageError
+from infrasim.host.facts import Accelerator, HostFacts, Reserved
+from infrasim.paths import Home, NodePaths
+from infrasim.personality.compiler import CompiledPersonality, compile_personality
+from infrasim.personality.identity import NodeIdentity
+from infrasim.personality.model import Personality
+from infrasim.plan import addresses
+from infrasim.plan.model import (
+    IPMI_SIM,
+    QEMU,
+    SOCAT,
+    BmcPlan,
+    DiskSpec,
+    FileSpec,
+    HostPlan,
+    NodePlan,
+    PortSpec,
+    ProcessSpec,
+    ReadyCheck,
+)
+from infrasim.qemu import chardev, network, storage, system
+from infrasim.qemu.boot import BootClass, BootDevice, number_devices
+from infrasim.spec.node import NodeSpec
+
+# How long each program may take until it is ready, on a busy machine. Seconds.
+_READY_TIMEOUTS_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
+
+_VNC_ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the steps of the planner share."""
+
+    spec: NodeSpec
+    facts: HostFacts
+    paths: NodePaths
+    identity: NodeIdentity
+    compiled: CompiledPersonality
+    accelerator: Accelerator
+    bmc: BmcPlan
+    vnc_display: int
+
+
+@dataclass(frozen=True)
+class _Drive:
+    """One drive with its place in the machine."""
+
+    device_id: str
+    bus: str
+    image: str
+    disk: DiskSpec | None
+    cdrom: Path | None
+    options: dict[str, str | int | None]
+    cache: str
+    wanted_index: int | None
+
+
+def plan_node(
+    spec: NodeSpec,
+    personality: Personality,
+    facts: HostFacts,
+    paths: NodePaths,
+    *,
+    home: Home,
+    previous: NodePlan | None = None,
+    reserved: Reserved | None = None,
+) -> NodePlan:
+    """Decide everything about one node.
+
+    Raises:
+        UsageError: the node file asks for what cannot be, on this machine or at all.
+    """
+    paths.check_socket_lengths()
+    taken = reserved or Reserved()
+    parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
+    drives = _drives(parts)
+    boot_devices = _boot_devices(parts, drives)
+    return NodePlan(
+        name=paths.name,
+        server_type=spec.type,
+        product=f"{personality.manufacturer} {personality.product_name}",
+        uuid=str(parts.identity.uuid),
+        serial_number=parts.identity.serial_number,
+        workspace=paths.workspace,
+        log_dir=paths.log_dir,
+        bmc=parts.bmc,
+        vnc_address=_VNC_ADDRESS,
+        vnc_display=parts.vnc_display,
+        serial_over_lan=spec.sol_enable,
+        host=HostPlan(
+            accelerator=parts.accelerator,
+            accelerator_note=_accelerator_note(spec, facts),
+            power_on_at_start=spec.bmc.startnow,
+            poweroff_wait_s=spec.bmc.poweroff_wait,
+            kill_wait_s=spec.bmc.kill_wait,
+            boot_devices=boot_devices,
+        ),
+        processes=_processes(parts, drives, boot_devices),
+        ports=_ports(parts),
+        disks=_disks(parts, drives, taken),
+        files=_files(parts),
+    )
+
+
+def _decide(
+    spec: NodeSpec,
+    personality: Personality,
+    facts: HostFacts,
+    paths: NodePaths,
+    *,
+    home: Home,
+    previous: NodePlan | None,
+    reserved: Reserved,
+) -> _Parts:
+    node_uuid = uuid.UUID(str(spec.compute.uuid)) if spec.compute.uuid else None
+    known = node_uuid or addresses.node_uuid(home.root, paths.name, facts)
+    identity = NodeIdentity(
+        uuid=known,
+        serial_number=spec.serial_number or addresses.serial_number(known),
+        memory_mib=spec.compute.memory.size,
+    )
+    compiled = compile_personality(personality, identity)
+    processors = spec.compute.cpu.quantities
+    if processors % compiled.sockets:
+        raise _problem(
+            "compute.cpu.quantities",
+            f"{processors} processors cannot be spread over the {compiled.sockets} sockets of {spec.type}",
+            f"use a multiple of {compiled.sockets}",
+        )
+    display = spec.compute.vnc_display
+    if display is None:
+        display = addresses.vnc_display(facts, reserved, previous, _VNC_ADDRESS)
+    return _Parts(
+        spec=spec,
+        facts=facts,
+        paths=paths,
+        identity=identity,
+        compiled=compiled,
+        accelerator=_accelerator(spec, facts),
+        bmc=_bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved),
+        vnc_display=display,
+    )
+
+
+def _accelerator(spec: NodeSpec, facts: HostFacts) -> Accelerator:
+    if spec.compute.kvm_enabled is False:
+        return Accelerator.TCG
+    if facts.kvm.works:
+        return Accelerator.KVM
+    if spec.compute.kvm_enabled:
+        raise _problem(
+            "compute.kvm_enabled",
+            f"KVM does not run a guest on this machine: {facts.kvm.reason}",
+            "leave it out to use KVM only where it works, or see: infrasim doctor",
+        )
+    return Accelerator.TCG
+
+
+def _accelerator_note(spec: NodeSpec, facts: HostFacts) -> str:
+    return "KVM is switched off in the node file" if spec.compute.kvm_enabled is False else facts.kvm.reason
+
+
+def _bmc(
+    spec: NodeSpec,
+    facts: HostFacts,
+    paths: NodePaths,
+    *,
+    home: Home,
+    previous: NodePlan | None,
+    reserved: Reserved,
+) -> BmcPlan:
+    port = spec.bmc.ipmi_over_lan_port
+    if spec.bmc.address is not None:
+        address = str(spec.bmc.address)
+    elif spec.bmc.interface is not None:
+        address = _interface_address(spec.bmc.interface, facts)
+    else:
+        address = addresses.bmc_address(port, facts, reserved, previous)
+    return BmcPlan(
+        address=address,
+        port=port,
+        listen=addresses.listen_addresses(address, port, facts, reserved, previous),
+        private_address=addresses.private_address(home.root, paths.name, port, facts, reserved, previous),
+        kcs_port=addresses.KCS_PORT,
+    )
+
+
+def _interface_address(name: str, facts: HostFacts) -> str:
+    if name not in facts.interfaces:
+        known = ", ".join(sorted(facts.interfaces))
+        raise _problem("bmc.interface", f"this machine has no interface {name!r}", f"it has: {known}")
+    if not facts.interfaces[name]:
+        raise _problem(
+            "bmc.interface", f"interface {name} has no IP address", "give it one, or set bmc.address"
+        )
+    return facts.interfaces[name][0]
+
+
+# --- the host's devices
+
+
+def _drives(parts: _Parts) -> tuple[_Drive, ...]:
+    """Every drive: the CD-ROM on the first port, disks behind it, further controllers as they fill up."""
+    found: list[_Drive] = []
+    cdrom = parts.spec.compute.cdrom
+    if cdrom is not None:
+        place = Path(cdrom.file)
+        found.append(_Drive("cdrom0", "sata0.0", "cdrom0-image", None, place, {}, "writeback", None))
+    controller = 0
+    port = len(found)
+    for backend in parts.spec.compute.storage_backend:
+        most = min(backend.max_drive_per_controller, storage.AHCI_PORTS)
+        for drive in backend.drives:
+            if port >= most:
+                controller, port = controller + 1, 0
+            name = f"disk-sata-{controller}-{port}"
+            given = Path(drive.file) if drive.file else None
+            path = given or parts.paths.disks / f"{name}.{drive.format}"
+            disk = DiskSpec(path, drive.format, drive.size, create=given is None)
+            options: dict[str, str | int | None] = {
+                "serial": drive.serial,
+                "model": drive.model,
+                "wwn": None if drive.wwn is None else f"{drive.wwn:#x}",
+                "ver": drive.version,
+                "rotation_rate": drive.rotation_rate,
+            }
+            found.append(
+                _Drive(
+                    f"sata{controller}-{port}",
+                    f"sata{controller}.{port}",
+                    f"{name}-image",
+                    disk,
+                    None,
+                    options,
+                    drive.cache,
+                    drive.bootindex,
+                )
+            )
+            port += 1
+        controller, port = controller + 1, 0
+    return tuple(found)
+
+
+def _boot_devices(parts: _Parts, drives: tuple[_Drive, ...]) -> tuple[BootDevice, ...]:
+    cards = [(f"nic{index}", BootClass.NETWORK, None) for index in range(len(parts.spec.compute.networks))]
+    disks = [
+        (drive.device_id, BootClass.CDROM if drive.cdrom else BootClass.DISK, drive.wanted_index)
+        for drive in drives
+    ]
+    return number_devices([*cards, *disks], parts.spec.compute.boot.boot_order)
+
+
+def _storage_argv(drives: tuple[_Drive, ...], indexes: dict[str, int]) -> tuple[str, ...]:
+    controllers = sorted({drive.bus.partition(".")[0] for drive in drives})
+    words = [word for controller in controllers for word in storage.ahci(controller)]
+    for drive in drives:
+        index = indexes[drive.device_id]
+        if drive.cdrom is not None:
+            words += storage.disk_image(drive.image, drive.cdrom, "raw", read_only=True)
+            words += storage.sata_cdrom(drive.device_id, bus=drive.bus, image=drive.image, boot_index=index)
+        elif drive.disk is not None:
+            words += storage.disk_image(drive.image, drive.disk.path, drive.disk.format, cache=drive.cache)
+            words += storage.sata_disk(
+                drive.device_id, bus=drive.bus, image=drive.image, boot_index=index, attributes=drive.options
+            )
+    return tuple(words)
+
+
+def _network_argv(parts: _Parts, indexes: dict[str, int]) -> tuple[str, ...]:
+    words: list[str] = []
+    for index, card in enumerate(parts.spec.compute.networks):
+        netdev, device_id = f"net{index}", f"nic{index}"
+        words += network.nat(
+            netdev, [(rule.protocol, rule.outside, rule.inside) for rule in card.port_forward]
+        )
+        words += network.card(
+            device_id,
+            card.device,
+            netdev=netdev,
+            mac=str(card.mac) if card.mac else addresses.mac(parts.identity.uuid, device_id),
+            boot_index=indexes[device_id],
+        )
+    return tuple(words)
+
+
+def _qemu_argv(
+    parts: _Parts, drives: tuple[_Drive, ...], boot_devices: tuple[BootDevice, ...]
+) -> tuple[str, ...]:
+    compute, paths = parts.spec.compute, parts.paths
+    indexes = {device.device_id: device.index for device in boot_devices}
+    smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
+    return (
+        parts.facts.qemu_program,
+        *system.identity(paths.name, str(parts.identity.uuid), smbios),
+        *system.machine(parts.accelerator),
+        *system.cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
+        *system.processors(compute.cpu.quantities, parts.compiled.sockets),
+        *system.memory(compute.memory.size),
+        *system.screen(_VNC_ADDRESS, parts.vnc_display),
+        *system.monitor(paths.qmp_socket),
+        *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
+        *chardev.system_interface(parts.bmc.private_address, parts.bmc.kcs_port, parts.compiled.kcs_io_port),
+        *_storage_argv(drives, indexes),
+        *_network_argv(parts, indexes),
+        *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
+        *compute.extra_option,
+    )
+
+
+# --- processes, ports, files
+
+
+def _processes(
+    parts: _Parts, drives: tuple[_Drive, ...], boot_devices: tuple[BootDevice, ...]
+) -> tuple[ProcessSpec, ...]:
+    paths, facts, bmc = parts.paths, parts.facts, parts.bmc
+    serial_line = ProcessSpec(
+        SOCAT,
+        serial_line_argv(facts.socat_program, paths.pty, paths.serial_socket),
+        paths.log("socat"),
+        ReadyCheck.LINK,
+        str(paths.pty),
+        _READY_TIMEOUTS_S[SOCAT],
+    )
+    ipmi_sim = ProcessSpec(
+        IPMI_SIM,
+        (
+            facts.ipmi_sim_program,
+            *("-c", str(paths.vbmc_conf)),
+            *("-f", str(paths.emu(parts.spec.type))),
+            *("-s", str(paths.bmc_state)),
+            "-n",
+        ),
+        paths.log("openipmi"),
+        ReadyCheck.RMCP_PING,
+        f"{bmc.private_address} {bmc.port}",
+        _READY_TIMEOUTS_S[IPMI_SIM],
+    )
+    host = ProcessSpec(
+        QEMU,
+        _qemu_argv(parts, drives, boot_devices),
+        paths.log("qemu"),
+        ReadyCheck.QMP_GREETING,
+        str(paths.qmp_socket),
+        _READY_TIMEOUTS_S[QEMU],
+    )
+    return (serial_line, ipmi_sim, host) if parts.spec.sol_enable else (ipmi_sim, host)
+
+
+def _ports(parts: _Parts) -> tuple[PortSpec, ...]:
+    bmc = parts.bmc
+    forwards = (
+        PortSpec(f"port forward to {rule.inside}", rule.protocol, "127.0.0.1", rule.outside)
+        for card in parts.spec.compute.networks
+        for rule in card.port_forward
+    )
+    return (
+        *(PortSpec("BMC", "udp", address, bmc.port) for address in bmc.listen),
+        PortSpec("ipmi_sim", "udp", bmc.private_address, bmc.port),
+        PortSpec("ipmi_sim system interface", "tcp", bmc.private_address, bmc.kcs_port),
+        PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
+        *forwards,
+    )
+
+
+def _disks(parts: _Parts, drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
+    disks = tuple(drive.disk for drive in drives if drive.disk)
+    for number, disk in enumerate(disks):
+        if disk.path in reserved.disks:
+            raise _problem(
+                "compute.storage_backend",
+                f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}",
+                "two nodes cannot write one image",
+            )
+        if any(disk.path == other.path for other in disks[:number]):
+            raise _problem("compute.storage_backend", f"disk image {disk.path} is named twice", "")
+    return disks
+
+
+def _files(parts: _Parts) -> tuple[FileSpec, ...]:
+    paths = parts.paths
+    settings = _bmc_settings(parts)
+    smbios = (
+        FileSpec(paths.smbios_dir / _smbios_name(number), structure)
+        for number, structure in enumerate(parts.compiled.smbios)
+    )
+    return (
+        FileSpec(paths.vbmc_conf, vbmc_conf(paths, settings).encode()),
+        FileSpec(paths.emu(parts.spec.type), parts.compiled.emu.encode()),
+        *smbios,
+        FileSpec(paths.chassiscontrol, chassiscontrol(paths, settings).encode(), 0o700),
+        FileSpec(paths.lancontrol, lancontrol(paths, settings).encode(), 0o700),
+    )
+
+
+def _smbios_name(number: int) -> str:
+    return f"{number:03d}.bin"
+
+
+def _bmc_settings(parts: _Parts) -> BmcSettings:
+    spec, bmc = parts.spec, parts.bmc
+    return BmcSettings(
+        private_address=bmc.private_address,
+        port=bmc.port,
+        kcs_port=bmc.kcs_port,
+        guid=parts.identity.uuid.hex,
+        username=spec.bmc.username,
+        password=spec.bmc.password,
+        serial_over_lan=spec.sol_enable,
+        lan_address=bmc.address,
+        lan_netmask="255.0.0.0" if bmc.address.startswith("127.") else "255.255.255.0",
+        lan_mac=addresses.mac(parts.identity.uuid, "bmc"),
+        socat_program=parts.facts.socat_program,
+    )
+
+
+def _problem(path: str, message: str, hint: str) -> UsageError:
+    """A fault that shows only when everything is known; ``relocate`` puts it on the user's line."""
+    return InvalidNodeFile([Problem("", 0, 0, path, message, hint)])

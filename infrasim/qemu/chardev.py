@@ -1,0 +1,37 @@
+"""The serial port and the system interface to the BMC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infrasim.qemu.element import option
+
+# How often QEMU tries again when the other end is gone. Seconds.
+RECONNECT_S = 1
+
+
+def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
+    """The first serial port; every byte goes to ``log``, begun anew by each QEMU, and to ``socket``."""
+    backend = (
+        option(
+            "-chardev",
+            "socket",
+            id="serial0",
+            path=socket,
+            reconnect=RECONNECT_S,
+            logfile=log,
+            logappend=False,
+        )
+        if socket
+        else option("-chardev", "null", id="serial0", logfile=log, logappend=False)
+    )
+    return (*backend, *option("-device", "isa-serial", chardev="serial0", index=0))
+
+
+def system_interface(address: str, port: int, io_port: int) -> tuple[str, ...]:
+    """A KCS interface at ``io_port`` whose BMC listens at ``address`` and ``port``."""
+    return (
+        *option("-chardev", "socket", id="ipmi0", host=address, port=port, reconnect=RECONNECT_S),
+        *option("-device", "ipmi-bmc-extern", id="bmc0", chardev="ipmi0"),
+        *option("-device", "isa-ipmi-kcs", bmc="bmc0", ioport=io_port),
+    )

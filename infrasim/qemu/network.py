@@ -1,0 +1,21 @@
+"""Network cards and what they are connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infrasim.qemu.element import escape, option
+
+
+def nat(netdev_id: str, forwards: Iterable[tuple[str, int, int]]) -> tuple[str, ...]:
+    """QEMU's own NAT. ``forwards`` are (protocol, port on this machine's loopback, port in the host)."""
+    rules = [
+        f"hostfwd={escape(f'{protocol}:127.0.0.1:{outside}-:{inside}')}"
+        for protocol, outside, inside in forwards
+    ]
+    return ("-netdev", ",".join(["user", f"id={escape(netdev_id)}", *rules]))
+
+
+def card(device_id: str, model: str, *, netdev: str, mac: str, boot_index: int) -> tuple[str, ...]:
+    """A network card of a QEMU device ``model``."""
+    return option("-device", model, id=device_id, netdev=netdev, mac=mac, bootindex=boot_index)

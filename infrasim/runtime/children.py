@@ -1,0 +1,137 @@
+"""The supervisor's children: start, adopt, watch and signal them, and check that they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infrasim.bmc.rmcp import PRESENCE_PING
+from infrasim.clients.ipmi_vm import set_clock
+from infrasim.host.process import Identity, identify, send_signal, spawn
+from infrasim.plan.model import ProcessSpec, ReadyCheck
+
+_POLL_S = 0.003
+_PING_WAIT_S = 0.02
+_CLOCK_TRIES = 5
+_CLOCK_TRY_S = 0.5
+
+
+class Children:
+    """Every child by name. ``on_exit(name, code)`` is called once for each that ends; an adopted
+    child's code is None, because only a parent is told.
+    """
+
+    def __init__(self, cwd: Path, on_exit: Callable[[str, int | None], None]) -> None:
+        self._cwd = cwd
+        self._on_exit = on_exit
+        self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._identities: dict[str, Identity] = {}
+        self._descriptors: dict[str, int] = {}
+
+    def identity(self, name: str) -> Identity | None:
+        """Who the child is; None while it does not run."""
+        return self._identities.get(name)
+
+    def start(self, spec: ProcessSpec) -> None:
+        """Start a child.
+
+        Raises:
+            HostError: its program cannot be started.
+        """
+        child = spawn(spec.argv, log=spec.log, cwd=self._cwd)
+        self._own[spec.name] = child
+        # Not reaped yet, so the pid is surely its own, even if it has ended already.
+        identity = identify(child.pid) or Identity(child.pid, 0, "")
+        self._watch(spec.name, identity)
+
+    def adopt(self, name: str, identity: Identity) -> None:
+        """Watch a child that an earlier supervisor started."""
+        self._watch(name, identity)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Signal a child and what it forked, if it still runs.
+
+        Each child leads a session of its own; socat forks for each connection.
+        """
+        identity = self._identities.get(name)
+        if identity is None or not send_signal(identity, number):
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(identity.pid, number)
+
+    def let_go(self) -> None:
+        """Stop watching everything; nobody is signalled."""
+        for name in list(self._descriptors):
+            self._unwatch(name)
+
+    def _watch(self, name: str, identity: Identity) -> None:
+        self._identities[name] = identity
+        descriptor = os.pidfd_open(identity.pid)
+        self._descriptors[name] = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self._ended, name)
+
+    def _unwatch(self, name: str) -> None:
+        descriptor = self._descriptors.pop(name)
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+
+    def _ended(self, name: str) -> None:
+        self._unwatch(name)
+        identity = self._identities.pop(name)
+        own = self._own.pop(name, None)
+        code = own.wait() if own else None
+        _end_group(identity.pid)
+        self._on_exit(name, code)
+
+
+def _end_group(leader: int) -> None:
+    """End and reap what a dead child forked; as its subreaper we are those processes' parent now."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-leader, 0)
+
+
+async def wait_ready(spec: ProcessSpec) -> None:
+    """Wait until a child that needs no conversation is ready; the caller bounds the wait."""
+    match spec.ready:
+        case ReadyCheck.LINK:
+            target = Path(spec.ready_target)
+            while not target.exists():
+                await asyncio.sleep(_POLL_S)
+        case ReadyCheck.RMCP_PING:
+            address, _, port = spec.ready_target.partition(" ")
+            await _wait_rmcp(address, int(port))
+        case ReadyCheck.QMP_GREETING:
+            raise AssertionError("the host's monitor checks that itself")
+
+
+async def _wait_rmcp(address: str, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
+        probe.connect((address, port))
+        while True:
+            # A port nobody has yet answers with a refusal, which shows as an OSError here.
+            with contextlib.suppress(OSError, TimeoutError):
+                await loop.sock_sendall(probe, PRESENCE_PING)
+                await asyncio.wait_for(loop.sock_recv(probe, 256), _PING_WAIT_S)
+                return
+            await asyncio.sleep(_POLL_S)
+
+
+async def set_bmc_clock(address: str, port: int) -> bool:
+    """Give a freshly started BMC the time; False when its channel stayed taken."""
+    for _ in range(_CLOCK_TRIES):
+        with contextlib.suppress(TimeoutError):
+            if await asyncio.wait_for(set_clock(address, port, int(time.time())), _CLOCK_TRY_S):
+                return True
+        await asyncio.sleep(_POLL_S)
+    return False

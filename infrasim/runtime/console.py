@@ -1,0 +1,106 @@
+"""A terminal on the host's serial port, beside serial-over-LAN and any number of other consoles.
+
+What the host says is read from its serial log, which has every byte; what is typed goes into the
+same terminal device that ipmi_sim writes to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+from infrasim.errors import HostError, UsageError
+from infrasim.paths import Home
+from infrasim.plan.model import read_plan
+from infrasim.runtime.node import require_running
+
+DETACH_KEY = b"\x1d"  # Ctrl-]
+_REPLAY_BYTES = 8192
+_POLL_MS = 30
+
+
+def attach(home: Home, name: str) -> None:
+    """Join this terminal to the console until the detach key, end of input, or the node's end.
+
+    Raises:
+        NotRunningError: the node does not run.
+        UsageError: the node has no serial line.
+    """
+    paths = require_running(home, name)
+    decided = read_plan(paths.plan)
+    if decided is None or not decided.serial_over_lan:
+        raise UsageError(f"node {name} has no serial line", hint="set sol_enable: true in its node file")
+    try:
+        line = os.open(paths.pty, os.O_WRONLY | os.O_NOCTTY)
+    except OSError as exc:
+        raise HostError(f"cannot open {paths.pty}: {exc.strerror}") from exc
+    sys.stderr.write(f"Console of {name}. Ctrl-] detaches.\r\n")
+    sys.stderr.flush()
+    try:
+        with _raw_terminal():
+            ended = _converse(str(paths.serial_log), str(paths.state), line)
+    finally:
+        os.close(line)
+    sys.stderr.write(f"\r\n{'Node stopped' if ended else 'Detached'}.\n")
+
+
+def _converse(log: str, state: str, line: int) -> bool:
+    """Copy both ways; True when the node ended, False when the user left."""
+    offset = max(0, _size(log) - _REPLAY_BYTES)
+    keyboard = sys.stdin.fileno()
+    poll = select.poll()
+    poll.register(keyboard, select.POLLIN | select.POLLHUP)
+    while True:
+        offset = _copy_new_output(log, offset)
+        if not poll.poll(_POLL_MS):
+            if not os.path.exists(state):  # noqa: PTH110 - asked thirty times a second
+                return True
+            continue
+        typed = os.read(keyboard, 1024)
+        before, found, _ = typed.partition(DETACH_KEY)
+        if before:
+            with contextlib.suppress(OSError):
+                os.write(line, before)
+        if found or not typed:
+            _copy_new_output(log, offset)
+            return False
+
+
+def _copy_new_output(log: str, offset: int) -> int:
+    size = _size(log)
+    if size < offset:
+        offset = 0  # the host was powered on anew
+    if size > offset:
+        with open(log, "rb") as stream:  # noqa: PTH123 - asked thirty times a second
+            stream.seek(offset)
+            data = stream.read()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        offset += len(data)
+    return offset
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - asked thirty times a second
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Every key goes to the host, until the end; a pipe is left as it is."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

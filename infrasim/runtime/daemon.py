@@ -1,0 +1,115 @@
+"""A supervisor's process: ``python -m infrasim.runtime.daemon NODE WORKSPACE LOG_DIR MODE``.
+
+MODE ``background`` detaches with python-daemon and tells the command that waits, through the
+descriptor after it, how the start went; ``foreground`` stays and says so on standard output. It is a
+program of its own so that a command's imports do not stay in memory for the node's life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from infrasim.errors import HostError, InfrasimError
+from infrasim.host.files import hold_lock, release_lock
+from infrasim.host.process import Identity, adopt_orphans, alive
+from infrasim.paths import NodePaths
+from infrasim.plan.model import NodePlan, require_plan
+from infrasim.runtime.state import read_state
+
+
+def main(arguments: list[str]) -> int:
+    """Become the supervisor and return its exit code."""
+    name, workspace, log_dir, mode, *rest = arguments
+    paths = NodePaths(name, Path(workspace), Path(log_dir))
+    if mode == "foreground":
+        return _supervise(paths, notify=None)
+    notify = int(rest[0])
+    with _detached(paths, notify):
+        return _supervise(paths, notify=notify)
+
+
+def _detached(paths: NodePaths, notify: int) -> contextlib.AbstractContextManager[object]:
+    import daemon  # type: ignore[import-untyped]  # the library has no type hints
+
+    log = paths.log("supervisor").open("a", encoding="utf-8")
+    context: contextlib.AbstractContextManager[object] = daemon.DaemonContext(
+        working_directory=str(paths.workspace),
+        umask=0o077,
+        files_preserve=[notify],
+        stdout=log,
+        stderr=log,
+        signal_map={},
+        detach_process=True,
+    )
+    return context
+
+
+def _supervise(paths: NodePaths, *, notify: int | None) -> int:
+    lock = hold_lock(paths.supervisor_lock)
+    if lock is None:
+        error = HostError(f"node {paths.name} has a supervisor already")
+        _tell(notify, error)
+        return int(error.exit_code)
+    adopt_orphans()
+    try:
+        return asyncio.run(_run(paths, notify))
+    except InfrasimError as exc:
+        _tell(notify, exc)
+        return int(exc.exit_code)
+    finally:
+        release_lock(paths.supervisor_lock, lock)
+
+
+async def _run(paths: NodePaths, notify: int | None) -> int:
+    from infrasim.runtime.supervisor import Supervisor
+
+    plan = require_plan(paths.plan)
+    supervisor = Supervisor(plan, paths)
+    try:
+        await supervisor.start(adoptable(plan, paths))
+        error = await asyncio.shield(supervisor.outcome)
+        if error is None:
+            _tell(notify, None)
+        await supervisor.finished.wait()
+    finally:
+        await supervisor.close()
+    if error is not None:
+        _tell(notify, error)
+        return int(error.exit_code)
+    return 0
+
+
+def adoptable(plan: NodePlan, paths: NodePaths) -> dict[str, Identity]:
+    """Children that an earlier supervisor of this plan left running."""
+    state = read_state(paths.state)
+    if state is None:
+        return {}
+    known = {spec.name for spec in plan.processes}
+    return {
+        process.name: process.identity
+        for process in state.processes
+        if process.identity and process.name in known and alive(process.identity)
+    }
+
+
+def _tell(notify: int | None, error: InfrasimError | None) -> None:
+    """Report how the start went, once: to the command that waits, or to people."""
+    if notify is None:
+        if error is None:
+            print("ready", flush=True)  # noqa: T201 - the foreground's readiness line
+        else:
+            print(f"infrasim: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
+        return
+    outcome = {"ok": True} if error is None else {"ok": False, **error.as_json()}
+    with contextlib.suppress(OSError):
+        os.write(notify, json.dumps(outcome).encode() + b"\n")
+        os.close(notify)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""The supervisor's hold on the host: bring it up, order it about, and understand how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from infrasim.clients.qmp import HostMonitor
+from infrasim.errors import InfrasimError
+from infrasim.paths import NodePaths
+from infrasim.plan.model import HostPlan
+from infrasim.qemu.boot import BootSelector, order_with
+from infrasim.runtime.machine import Event, HostBroken, HostReset
+
+# The firmware's menu key is pressed until its menu shows, for at most this long.
+_MENU_KEY = "esc"
+_MENU_SHOWS = b"Select boot device:"
+_MENU_PRESS_EVERY_S = 0.05
+_MENU_GIVE_UP_S = 30.0
+
+# How long QEMU's last events may lag behind its end.
+_LAST_WORDS_S = 0.5
+
+# Run states from which a host does not come back by itself. Source: QEMU QMP, RunState.
+_BROKEN_STATES = ("internal-error", "shutdown")
+
+
+class HostLink:
+    """The monitor of one QEMU at a time; ``feed`` takes events for the machine."""
+
+    def __init__(self, host: HostPlan, paths: NodePaths, feed: Callable[[Event], None]) -> None:
+        self._host = host
+        self._paths = paths
+        self._feed = feed
+        self._monitor: HostMonitor | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._shut_down_by_guest: bool | None = None
+
+    async def attach(self) -> None:
+        """Connect to the monitor of a QEMU that runs or is starting; the caller bounds the wait."""
+        self._shut_down_by_guest = None
+        monitor = HostMonitor(self._paths.name)
+        await monitor.connect(self._paths.qmp_socket)
+        self._monitor = monitor
+        self._watch = asyncio.create_task(self._watch_events(monitor))
+
+    async def bring_up(self, override: BootSelector | None) -> BootSelector | None:
+        """Let a freshly started, paused host go, with ``override`` first; returns what it began with."""
+        await self.attach()
+        assert self._monitor is not None
+        if override is not None:
+            await self.set_boot_order(override)
+            # The boot order is read at a reset, and the one at QEMU's start is over.
+            await self._monitor.reset()
+        await self._monitor.resume()
+        return override
+
+    async def close(self) -> None:
+        """Let go of the monitor."""
+        monitor, self._monitor = self._monitor, None
+        if self._watch:
+            self._watch.cancel()
+        if monitor:
+            await monitor.close()
+
+    async def quit(self) -> None:
+        """End QEMU now."""
+        if self._monitor:
+            await self._monitor.quit()
+
+    async def press_power_button(self) -> None:
+        """Ask the operating system to shut down."""
+        if self._monitor:
+            await self._monitor.press_power_button()
+
+    async def reset(self) -> None:
+        """Reset the machine; the process stays."""
+        if self._monitor:
+            await self._monitor.reset()
+
+    async def os_listens(self) -> bool:
+        """Whether an operating system would hear the power button."""
+        try:
+            return bool(self._monitor and await self._monitor.os_hears_power_button())
+        except InfrasimError:
+            return True
+
+    async def set_boot_order(self, selector: BootSelector | None) -> None:
+        """Give the devices the order that the next reset will read."""
+        if self._monitor:
+            await self._monitor.set_boot_order(order_with(self._host.boot_devices, selector))
+
+    async def open_firmware_menu(self) -> None:
+        """Press the firmware's menu key until the menu shows on the serial port."""
+        give_up = time.monotonic() + _MENU_GIVE_UP_S
+        seen = self._times_menu_shown()
+        while self._monitor and time.monotonic() < give_up:
+            await self._monitor.press_key(_MENU_KEY)
+            await asyncio.sleep(_MENU_PRESS_EVERY_S)
+            if self._times_menu_shown() > seen:
+                return
+
+    async def last_words(self, code: int | None) -> bool:
+        """After QEMU's end: whether the host switched itself off, or else died."""
+        if self._monitor:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._monitor.closed(), _LAST_WORDS_S)
+            for event in self._monitor.waiting_events():
+                self._note_shutdown(event)
+        await self.close()
+        if self._shut_down_by_guest is not None:
+            return self._shut_down_by_guest
+        return code == 0
+
+    def _times_menu_shown(self) -> int:
+        try:
+            return self._paths.serial_log.read_bytes().count(_MENU_SHOWS)
+        except OSError:
+            return 0
+
+    async def _watch_events(self, monitor: HostMonitor) -> None:
+        async for event in monitor.events():
+            match event["event"]:
+                case "SHUTDOWN":
+                    self._note_shutdown(event)
+                case "RESET":
+                    self._feed(HostReset())
+                case "STOP":
+                    state = await monitor.run_state()
+                    if state in _BROKEN_STATES:
+                        self._feed(HostBroken(f"QEMU's run state is {state}"))
+
+    def _note_shutdown(self, event: dict[str, Any]) -> None:
+        if event["event"] == "SHUTDOWN":
+            self._shut_down_by_guest = bool(event["data"]["guest"])

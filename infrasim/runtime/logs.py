@@ -1,0 +1,76 @@
+"""A node's logs as one stream of lines, each behind the name of its log when there are several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from infrasim.errors import UsageError
+from infrasim.host.files import last_lines
+from infrasim.paths import Home, NodePaths
+
+_POLL_S = 0.2
+
+
+def log_files(paths: NodePaths) -> dict[str, Path]:
+    """Every log by the name a user gives it."""
+    programs = {name: paths.log(name) for name in ("supervisor", "openipmi", "qemu", "socat")}
+    return {**programs, "serial": paths.serial_log, "events": paths.events}
+
+
+def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follow: bool) -> Iterator[str]:
+    """The last ``lines`` lines of each log, then, to ``follow``, new ones for ever.
+
+    Without a word the serial console is left out: it is a terminal's output, not lines.
+
+    Raises:
+        UsageError: no such node, log, or no log yet.
+    """
+    paths = home.node(name)
+    files = log_files(paths)
+    unknown = [word for word in wanted if word not in files]
+    if unknown:
+        raise UsageError(f"there is no log {unknown[0]!r}", hint=f"logs: {', '.join(files)}")
+    if not paths.log_dir.is_dir():
+        from infrasim.runtime.node import unknown_node
+
+        if home.map_file(name).exists():
+            raise UsageError(f"node {name} has no logs yet in {paths.log_dir}")
+        raise unknown_node(home, name)
+    chosen = {word: files[word] for word in wanted or (word for word in files if word != "serial")}
+    return _stream(chosen, lines=lines, follow=follow)
+
+
+def _stream(files: dict[str, Path], *, lines: int, follow: bool) -> Iterator[str]:
+    offsets = {}
+    for word, path in files.items():
+        offsets[word] = path.stat().st_size if path.exists() else 0
+        for line in last_lines(path, lines):
+            yield _labelled(word, line, alone=len(files) == 1)
+    while follow:
+        for word, path in files.items():
+            for line in _new_lines(path, offsets, word):
+                yield _labelled(word, line, alone=len(files) == 1)
+        time.sleep(_POLL_S)
+
+
+def _new_lines(path: Path, offsets: dict[str, int], word: str) -> list[str]:
+    """Whole lines that came since; a log that shrank was begun anew."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < offsets[word]:
+        offsets[word] = 0
+    if size == offsets[word]:
+        return []
+    with path.open("rb") as stream:
+        stream.seek(offsets[word])
+        data = stream.read()
+    whole, _, _ = data.rpartition(b"\n")
+    if not whole:
+        return []
+    offsets[word] += len(whole) + 1
+    return whole.decode(errors="replace").splitlines()
+
+
+def _labelled(word: str, line: str, *, alone: bool) -> str:
+    return line if alone else f"{word:10} | {line}"

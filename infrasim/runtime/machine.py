@@ -1,0 +1,506 @@
+"""What a node does when something happens: one transition function, no process and no clock.
+
+``NodeMachine.step`` takes one event and returns the actions it asks for; the supervisor performs
+them and feeds back what came of them. Everything about start order, restarts, chassis power and boot
+overrides is decided here.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import assert_never
+
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.qemu.boot import BootSelector
+
+# A child that dies is restarted after a delay that doubles; too many deaths in the window end that.
+BACKOFF_FIRST_S = 0.2
+BACKOFF_LONGEST_S = 10.0
+DEATHS_ALLOWED = 5
+DEATHS_WINDOW_S = 60.0
+
+# How long a program may take to follow a request to end before it gets the next, harder one.
+QUIT_WAIT_S = 1.0
+TERM_WAIT_S = 2.0
+
+
+class ChildState(StrEnum):
+    """The life of one child."""
+
+    DOWN = "down"
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKOFF = "waiting to restart"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """The life of the node."""
+
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class PowerOrder(StrEnum):
+    """What can be asked of the chassis."""
+
+    ON = "on"
+    OFF = "off"
+    RESET = "reset"
+    SOFT = "soft"
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Start the node; ``adopted`` children run already."""
+
+    adopted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A child passed its ready check; a host says which boot override it began with."""
+
+    name: str
+    booted_with: BootSelector | None = None
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A child ended. ``guest_off`` means the host's own system switched it off."""
+
+    name: str
+    code: int | None
+    guest_off: bool = False
+
+
+@dataclass(frozen=True)
+class TimerFired:
+    """A timer that was started ran out."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Power:
+    """Somebody ordered chassis power. ``os_listens``: an operating system will hear a power button."""
+
+    order: PowerOrder
+    os_listens: bool = True
+
+
+@dataclass(frozen=True)
+class SetOverride:
+    """Somebody asked for another device at the next boot; None takes it back."""
+
+    selector: BootSelector | None
+
+
+@dataclass(frozen=True)
+class HostReset:
+    """The host was reset, by whomever; its firmware has read the boot order."""
+
+
+@dataclass(frozen=True)
+class HostBroken:
+    """The host cannot go on although its process lives."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Take the node down."""
+
+
+Event = Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | Stop
+
+
+# --- actions ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Start a child and begin its ready check."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SendSignal:
+    """Signal a child."""
+
+    name: str
+    number: signal.Signals
+
+
+@dataclass(frozen=True)
+class StartTimer:
+    """Fire ``key`` after ``delay_s``; a timer of that key that runs is replaced."""
+
+    key: str
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class StopTimer:
+    """Forget a timer, if there is one."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class QuitHost:
+    """Tell QEMU to end now."""
+
+
+@dataclass(frozen=True)
+class PressPowerButton:
+    """Ask the operating system to shut down."""
+
+
+@dataclass(frozen=True)
+class ResetHost:
+    """Reset the host."""
+
+
+@dataclass(frozen=True)
+class SetBootOrder:
+    """Give the running host this boot order; None is its own."""
+
+    selector: BootSelector | None
+
+
+@dataclass(frozen=True)
+class OpenFirmwareMenu:
+    """Make the firmware that starts now stop at its boot menu."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write what happened to the node's events."""
+
+    event: str
+    details: dict[str, str | int | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NodeUp:
+    """The start is complete."""
+
+
+@dataclass(frozen=True)
+class StartFailed:
+    """The start failed because of this child; ``timed_out`` when it lives but is not ready."""
+
+    name: str
+    code: int | None
+    timed_out: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Nothing runs any more."""
+
+
+Action = (
+    Spawn
+    | SendSignal
+    | StartTimer
+    | StopTimer
+    | QuitHost
+    | PressPowerButton
+    | ResetHost
+    | SetBootOrder
+    | OpenFirmwareMenu
+    | Report
+    | NodeUp
+    | StartFailed
+    | Finished
+)
+
+
+@dataclass
+class Child:
+    """One child as the machine sees it. ``deaths`` are times on the caller's clock, in seconds."""
+
+    name: str
+    ready_timeout_s: float
+    state: ChildState = ChildState.DOWN
+    restarts: int = 0
+    deaths: list[float] = field(default_factory=list)
+
+
+class OrderRefused(Exception):
+    """The chassis cannot follow an order in its present state."""
+
+
+class NodeMachine:
+    """The state of one node. ``children`` are (name, ready timeout in seconds) in start order."""
+
+    def __init__(
+        self,
+        children: Iterable[tuple[str, float]],
+        *,
+        power_on_at_start: bool,
+        poweroff_wait_s: float,
+        kill_wait_s: float,
+    ) -> None:
+        self.children = {name: Child(name, timeout_s) for name, timeout_s in children}
+        self.phase = Phase.STARTING
+        self.power_wanted = power_on_at_start
+        self.override: BootSelector | None = None
+        self._poweroff_wait_s = poweroff_wait_s
+        self._kill_wait_s = kill_wait_s
+
+    @property
+    def host(self) -> Child:
+        """The child that is the host."""
+        return self.children[QEMU]
+
+    @property
+    def power(self) -> bool:
+        """Chassis power: on until the host has really gone, and while it is being restarted."""
+        return self.power_wanted or self.host.state in (ChildState.RUNNING, ChildState.STOPPING)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether something that should run does not."""
+        return any(
+            child.state is not ChildState.RUNNING
+            for child in self.children.values()
+            if self._wanted(child) or child.state is ChildState.FAILED
+        )
+
+    def step(self, event: Event, now_s: float) -> list[Action]:
+        """Take one event at ``now_s`` and return what is to be done, in order.
+
+        Raises:
+            OrderRefused: for a power order that the present state does not allow.
+        """
+        match event:
+            case Begin(adopted):
+                for name in adopted:
+                    self.children[name].state = ChildState.RUNNING
+                self.power_wanted = self.power_wanted or QEMU in adopted
+                return self._advance()
+            case Ready(name, booted_with):
+                return self._ready(self.children[name], booted_with)
+            case Exited(name, code, guest_off):
+                return self._exited(self.children[name], code, guest_off, now_s)
+            case TimerFired(key):
+                return self._timer(key)
+            case Power(order, os_listens):
+                return self._power(order, os_listens)
+            case SetOverride(selector):
+                return self._set_override(selector)
+            case HostReset():
+                return self._consume(self.override) if self.host.state is ChildState.RUNNING else []
+            case HostBroken(reason):
+                return [Report("host-broken", {"reason": reason}), SendSignal(QEMU, signal.SIGKILL)]
+            case Stop():
+                return self._stop()
+            case _:
+                assert_never(event)
+
+    # --- starting
+
+    def _wanted(self, child: Child) -> bool:
+        return child.name != QEMU or self.power_wanted
+
+    def _advance(self) -> list[Action]:
+        """Start the next child that is wanted and down, if those before it run."""
+        if self.phase not in (Phase.STARTING, Phase.UP):
+            return []
+        for child in self.children.values():
+            if child.state is ChildState.DOWN and self._wanted(child):
+                child.state = ChildState.STARTING
+                return [Spawn(child.name), StartTimer(f"ready:{child.name}", child.ready_timeout_s)]
+            waited_for = child.state not in (ChildState.RUNNING, ChildState.FAILED)
+            if self._wanted(child) and waited_for:
+                return []
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.UP
+            return [Report("node-up"), NodeUp()]
+        return []
+
+    def _ready(self, child: Child, booted_with: BootSelector | None) -> list[Action]:
+        if child.state is not ChildState.STARTING:
+            return []
+        child.state = ChildState.RUNNING
+        actions: list[Action] = [StopTimer(f"ready:{child.name}"), Report("ready", {"process": child.name})]
+        bmc = self.children[IPMI_SIM]
+        if child.name == SOCAT and bmc.state is ChildState.RUNNING:
+            # ipmi_sim opens the terminal once; it never follows a new one. Source: measured, 2.0.33.
+            actions += self._end(bmc)
+        if child.name == QEMU and booted_with is not None:
+            actions += self._consume(booted_with)
+        return actions + self._advance()
+
+    # --- ending
+
+    def _exited(self, child: Child, code: int | None, guest_off: bool, now_s: float) -> list[Action]:
+        was = child.state
+        child.state = ChildState.DOWN
+        timers = ("ready", "term", "kill", *(("soft",) if child.name == QEMU else ()))
+        actions: list[Action] = [StopTimer(f"{kind}:{child.name}") for kind in timers]
+        details: dict[str, str | int | float | None] = {"process": child.name, "exit_code": code}
+        if self.phase is Phase.STOPPING:
+            return [*actions, Report("ended", details), *self._stop_next()]
+        if was is ChildState.STOPPING:
+            return [*actions, Report("ended", details), *self._advance()]
+        if child.name == QEMU and guest_off:
+            self.power_wanted = False
+            return [*actions, Report("guest-powered-off"), *self._advance()]
+        actions.append(Report("died", details))
+        if self.phase is Phase.STARTING:
+            return [*actions, StartFailed(child.name, code, timed_out=False), *self._stop()]
+        return actions + self._restart_later(child, now_s)
+
+    def _restart_later(self, child: Child, now_s: float) -> list[Action]:
+        child.deaths = [at for at in child.deaths if at > now_s - DEATHS_WINDOW_S] + [now_s]
+        if len(child.deaths) > DEATHS_ALLOWED:
+            child.state = ChildState.FAILED
+            if child.name == QEMU:
+                self.power_wanted = False
+            return [Report("gave-up", {"process": child.name, "deaths": len(child.deaths)})]
+        child.state = ChildState.BACKOFF
+        child.restarts += 1
+        delay_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** (len(child.deaths) - 1))
+        return [
+            Report("restart", {"process": child.name, "delay_s": delay_s}),
+            StartTimer(f"restart:{child.name}", delay_s),
+        ]
+
+    def _end(self, child: Child) -> list[Action]:
+        """Ask a living child to end, with harder means to follow."""
+        child.state = ChildState.STOPPING
+        if child.name == QEMU:
+            return [QuitHost(), StartTimer(f"term:{QEMU}", QUIT_WAIT_S)]
+        return [SendSignal(child.name, signal.SIGTERM), StartTimer(f"kill:{child.name}", TERM_WAIT_S)]
+
+    def _stop(self) -> list[Action]:
+        if self.phase in (Phase.STOPPING, Phase.STOPPED):
+            return []
+        self.phase = Phase.STOPPING
+        self.power_wanted = False
+        timers = [StopTimer(f"restart:{name}") for name in self.children]
+        for child in self.children.values():
+            if child.state in (ChildState.BACKOFF, ChildState.FAILED):
+                child.state = ChildState.DOWN
+        return [*timers, Report("node-stopping"), *self._stop_next()]
+
+    def _stop_next(self) -> list[Action]:
+        """End the last child that lives; when none does, the node is down."""
+        for child in reversed(self.children.values()):
+            match child.state:
+                case ChildState.STOPPING:
+                    return []
+                case ChildState.STARTING | ChildState.RUNNING:
+                    return self._end(child)
+                case ChildState.DOWN | ChildState.BACKOFF | ChildState.FAILED:
+                    continue
+                case _:
+                    assert_never(child.state)
+        if self.phase is Phase.STOPPED:
+            return []
+        self.phase = Phase.STOPPED
+        return [Report("node-down"), Finished()]
+
+    def _timer(self, key: str) -> list[Action]:
+        kind, _, name = key.partition(":")
+        child = self.children[name]
+        match kind:
+            case "ready":
+                return self._not_ready_in_time(child)
+            case "restart":
+                if child.state is ChildState.BACKOFF:
+                    child.state = ChildState.DOWN
+                return self._advance()
+            case "soft":
+                late: list[Action] = [Report("soft-power-off-timed-out", {"waited_s": self._poweroff_wait_s})]
+                return late + self._cut_power()
+            case "term":
+                return [SendSignal(name, signal.SIGTERM), StartTimer(f"kill:{name}", self._kill_wait_s)]
+            case "kill":
+                return [SendSignal(name, signal.SIGKILL)]
+            case _:
+                raise AssertionError(f"no timer {key!r}")
+
+    def _not_ready_in_time(self, child: Child) -> list[Action]:
+        if child.state is not ChildState.STARTING:
+            return []
+        late: list[Action] = [Report("not-ready", {"process": child.name, "waited_s": child.ready_timeout_s})]
+        if self.phase is Phase.STARTING:
+            return [*late, StartFailed(child.name, None, timed_out=True), *self._stop()]
+        return [*late, SendSignal(child.name, signal.SIGKILL)]
+
+    # --- chassis
+
+    def _power(self, order: PowerOrder, os_listens: bool) -> list[Action]:
+        if self.phase is not Phase.UP:
+            raise OrderRefused(f"the node is {self.phase.value}")
+        report = Report(f"power-{order.value}")
+        match order:
+            case PowerOrder.ON:
+                self.power_wanted = True
+                if self.host.state is ChildState.FAILED:
+                    self.host.state, self.host.deaths = ChildState.DOWN, []
+                return [report, *self._advance()]
+            case PowerOrder.OFF:
+                return [report, *self._cut_power()]
+            case PowerOrder.RESET:
+                if self.host.state is not ChildState.RUNNING:
+                    raise OrderRefused("the chassis is off")
+                return [report, ResetHost()]
+            case PowerOrder.SOFT:
+                if self.host.state is not ChildState.RUNNING:
+                    raise OrderRefused("the chassis is off")
+                if not os_listens:
+                    # With no ACPI system, a power button switches off at once, as on hardware.
+                    return [report, *self._cut_power()]
+                return [report, PressPowerButton(), StartTimer(f"soft:{QEMU}", self._poweroff_wait_s)]
+            case _:
+                assert_never(order)
+
+    def _cut_power(self) -> list[Action]:
+        self.power_wanted = False
+        actions: list[Action] = [StopTimer(f"soft:{QEMU}"), StopTimer(f"restart:{QEMU}")]
+        match self.host.state:
+            case ChildState.STARTING | ChildState.RUNNING:
+                return actions + self._end(self.host)
+            case ChildState.BACKOFF | ChildState.FAILED:
+                self.host.state = ChildState.DOWN
+                return actions
+            case ChildState.DOWN | ChildState.STOPPING:
+                return actions
+            case _:
+                assert_never(self.host.state)
+
+    def _set_override(self, selector: BootSelector | None) -> list[Action]:
+        self.override = selector
+        actions: list[Action] = [Report("boot-override", {"device": selector.value if selector else "none"})]
+        if self.host.state is ChildState.RUNNING:
+            actions.append(SetBootOrder(selector))
+        return actions
+
+    def _consume(self, used: BootSelector | None) -> list[Action]:
+        """The firmware has read an order with ``used`` in front: the override is spent."""
+        if used is None:
+            return []
+        actions: list[Action] = [Report("boot-override-used", {"device": used.value})]
+        if self.override is used:
+            self.override = None
+        actions.append(SetBootOrder(self.override))
+        if used is BootSelector.BIOS:
+            actions.append(OpenFirmwareMenu())
+        return actions

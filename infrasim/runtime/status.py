@@ -1,0 +1,153 @@
+"""What state a node is in. Reads only; never raises for a broken node, never changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from infrasim.errors import ExitCode
+from infrasim.host.process import Identity, alive
+from infrasim.paths import Home, NodePaths
+from infrasim.plan.model import NodePlan, read_plan
+from infrasim.runtime.machine import ChildState, Phase
+from infrasim.runtime.state import NodeState, ProcessState, read_state
+
+SUPERVISOR = "supervisor"
+
+
+class Condition(StrEnum):
+    """A node at a glance."""
+
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    STOPPED = "stopped"
+    ABSENT = "absent"
+
+    @property
+    def exit_code(self) -> int:
+        """What ``infrasim node status`` returns."""
+        match self:
+            case Condition.RUNNING:
+                return int(ExitCode.DONE)
+            case Condition.DEGRADED:
+                return 1
+            case Condition.STOPPED | Condition.ABSENT:
+                return int(ExitCode.NOT_RUNNING)
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One process; ``pid`` is None while it does not run."""
+
+    name: str
+    pid: int | None
+    state: str
+    restarts: int
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """Everything ``node status`` shows; ``plan`` and ``state`` are None when their files cannot be read."""
+
+    name: str
+    condition: Condition
+    paths: NodePaths
+    plan: NodePlan | None
+    state: NodeState | None
+    processes: tuple[ProcessStatus, ...]
+    errors: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The interface other programs rely on; see docs/workspace.md."""
+        plan, state = self.plan, self.state
+        running = self.condition in (Condition.RUNNING, Condition.DEGRADED)
+        power_on = bool(running and state and state.power)
+        return {
+            "name": self.name,
+            "type": plan.server_type if plan else None,
+            "state": self.condition.value,
+            "bmc": {"address": plan.bmc.address if plan else None, "port": plan.bmc.port if plan else None},
+            "vnc": {"address": plan.vnc_address if plan else None, "port": plan.vnc_port if plan else None},
+            "host": {
+                "power": "on" if power_on else "off",
+                "accelerator": plan.host.accelerator.value if plan else None,
+                "accelerator_note": plan.host.accelerator_note if plan else None,
+                "boot_override": state.boot_override if running and state else None,
+                "identify": bool(running and state and state.identify),
+            },
+            "processes": [
+                {
+                    "name": process.name,
+                    "pid": process.pid,
+                    "state": process.state,
+                    "restarts": process.restarts,
+                }
+                for process in self.processes
+            ],
+            "workspace": str(self.paths.workspace),
+            "log_dir": str(self.paths.log_dir),
+            "errors": list(self.errors),
+        }
+
+
+def node_status(home: Home, name: str) -> NodeStatus:
+    """The status of one node, whatever it is in.
+
+    Raises:
+        UsageError: ``name`` cannot name a node.
+    """
+    paths = home.node(name)
+    plan, state = read_plan(paths.plan), read_state(paths.state)
+    errors = list(state.errors if state else ())
+    if paths.plan.exists() and plan is None:
+        errors.append(f"{paths.plan} cannot be read")
+    if paths.state.exists() and state is None:
+        errors.append(f"{paths.state} cannot be read")
+    processes = _processes(plan, state)
+    condition = _condition(home, paths, state, processes)
+    if condition is Condition.DEGRADED and state and not alive(state.supervisor):
+        errors.append("the supervisor is gone; 'infrasim node start' makes a new one that takes over")
+    return NodeStatus(name, condition, paths, plan, state, processes, tuple(errors))
+
+
+def node_names(home: Home) -> tuple[str, ...]:
+    """Every node that is registered or has a workspace, sorted."""
+    with_workspace = (
+        path.parent.name for path in home.root.glob("*/plan.json") if not path.parent.name.startswith(".")
+    )
+    return tuple(sorted({*home.registered(), *with_workspace}))
+
+
+def living(state: NodeState | None) -> tuple[Identity, ...]:
+    """The recorded children that still run."""
+    return tuple(identity for identity in state.identities() if alive(identity)) if state else ()
+
+
+def _condition(
+    home: Home, paths: NodePaths, state: NodeState | None, processes: tuple[ProcessStatus, ...]
+) -> Condition:
+    if state is not None and alive(state.supervisor):
+        healthy = state.phase == Phase.UP.value and not state.degraded
+        # The state file is as new as the supervisor's last event; a child may have died just now.
+        gone = any(process.pid is None and process.state == ChildState.RUNNING for process in processes)
+        return Condition.RUNNING if healthy and not gone else Condition.DEGRADED
+    if living(state):
+        return Condition.DEGRADED
+    known = paths.plan.exists() or home.map_file(paths.name).exists()
+    return Condition.STOPPED if known else Condition.ABSENT
+
+
+def _processes(plan: NodePlan | None, state: NodeState | None) -> tuple[ProcessStatus, ...]:
+    if state is None:
+        names = [SUPERVISOR, *(spec.name for spec in plan.processes)] if plan else []
+        return tuple(ProcessStatus(name, None, "stopped", 0) for name in names)
+    supervisor = ProcessState(SUPERVISOR, state.supervisor, ChildState.RUNNING.value, 0)
+    return tuple(_process(entry) for entry in (supervisor, *state.processes))
+
+
+def _process(entry: ProcessState) -> ProcessStatus:
+    if entry.identity and alive(entry.identity):
+        return ProcessStatus(entry.name, entry.identity.pid, entry.state, entry.restarts)
+    state = "dead" if entry.identity else entry.state
+    return ProcessStatus(entry.name, None, state, entry.restarts)

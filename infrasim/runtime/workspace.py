@@ -1,0 +1,133 @@
+"""The workspace on disk: makes what a plan decided, and takes it away again.
+
+Rendered files are replaced as a whole at each start; disks and the BMC's own state are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from infrasim.errors import HostError, UsageError
+from infrasim.host.files import make_dir, remove_tree, write_atomic, write_if_changed
+from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
+from infrasim.host.process import run
+from infrasim.paths import Home, NodePaths
+from infrasim.plan.model import DiskSpec, NodePlan
+
+_IMAGE_TIMEOUT_S = 60.0
+# vbmc.conf's line of the node file's user; what a client set since lives in ipmi_sim's own files.
+_USER_LINE = "user 2 "
+# ipmi_sim's persistent records that come from the personality; the event log and users are not.
+_PERSONALITY_STATE = "sdr.*"
+
+
+def check_disks(plan: NodePlan) -> None:
+    """Refuse disk images that cannot be used as the node file says, before anything is written.
+
+    Raises:
+        UsageError: missing, a folder, or of another format.
+    """
+    for disk in plan.disks:
+        if disk.path.is_dir():
+            raise UsageError(f"disk image {disk.path} is a directory")
+        if disk.path.exists():
+            _check_format(disk)
+        elif not disk.create:
+            raise UsageError(
+                f"disk image {disk.path} does not exist", hint="leave 'file' out to have one made"
+            )
+
+
+def write_workspace(plan: NodePlan, paths: NodePaths, node_text: str) -> None:
+    """Make or refresh everything of the workspace.
+
+    Raises:
+        HostError: a place cannot be written or is full.
+    """
+    for folder in (paths.workspace, paths.data, paths.smbios_dir, paths.scripts, paths.disks, paths.run):
+        make_dir(folder)
+    make_dir(paths.bmc_state)
+    make_dir(paths.lan)
+    make_dir(paths.log_dir, mode=0o750)
+    _forget_what_the_node_file_changed(plan, paths)
+    _remove_old_smbios(plan, paths)
+    for spec in plan.files:
+        write_if_changed(spec.path, spec.content, mode=spec.mode)
+    for disk in plan.disks:
+        if disk.create and not disk.path.exists():
+            create_disk(disk)
+    write_if_changed(paths.node_file, node_text)
+    write_atomic(paths.plan, json.dumps(plan.as_json(), indent=1))
+
+
+def create_disk(disk: DiskSpec) -> None:
+    """Make a sparse image; a half-made one is removed.
+
+    Raises:
+        ProgramError: qemu-img refused.
+    """
+    program = require_program(QEMU_IMG_PROGRAM)
+    temporary = disk.path.with_name(f".{disk.path.name}.new")
+    try:
+        run(
+            [program, "create", "-q", "-f", disk.format, str(temporary), f"{disk.size_gib}G"],
+            timeout_s=_IMAGE_TIMEOUT_S,
+        )
+        temporary.chmod(0o600)
+        temporary.replace(disk.path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_workspace(home: Home, paths: NodePaths) -> None:
+    """Remove the workspace and the logs of a stopped node.
+
+    Raises:
+        HostError: something cannot be removed.
+    """
+    remove_tree(paths.workspace, inside=home.root)
+    if paths.log_dir.exists():
+        remove_tree(paths.log_dir, inside=home.log_root)
+
+
+def _check_format(disk: DiskSpec) -> None:
+    if disk.path.is_relative_to("/dev"):
+        return
+    try:
+        with disk.path.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as exc:
+        raise HostError(f"disk image {disk.path} cannot be read: {exc.strerror}") from exc
+    # Source: QEMU docs/interop/qcow2, header magic "QFI\\xfb".
+    found = "qcow2" if magic == b"QFI\xfb" else "raw"
+    if disk.format == "qcow2" and found != "qcow2":
+        raise UsageError(
+            f"disk image {disk.path} is not a qcow2 image, as its format says", hint="format: raw?"
+        )
+    if disk.format == "raw" and found == "qcow2":
+        raise UsageError(f"disk image {disk.path} is a qcow2 image, not raw as its format says")
+
+
+def _forget_what_the_node_file_changed(plan: NodePlan, paths: NodePaths) -> None:
+    """ipmi_sim's own files win over vbmc.conf, so an edited user or personality must end them."""
+    state = paths.bmc_state / "ipmi_sim" / plan.name
+    for path in state.glob(_PERSONALITY_STATE):
+        path.unlink(missing_ok=True)
+    wanted = next(spec.content.decode() for spec in plan.files if spec.path == paths.vbmc_conf)
+    with contextlib.suppress(OSError):
+        if _user_line(paths.vbmc_conf.read_text()) != _user_line(wanted):
+            for path in state.glob("users*"):
+                path.unlink(missing_ok=True)
+
+
+def _user_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.startswith(_USER_LINE)), "")
+
+
+def _remove_old_smbios(plan: NodePlan, paths: NodePaths) -> None:
+    wanted: set[Path] = {spec.path for spec in plan.files}
+    for path in (*paths.smbios_dir.glob("*.bin"), *paths.data.glob("*.emu")):
+        if path not in wanted:
+            path.unlink(missing_ok=True)
