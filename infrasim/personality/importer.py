@@ -1,0 +1,77 @@
+"""Captures of real machines to server types: ``.emu`` commands and an SMBIOS dump to a personality.
+
+What the simulated controller cannot show is dropped on the way: record ids (ipmi_sim numbers records itself),
+thresholds of sensors that have none, and values of thresholds that are not enabled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from infrasim.personality import fru, names, sdr, smbios
+from infrasim.personality.emu import parse_emu
+from infrasim.personality.model import Entry, Personality, SensorState, default_state
+from infrasim.personality.smbios import Structure
+
+
+def import_capture(name: str, *, emu: str, emu_source: str, smbios_dump: bytes = b"") -> Personality:
+    """The server type a capture shows.
+
+    Raises:
+        DataError: with line or offset, for a capture that cannot be read.
+    """
+    emulation = parse_emu(emu, source=emu_source)
+    structures = smbios.decode_table(smbios_dump)
+    manufacturer, product = _names(structures, emulation.frus)
+    return Personality(
+        name=name,
+        manufacturer=manufacturer,
+        product_name=product,
+        summary="",
+        controllers=emulation.controllers,
+        event_log=emulation.event_log,
+        sdrs=tuple(_entry(entry) for entry in emulation.entries),
+        hidden_sensors=emulation.hidden_sensors,
+        frus=emulation.frus,
+        smbios=structures,
+    )
+
+
+def _entry(entry: Entry) -> Entry:
+    record = dataclasses.replace(entry.record, record_id=0)
+    state = entry.state
+    usual = default_state(record)
+    if state is None or usual is None:
+        return Entry(record, state)
+    return Entry(record, _state(record, state, usual))
+
+
+def _state(record: sdr.Record, state: SensorState, usual: SensorState) -> SensorState:
+    if usual.is_event_only:
+        return usual
+    changes: dict[str, Any] = {}
+    if state.event_type != names.number(names.EVENT_TYPES, "threshold"):
+        changes["thresholds"] = None
+    elif state.thresholds:
+        limits = state.thresholds
+        values = tuple(value if limits.mask >> bit & 1 else 0 for bit, value in enumerate(limits.values))
+        changes["thresholds"] = dataclasses.replace(limits, values=values)
+    if state.hysteresis is None:
+        changes["hysteresis"] = usual.hysteresis
+    if state.events is None:
+        changes["events"] = usual.events
+    return dataclasses.replace(state, **changes)
+
+
+def _names(structures: tuple[Structure, ...], frus: tuple[fru.Fru, ...]) -> tuple[str, str]:
+    """Manufacturer and product: SMBIOS type 1 says it, else the first FRU with a product or board area."""
+    for structure in structures:
+        if isinstance(structure, smbios.System) and structure.product_name:
+            return str(structure.manufacturer).strip(), str(structure.product_name).strip()
+    for device in frus:
+        for kind in (fru.ProductArea, fru.BoardArea):
+            area = device.area(kind)
+            if isinstance(area, (fru.ProductArea, fru.BoardArea)) and area.product_name.text:
+                return area.manufacturer.text.strip(), area.product_name.text.strip()
+    return "", ""
