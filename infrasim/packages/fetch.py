@@ -24,7 +24,8 @@ ATTEMPTS = 5
 _FIRST_PAUSE_S = 1.0
 _CONNECT_TIMEOUT_S = 15
 _READ_TIMEOUT_S = 60
-_CHUNK_BYTES = 256 * 1024
+# What urllib3 has of an unfinished chunk is lost when a connection breaks: so not too much.
+_CHUNK_BYTES = 64 * 1024
 # Answers that may be different in a moment. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, 4.
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 

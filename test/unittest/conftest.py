@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import urllib3  # noqa: F401  # before the hook, because importing it binds a socket to try IPv6
 
 REFUSED = {
     "subprocess.Popen": "process",
