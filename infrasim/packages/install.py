@@ -110,7 +110,8 @@ def _download(
         deb.update_lists(report)
         archives = deb.resolve(wanted, complete=complete, report=report)
         found = _fetch_all(archives, folder, report, network)
-    return (*own, *found)
+    # The distribution may offer the very file that was listed.
+    return tuple(dict.fromkeys((*own, *found)))
 
 
 def _fetch_all(

@@ -224,13 +224,14 @@ def catalogue(machine: Machine, files: str) -> None:
 
 def test_files_of_ones_own_come_first(machine: Machine) -> None:
     catalogue(machine, f"[{{url: 'http://mine/socat_9.deb', sha256: {digest('socat_9.deb')}}}]")
-    machine.archives = (archive("openipmi_2.deb"),)
+    machine.archives = (archive("openipmi_2.deb"), archive("socat_9.deb"))
     machine.ensure()
     mine = download_folder(machine.home) / "socat_9.deb"
     assert machine.done == [
         "fetch socat_9.deb",
         f"resolve socat openipmi {mine}",
         "fetch openipmi_2.deb",
+        "fetch socat_9.deb",
         "install socat openipmi from socat_9.deb openipmi_2.deb",
     ]
 

@@ -1,0 +1,125 @@
+"""``infrasim init``: installs what infrasim drives and writes the default node file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from infrasim.errors import UsageError
+from infrasim.paths import Home
+
+DEFAULT_NODE = "default"
+
+
+@click.command()
+@click.option(
+    "--from",
+    "source_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take packages from a folder of .deb files instead of the network.",
+)
+@click.option(
+    "--download-only",
+    is_flag=True,
+    help="Only fill the download folder, which serves as DIR on a machine with no network.",
+)
+@click.option("-s", "--skip-installation", is_flag=True, help="Install nothing; only write the node file.")
+@click.option("-t", "--type", "server_type", metavar="TYPE", help="Server type of the default node.")
+@click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Write the default node file anew; the old one is kept beside it. Nodes are not touched.",
+)
+def init(
+    source_dir: Path | None,
+    *,
+    download_only: bool,
+    skip_installation: bool,
+    server_type: str | None,
+    force: bool,
+) -> None:
+    """Install what infrasim drives and write the default node file.
+
+    Safe to repeat: what is installed stays as it is, and so does an existing node file.
+    """
+    _check_together(source_dir, download_only=download_only, skip_installation=skip_installation)
+    home = Home.from_environment()
+    if download_only:
+        _download(home)
+        return
+    # First, because it refuses an unknown type at once.
+    _write_node_file(home, server_type=server_type, force=force)
+    if not skip_installation:
+        _install(home, source_dir)
+
+
+def _check_together(source_dir: Path | None, *, download_only: bool, skip_installation: bool) -> None:
+    chosen = [
+        name
+        for name, given in (
+            ("--from", source_dir is not None),
+            ("--download-only", download_only),
+            ("--skip-installation", skip_installation),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="use one of them")
+
+
+def _download(home: Home) -> None:
+    from infrasim.cli.progress import progress_shown
+    from infrasim.packages.install import download_folder, ensure_programs
+
+    with progress_shown() as report:
+        names = ensure_programs(home, install=False, source_dir=None, download_only=True, report=report)
+    click.echo(f"downloaded {len(names)} packages to {download_folder(home)}")
+    click.echo("install from a copy of that folder with: infrasim init --from DIR")
+
+
+def _install(home: Home, source_dir: Path | None) -> None:
+    from infrasim.packages.catalogue import missing_programs
+
+    if not missing_programs():
+        click.echo("everything infrasim drives is installed")
+        return
+    from infrasim.cli.progress import progress_shown
+    from infrasim.packages.install import ensure_programs
+
+    with progress_shown() as report:
+        names = ensure_programs(home, install=True, source_dir=source_dir, download_only=False, report=report)
+    click.echo(f"installed {len(names)} packages: {' '.join(names)}")
+
+
+def _write_node_file(home: Home, *, server_type: str | None, force: bool) -> None:
+    """Write the default node file unless there is one; with ``force`` the old one is moved aside."""
+    from infrasim.spec.template import write_default_node_file
+
+    path = home.map_file(DEFAULT_NODE)
+    if path.exists() and not force:
+        if server_type is not None:
+            raise UsageError(
+                f"{path} exists, so --type {server_type} would change nothing",
+                hint="edit it with 'infrasim config edit', or write it anew with --force",
+            )
+        click.echo(f"node file {path} exists and stays as it is")
+        return
+    aside = None
+    if path.exists():
+        # Not *.yml, or it would be a node of its own.
+        aside = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        path.rename(aside)
+    try:
+        if server_type is None:
+            write_default_node_file(home)
+        else:
+            write_default_node_file(home, server_type=server_type)
+    except BaseException:
+        if aside is not None:
+            aside.rename(path)
+        raise
+    click.echo(f"wrote node file {path}" + (f"; the old one is {aside}" if aside else ""))
