@@ -85,12 +85,21 @@ class _EventSource(Protocol):
 
 
 class _PureParser(Reader, Scanner, Parser):
-    """PyYAML's parser in Python."""
+    """PyYAML's parser in Python, taking tabs between values as libyaml and the YAML standard do.
+
+    What is left of their difference: it refuses a tab inside unquoted text.
+    """
 
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
+
+    def scan_to_next_token(self) -> None:
+        super().scan_to_next_token()
+        while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
+            self.forward()
+            super().scan_to_next_token()
 
 
 class _Stop(Exception):
@@ -120,12 +129,12 @@ class Document:
         return place.value if place else Mark(1, 1)
 
     def source(self, path: Path) -> str:
-        """The scalar at ``path`` as it is written, quotes included; empty if there is none."""
+        """The scalar at ``path`` as it is written, with its quotes; of a flow collection its bracket."""
         start, end = self.span(path) or (0, 0)
         return self.text[start:end]
 
     def span(self, path: Path) -> tuple[int, int] | None:
-        """First character of the scalar at ``path`` and the one behind it; None if there is none."""
+        """First character of what ``source`` returns and the one behind it; None for an unknown path."""
         place = self._find(path)
         return (place.start, place.end) if place else None
 
@@ -357,7 +366,7 @@ class _Builder:
         container = self._container
         if self._merging and isinstance(container, dict) and id(container) in self._merging:
             self._merging.discard(id(container))
-            self._merge(container, event)
+            self._merge(container)
         self._container, _, anchor, before = self._stack.pop()
         self._key = None
         if anchor is not None:
@@ -393,11 +402,13 @@ class _Builder:
         message = f"the key {key!r} is given twice; first on line {first}"
         self._problem_at(self._key_mark, self._path(), message, "keep one of them")
 
-    def _merge(self, container: dict[str, Value], event: Event) -> None:
+    def _merge(self, container: dict[str, Value]) -> None:
         given = container.pop(_MERGE)
+        place = self.places[id(container)].pop(_MERGE) if self._marks else None
         for source in given if isinstance(given, list) else [given]:
             if not isinstance(source, dict):
-                self._problem(event, "'<<' merges a mapping or a list of mappings only")
+                mark = place.key if place else Mark(1, 1)
+                self._problem_at(mark, self._path(), "'<<' merges a mapping or a list of mappings only", "")
                 return
             for key, value in source.items():
                 if key not in container:

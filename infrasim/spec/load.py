@@ -13,7 +13,6 @@ from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Path, Value, dotted, load_document
 from infrasim.spec.node import NodeSpec
-from infrasim.spec.problems import node_file_problems
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,15 @@ def load_node(
     """
     document = load_document(text, file=str(path))
     values, moved, warnings = _modernized(document)
-    values.setdefault("name", path.stem if name is None else name)
-    if values["name"] is None:
+    if values.get("name") is None:
         values["name"] = path.stem if name is None else name
     found = [*_name_problems(document, name), *_type_problems(document, known_types)]
     spec = None
     try:
         spec = NodeSpec.model_validate(values)
     except ValidationError as exc:
+        from infrasim.spec.problems import node_file_problems  # only a wrong file pays for it
+
         found += node_file_problems(exc, document, moved)
     if spec is None or found:
         raise InvalidNodeFile(sorted(found, key=_place))

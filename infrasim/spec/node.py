@@ -30,7 +30,7 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 class Part(BaseModel):
     """A mapping of the node file: no key but the ones listed, no value of another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

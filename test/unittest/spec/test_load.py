@@ -1,0 +1,213 @@
+"""A node file's text becomes a checked spec, or the exact problems on its own lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.spec.keys import node_keys
+from infrasim.spec.load import LoadedNode, load_node
+from infrasim.spec.node import AhciController, Drive, Network, NodeSpec
+
+FILE = Path("/srv/n.yml")
+
+
+def load(text: str | bytes, *, name: str | None = "n") -> LoadedNode:
+    return load_node(FILE, text, name=name)
+
+
+def problems(text: str | bytes, *, name: str | None = "n") -> list[str]:
+    with pytest.raises(InvalidNodeFile) as caught:
+        load(text, name=name)
+    return [str(problem).removeprefix("/srv/n.yml:") for problem in caught.value.problems]
+
+
+def bad_node_files() -> Iterator[tuple[str, str]]:
+    for case in Path(__file__).with_name("bad_node_files.txt").read_text(encoding="utf-8").split("\n\n"):
+        text, arrow, message = case.strip("\n").partition("\n=> ")
+        if arrow:
+            yield text, message
+
+
+@pytest.mark.parametrize(("text", "message"), list(bad_node_files()))
+def test_bad_input(text: str, message: str) -> None:
+    assert message in problems(text)
+
+
+def test_the_table_was_read() -> None:
+    assert len(list(bad_node_files())) > 90
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "../x", "a/b", "-a", "", "a" * 64, "a..b", "\N{LATIN SMALL LETTER E WITH ACUTE}"]
+)
+def test_names_that_cannot_be(name: str) -> None:
+    found = problems(f"name: '{name}'", name=None)
+    assert found[0].startswith(f"1:7: name: node name {name!r} cannot be used (letters, digits")
+
+
+def test_all_problems_come_at_once_and_in_file_order() -> None:
+    text = "bmc: {password: 1}\ntypo: 1\ncompute:\n  initrd: /i\n  vnc_display: x\n  cpu: {quantities: 0}\n"
+    assert [problem.split(": ")[:2] for problem in problems(text)] == [
+        ["1:17", "bmc.password"],
+        ["2:1", "typo"],
+        ["5:16", "compute.vnc_display"],
+        ["6:21", "compute.cpu.quantities"],
+    ]
+
+
+def test_an_unknown_type_lists_the_known_ones() -> None:
+    with pytest.raises(
+        InvalidNodeFile, match=r"2:7: type: there is no server type 'dell' \(there are: a, b\)"
+    ):
+        load_node(FILE, "name: n\ntype: dell", known_types=["b", "a"])
+    with pytest.raises(InvalidNodeFile, match=r"did you mean 'quanta_d51'\?"):
+        load_node(FILE, "type: quanta_d15", known_types=["quanta_d51", "dell_r730"])
+    assert load_node(FILE, "type: b", known_types=["b"]).spec.type == "b"
+
+
+def test_a_password_is_in_no_message() -> None:
+    for value in ("1234567", "[hunter2]", "{hunter2: 1}", "'hunter2\"'", "hunter2hunter2hunter2", "true"):
+        assert not any(
+            "hunter2" in line or "1234567" in line for line in problems(f"bmc: {{password: {value}}}")
+        )
+    assert "hunter2" not in repr(load("bmc: {password: hunter2}"))
+
+
+def test_the_smallest_file_is_a_whole_node() -> None:
+    spec = load("name: n").spec
+    assert spec == NodeSpec(name="n")
+    assert spec.compute.storage_backend == (AhciController(drives=(Drive(),)),)
+    assert spec.compute.storage_backend[0].drives[0].size == 8
+    assert spec.compute.networks == (Network(),)
+    assert (spec.type, spec.sol_enable, spec.bmc.ipmi_over_lan_port, spec.bmc.username) == (
+        "quanta_d51",
+        True,
+        623,
+        "admin",
+    )
+
+
+def test_the_name_comes_from_the_file_the_caller_or_the_file_name() -> None:
+    assert load("name: a", name=None).spec.name == "a"
+    assert load("name: a", name="a").spec.name == "a"
+    assert load("type: quanta_d51", name="b").spec.name == "b"
+    assert load("name:\ntype: quanta_d51", name="b").spec.name == "b"
+    assert load("type: quanta_d51", name=None).spec.name == "n"
+
+
+def test_a_key_without_a_value_is_as_if_it_were_not_there() -> None:
+    text = "name: n\ntype:\ncompute:\n  cpu:\n  networks:\n  kvm_enabled: null\nbmc:\n"
+    assert load(text).spec == NodeSpec(name="n")
+
+
+def test_values_take_their_usual_form() -> None:
+    spec = load(
+        "compute:\n"
+        "  uuid: 3F1C6F2E-8D7B-4C55-9A55-0D5C3A1F7E21\n"
+        "  networks: [{mac: 52-54-00-AA-BB-01}]\n"
+        "  cdrom: /a.iso\n"
+        "  storage_backend: [{drives: [{wwn: 0x5000c50015ea71ac, serial: '007', bootindex: 0}]}]\n"
+        "  extra_option: -device 'a b' -s\n"
+        "bmc: {address: '0:0::1', poweroff_wait: 2}\n"
+    ).spec
+    assert spec.compute.uuid == "3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"
+    assert spec.compute.networks[0].mac == "52:54:00:aa:bb:01"
+    assert spec.compute.cdrom is not None
+    assert spec.compute.cdrom.file == "/a.iso"
+    drive = spec.compute.storage_backend[0].drives[0]
+    assert (drive.wwn, drive.serial, drive.bootindex) == (0x5000C50015EA71AC, "007", 0)
+    assert spec.compute.extra_option == ("-device", "a b", "-s")
+    assert (spec.bmc.address, spec.bmc.poweroff_wait) == ("::1", 2)
+
+
+def test_none_is_not_the_default_for_lists() -> None:
+    spec = load("compute: {networks: [], storage_backend: []}").spec
+    assert (spec.compute.networks, spec.compute.storage_backend) == ((), ())
+
+
+def test_old_keys_are_read_with_a_warning() -> None:
+    loaded = load(
+        "compute:\n"
+        "  serial_number: abc\n"
+        "  networks:\n"
+        "    - network_name: ens3\n"
+        "      port_forward: [{protocal: udp, outside: 4, inside: 3}]\n"
+        "  storage_backend: [{drives: [{rotation: 7200}]}]\n"
+    )
+    assert loaded.spec.serial_number == "abc"
+    assert loaded.spec.compute.networks[0].port_forward[0].protocol == "udp"
+    assert loaded.spec.compute.storage_backend[0].drives[0].rotation_rate == 7200
+    assert [str(warning).removeprefix("/srv/n.yml:") for warning in loaded.warnings] == [
+        "2:3: compute.serial_number: stands at the top level now (move it: 'serial_number')",
+        "4:7: compute.networks[0].network_name: is ignored (has no effect with network_mode nat)",
+        "5:23: compute.networks[0].port_forward[0].protocal: is an old spelling (the key is 'protocol')",
+        "6:32: compute.storage_backend[0].drives[0].rotation: is an old spelling "
+        "(the key is 'rotation_rate')",
+    ]
+    assert load("name: n").warnings == ()
+
+
+def test_the_spec_cannot_be_changed() -> None:
+    spec = load("name: n").spec
+    with pytest.raises(ValueError, match="frozen"):
+        spec.name = "m"  # type: ignore[misc]
+    assert hash(spec) == hash(load("name: n").spec)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["/x", "e1000", "::1", "a", "", "\0", "52:54:00:00:00:01", "'", "${x}", "{0}", "%s"]),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A file of real keys whose values are anything, in YAML's flow form."""
+    tree: dict[str, object] = {}
+    for path in draw(st.lists(st.sampled_from([*node_keys(), "x", "compute.zz"]), max_size=5)):
+        place = tree
+        *sections, last = path.split(".")
+        for step in sections:
+            below = place.setdefault(step.removesuffix("[]"), [{}] if step.endswith("[]") else {})
+            below = below[0] if isinstance(below, list) and below else below
+            if not isinstance(below, dict):
+                break
+            place = below
+        place[last.removesuffix("[]")] = draw(SCALARS | st.lists(SCALARS, max_size=2) | st.just({}))
+    return _flow(tree)
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str):
+        return (
+            '"'
+            + "".join(f"\\U{ord(letter):08x}" for letter in value if ord(letter) not in range(0xD800, 0xE000))
+            + '"'
+        )
+    return {None: "null", True: "true", False: "false"}.get(value, repr(value))  # type: ignore[call-overload, no-any-return]
+
+
+@given(mutated() | st.text(max_size=80) | st.binary(max_size=80))
+def test_no_text_makes_it_fail_otherwise(text: str | bytes) -> None:
+    try:
+        loaded = load_node(FILE, text)
+    except InvalidNodeFile as exc:
+        assert all(problem.line >= 1 and problem.message and problem.file for problem in exc.problems)
+        assert "\x00" not in str(exc)
+    else:
+        assert isinstance(loaded.spec, NodeSpec)
+        assert all(isinstance(warning, Problem) for warning in loaded.warnings)
