@@ -82,22 +82,35 @@ def _download(home: Home) -> None:
 
 
 def _install(home: Home, source_dir: Path | None) -> None:
+    names = install_missing(home, install=True, source_dir=source_dir)
+    if names:
+        click.echo(f"installed {len(names)} packages: {' '.join(names)}")
+    else:
+        click.echo("everything infrasim drives is installed")
+
+
+def install_missing(home: Home, *, install: bool, source_dir: Path | None = None) -> tuple[str, ...]:
+    """Install the programs that are missing, showing how it goes; the packages that were installed.
+
+    Raises:
+        HostError: ``install`` is False and something is missing, or it cannot be installed.
+    """
     from infrasim.packages.catalogue import missing_programs
 
     if not missing_programs():
-        click.echo("everything infrasim drives is installed")
-        return
+        return ()
     from infrasim.cli.progress import progress_shown
     from infrasim.packages.install import ensure_programs
 
     with progress_shown() as report:
-        names = ensure_programs(home, install=True, source_dir=source_dir, download_only=False, report=report)
-    click.echo(f"installed {len(names)} packages: {' '.join(names)}")
+        return ensure_programs(
+            home, install=install, source_dir=source_dir, download_only=False, report=report
+        )
 
 
 def _write_node_file(home: Home, *, server_type: str | None, force: bool) -> None:
     """Write the default node file unless there is one; with ``force`` the old one is moved aside."""
-    from infrasim.spec.template import write_default_node_file
+    from infrasim.runtime.node_map import write_default_node_file
 
     path = home.map_file(DEFAULT_NODE)
     if path.exists() and not force:

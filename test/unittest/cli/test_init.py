@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.cli import main
+from infrasim.cli import init, main
 from infrasim.errors import ExitCode, HostError, UsageError
 from infrasim.packages import catalogue, install
 from infrasim.packages.progress import ProgressReporter
@@ -54,9 +54,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """An empty home on a machine that has everything."""
     monkeypatch.setenv("INFRASIM_HOME", str(tmp_path / "home"))
     made = Desk(Home.from_environment())
-    template = types.ModuleType("infrasim.spec.template")
-    template.write_default_node_file = made.write  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "infrasim.spec.template", template)
+    node_map = types.ModuleType("infrasim.runtime.node_map")
+    node_map.write_default_node_file = made.write  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "infrasim.runtime.node_map", node_map)
     monkeypatch.setattr(catalogue, "missing_programs", lambda: made.missing)
     monkeypatch.setattr(install, "ensure_programs", made.ensure)
     return made
@@ -98,6 +98,14 @@ def test_skip_installation(desk: Desk, option: str) -> None:
     assert main.run(["init", option]) == ExitCode.DONE
     assert desk.asked == []
     assert desk.node_file.exists()
+
+
+def test_installation_for_others(desk: Desk) -> None:
+    assert init.install_missing(desk.home, install=False) == ()
+    assert desk.asked == []
+    desk.missing = ("socat",)
+    assert init.install_missing(desk.home, install=False) == ("socat", "openipmi")
+    assert desk.asked == [{"install": False, "source_dir": None, "download_only": False}]
 
 
 def test_a_failed_installation_is_an_error(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
