@@ -8,7 +8,7 @@ overrides is decided here.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
@@ -38,6 +38,9 @@ class ChildState(StrEnum):
     FAILED = "failed"
 
 
+_LIVING = (ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING)
+
+
 class Phase(StrEnum):
     """The life of the node."""
 
@@ -61,9 +64,13 @@ class PowerOrder(StrEnum):
 
 @dataclass(frozen=True)
 class Begin:
-    """Start the node; ``adopted`` children run already."""
+    """Start the node; ``adopted`` children run already and were restarted so often.
 
-    adopted: tuple[str, ...] = ()
+    ``override`` is what was pending when they were left alone.
+    """
+
+    adopted: Mapping[str, int] = field(default_factory=dict)
+    override: BootSelector | None = None
 
 
 @dataclass(frozen=True)
@@ -274,11 +281,12 @@ class NodeMachine:
 
     @property
     def degraded(self) -> bool:
-        """Whether something that should run does not."""
-        return any(
+        """Whether something that should run does not; a host on its way up or down is in order."""
+        host_in_trouble = self.host.state in (ChildState.BACKOFF, ChildState.FAILED)
+        return host_in_trouble or any(
             child.state is not ChildState.RUNNING
             for child in self.children.values()
-            if self._wanted(child) or child.state is ChildState.FAILED
+            if child is not self.host
         )
 
     def step(self, event: Event, now_s: float) -> list[Action]:
@@ -288,9 +296,11 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(adopted):
-                for name in adopted:
+            case Begin(adopted, override):
+                for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
+                    self.children[name].restarts = restarts
+                self.override = override
                 self.power_wanted = self.power_wanted or QEMU in adopted
                 return self._advance()
             case Ready(name, booted_with):
@@ -306,6 +316,8 @@ class NodeMachine:
             case HostReset():
                 return self._consume(self.override) if self.host.state is ChildState.RUNNING else []
             case HostBroken(reason):
+                if self.host.state not in _LIVING:
+                    return []
                 return [Report("host-broken", {"reason": reason}), SendSignal(QEMU, signal.SIGKILL)]
             case Stop():
                 return self._stop()
@@ -339,17 +351,22 @@ class NodeMachine:
         child.state = ChildState.RUNNING
         actions: list[Action] = [StopTimer(f"ready:{child.name}"), Report("ready", {"process": child.name})]
         bmc = self.children[IPMI_SIM]
-        if child.name == SOCAT and bmc.state is ChildState.RUNNING:
+        if child.name == SOCAT and bmc.state in (ChildState.STARTING, ChildState.RUNNING):
             # ipmi_sim opens the terminal once; it never follows a new one. Source: measured, 2.0.33.
             actions += self._end(bmc)
         if child.name == QEMU and booted_with is not None:
             actions += self._consume(booted_with)
+        elif child.name == QEMU and self.override is not None:
+            # It was set while the host came up with the plain order.
+            actions.append(SetBootOrder(self.override))
         return actions + self._advance()
 
     # --- ending
 
     def _exited(self, child: Child, code: int | None, guest_off: bool, now_s: float) -> list[Action]:
         was = child.state
+        if was not in _LIVING:
+            return []
         child.state = ChildState.DOWN
         timers = ("ready", "term", "kill", *(("soft",) if child.name == QEMU else ()))
         actions: list[Action] = [StopTimer(f"{kind}:{child.name}") for kind in timers]
@@ -372,7 +389,8 @@ class NodeMachine:
             child.state = ChildState.FAILED
             if child.name == QEMU:
                 self.power_wanted = False
-            return [Report("gave-up", {"process": child.name, "deaths": len(child.deaths)})]
+            # Those that waited for it go on without it.
+            return [Report("gave-up", {"process": child.name, "deaths": len(child.deaths)}), *self._advance()]
         child.state = ChildState.BACKOFF
         child.restarts += 1
         delay_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** (len(child.deaths) - 1))
@@ -427,8 +445,12 @@ class NodeMachine:
                     child.state = ChildState.DOWN
                 return self._advance()
             case "soft":
+                if child.state is not ChildState.RUNNING:
+                    return []
                 late: list[Action] = [Report("soft-power-off-timed-out", {"waited_s": self._poweroff_wait_s})]
                 return late + self._cut_power()
+            case "term" | "kill" if child.state is not ChildState.STOPPING:
+                return []
             case "term":
                 return [SendSignal(name, signal.SIGTERM), StartTimer(f"kill:{name}", self._kill_wait_s)]
             case "kill":
@@ -461,7 +483,8 @@ class NodeMachine:
             case PowerOrder.RESET:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
-                return [report, ResetHost()]
+                # A host that starts anew is not on its way down any more.
+                return [report, StopTimer(f"soft:{QEMU}"), ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
