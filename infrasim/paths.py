@@ -5,6 +5,7 @@ Names only; nothing here looks at the disk. ``docs/workspace.md`` describes each
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -139,8 +140,13 @@ class NodePaths:
 
     @property
     def pty(self) -> Path:
-        """The serial port as a terminal; its basename names ipmi_sim's UUCP lock."""
-        return self.run / f"pty-{self.name}"
+        """The serial port as a terminal.
+
+        ipmi_sim locks it under its basename in a folder of the whole machine, so the basename tells
+        nodes of the same name in different homes apart.
+        """
+        home = hashlib.sha256(os.fsencode(self.workspace)).hexdigest()[:8]
+        return self.run / f"pty-{self.name}-{home}"
 
     @property
     def supervisor_lock(self) -> Path:

@@ -37,8 +37,7 @@ def sata_disk(
     device_id: str, *, bus: str, image: str, boot_index: int, attributes: Mapping[str, str | int | None]
 ) -> tuple[str, ...]:
     """A SATA disk on one AHCI port. ``attributes`` are more properties of QEMU's ``ide-hd``."""
-    place = {"id": device_id, "bus": bus, "drive": image, "bootindex": boot_index}
-    return option("-device", "ide-hd", **place, **attributes)
+    return option("-device", "ide-hd", id=device_id, bus=bus, drive=image, bootindex=boot_index, **attributes)
 
 
 def sata_cdrom(device_id: str, *, bus: str, image: str, boot_index: int) -> tuple[str, ...]:

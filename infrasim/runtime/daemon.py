@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -16,10 +17,10 @@ from pathlib import Path
 
 from infrasim.errors import HostError, InfrasimError
 from infrasim.host.files import hold_lock, release_lock
-from infrasim.host.process import Identity, adopt_orphans, alive
+from infrasim.host.process import adopt_orphans, alive
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
-from infrasim.runtime.state import read_state
+from infrasim.runtime.state import NodeState, read_state
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +72,7 @@ async def _run(paths: NodePaths, notify: int | None) -> int:
     plan = require_plan(paths.plan)
     supervisor = Supervisor(plan, paths)
     try:
-        await supervisor.start(adoptable(plan, paths))
+        await supervisor.start(left_running(plan, paths))
         error = await asyncio.shield(supervisor.outcome)
         if error is None:
             _tell(notify, None)
@@ -84,17 +85,18 @@ async def _run(paths: NodePaths, notify: int | None) -> int:
     return 0
 
 
-def adoptable(plan: NodePlan, paths: NodePaths) -> dict[str, Identity]:
-    """Children that an earlier supervisor of this plan left running."""
+def left_running(plan: NodePlan, paths: NodePaths) -> NodeState | None:
+    """What an earlier supervisor of this plan left, with only the children that still run."""
     state = read_state(paths.state)
     if state is None:
-        return {}
+        return None
     known = {spec.name for spec in plan.processes}
-    return {
-        process.name: process.identity
+    children = tuple(
+        process
         for process in state.processes
         if process.identity and process.name in known and alive(process.identity)
-    }
+    )
+    return dataclasses.replace(state, processes=children) if children else None
 
 
 def _tell(notify: int | None, error: InfrasimError | None) -> None:

@@ -66,10 +66,11 @@ class PowerOrder(StrEnum):
 class Begin:
     """Start the node; ``adopted`` children run already and were restarted so often.
 
-    ``override`` is what was pending when they were left alone.
+    ``power`` and ``override`` are as they were left; power None is what the plan says.
     """
 
     adopted: Mapping[str, int] = field(default_factory=dict)
+    power: bool | None = None
     override: BootSelector | None = None
 
 
@@ -296,12 +297,13 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(adopted, override):
+            case Begin(adopted, power, override):
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
                 self.override = override
-                self.power_wanted = self.power_wanted or QEMU in adopted
+                if power is not None:
+                    self.power_wanted = power
                 return self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)

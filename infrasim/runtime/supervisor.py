@@ -18,7 +18,7 @@ from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.files import last_lines, make_dir, write_atomic
-from infrasim.host.process import Identity, early_death, identify
+from infrasim.host.process import early_death, identify
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
@@ -89,8 +89,8 @@ class Supervisor:
 
     # --- life
 
-    async def start(self, adopted: dict[str, Identity]) -> None:
-        """Open the doors and begin, with children an earlier supervisor left.
+    async def start(self, left: NodeState | None) -> None:
+        """Open the doors and begin, with what an earlier supervisor left, if anything.
 
         Raises:
             HostError: a BMC address cannot be had.
@@ -100,12 +100,16 @@ class Supervisor:
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
-        for name, identity in adopted.items():
-            self._children.adopt(name, identity)
-            self.record("adopted", process=name, pid=identity.pid)
+        adopted = {process.name: process for process in left.processes} if left else {}
+        for name, process in adopted.items():
+            assert process.identity is not None
+            self._children.adopt(name, process.identity)
+            self.record("adopted", process=name, pid=process.identity.pid)
         if QEMU in adopted:
             await asyncio.wait_for(self.host.attach(), self.plan.process(QEMU).ready_timeout_s)
-        self.feed(Begin(tuple(adopted)))
+        override = BootSelector(left.boot_override) if left and left.boot_override else None
+        restarts = {name: process.restarts for name, process in adopted.items()}
+        self.feed(Begin(restarts, left.power if left else None, override))
 
     async def close(self) -> None:
         """Close the doors and remove what only a running node has."""

@@ -1,0 +1,221 @@
+"""A scratch infrasim home for functional tests: runs the real command, knows what it left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+CLONE = Path(__file__).parents[2]
+COMMAND_TIMEOUT_S = 180
+NODE = "n"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def execute(*words: str, env: dict[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S) -> Ran:
+    """Run any program to its end."""
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        env=env,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: str) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def free_address(port: int = 623) -> str:
+    """A loopback address whose UDP port nobody has, away from those infrasim gives by itself."""
+    for number in range(1, 65536):
+        address = f"127.9.{(os.getpid() + number) % 251}.{1 + number % 250}"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError:
+                continue
+            return address
+    raise AssertionError("no loopback address is free")
+
+
+def free_display() -> int:
+    """A VNC display nobody has."""
+    for display in range(20, 100):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", 5900 + display))
+            except OSError:
+                continue
+            return display
+    raise AssertionError("no VNC display is free")
+
+
+class Lab:
+    """One ``INFRASIM_HOME`` with its logs. Socket paths are short, so the folder is directly in /tmp."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="isf-", dir="/tmp"))
+        self.home = self.root / "h"
+        self.logs = self.root / "l"
+        self.env = {
+            **os.environ,
+            "INFRASIM_HOME": str(self.home),
+            "INFRASIM_LOG_DIR": str(self.logs),
+            "PYTHONPATH": str(CLONE),
+        }
+        self.address = free_address()
+
+    def infrasim(self, *words: str, env: dict[str, str] | None = None) -> Ran:
+        """Run ``infrasim`` in this home."""
+        return execute(sys.executable, "-m", "infrasim", *words, env={**self.env, **(env or {})})
+
+    def must(self, *words: str) -> str:
+        """Run ``infrasim``, which must succeed, and return what it printed."""
+        ran = self.infrasim(*words)
+        assert ran.code == 0, f"infrasim {' '.join(words)}: exit {ran.code}\n{ran.out}{ran.err}"
+        return ran.out
+
+    def node_file(self, name: str = NODE, /, **settings: Any) -> Path:
+        """Write a node file: its own address and screen, and whatever ``settings`` say."""
+        content: dict[str, Any] = {
+            "name": name,
+            "compute": {"vnc_display": free_display(), "memory": {"size": 256}},
+            "bmc": {"address": self.address},
+        }
+        for key, value in settings.items():
+            if isinstance(value, dict):
+                content[key] = {**content.get(key, {}), **value}
+            else:
+                content[key] = value
+        path = self.root / f"{name}.yml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def register(self, name: str = NODE, /, **settings: Any) -> None:
+        """Register a node, in place of an older one of that name."""
+        file = self.node_file(name, **settings)
+        verb = "update" if (self.home / ".node_map" / f"{name}.yml").exists() else "add"
+        self.must("config", verb, name, str(file))
+
+    def start(self, name: str = NODE, /, **settings: Any) -> None:
+        """Register and start a node."""
+        self.register(name, **settings)
+        self.must("node", "start", name)
+
+    def status(self, name: str = NODE) -> dict[str, Any]:
+        """``infrasim node status --json``."""
+        ran = self.infrasim("node", "status", name, "--json")
+        data = json.loads(ran.out)
+        assert isinstance(data, dict)
+        return data
+
+    def pid(self, process: str, name: str = NODE) -> int | None:
+        """The pid of one of a node's processes."""
+        found = {entry["name"]: entry["pid"] for entry in self.status(name)["processes"]}
+        pid = found[process]
+        return int(pid) if pid is not None else None
+
+    def events(self, name: str = NODE) -> list[dict[str, Any]]:
+        """Everything that happened to a node."""
+        path = self.logs / name / "events.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def count(self, event: str, name: str = NODE) -> int:
+        """How often something happened."""
+        return sum(entry["event"] == event for entry in self.events(name))
+
+    def serial(self, name: str = NODE) -> str:
+        """What the host said on its serial port since power-on."""
+        path = self.logs / name / "serial.log"
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
+
+    def ipmitool(self, *words: str, options: tuple[str, ...] = ("-I", "lanplus"), host: str = "") -> Ran:
+        """Run ipmitool against the node's BMC with its default user."""
+        login = ("-H", host or self.address, "-U", "admin", "-P", "admin")
+        return execute("ipmitool", *options, *login, *words)
+
+    def ipmi(self, *words: str) -> str:
+        """Run ipmitool, which must succeed, and return what it printed."""
+        ran = self.ipmitool(*words)
+        assert ran.code == 0, f"ipmitool {' '.join(words)}: exit {ran.code}\n{ran.out}{ran.err}"
+        return ran.out
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of this home."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            if any(str(self.root) in word for word in words) and process.pid != os.getpid():
+                found.append(process)
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Processes, sockets, locks and links that a stopped node must not leave."""
+        left = [f"process {process.pid}: {process.info['cmdline']}" for process in self.processes()]
+        for path in self.root.rglob("*"):
+            if path.is_socket() or path.is_symlink() or path.name.endswith(".lock"):
+                left.append(f"file {path}")
+        return left
+
+    def names_on_disk(self) -> dict[str, bytes]:
+        """Every file below the home, to see that nothing changed."""
+        files = (path for path in self.root.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in files if ".cache" not in path.parts}
+
+    def stop_all(self) -> None:
+        """Stop every node, whatever its state."""
+        ran = self.infrasim("node", "list", "--json")
+        for entry in json.loads(ran.out) if ran.code == 0 else []:
+            self.infrasim("node", "stop", entry["name"])
+
+
+@contextmanager
+def lab(failed: Callable[[], bool]) -> Iterator[Lab]:
+    """A lab that must be clean in the end; after a failed test it is kept for a look."""
+    scratch = Lab()
+    try:
+        yield scratch
+        scratch.stop_all()
+        left = scratch.leftovers()
+        assert not left, "left behind after the stop:\n" + "\n".join(left)
+    finally:
+        scratch.stop_all()
+        for process in scratch.processes():
+            process.kill()
+        if failed():
+            print(f"kept for a look: {scratch.root}")  # noqa: T201 - pytest shows it with the failure
+        else:
+            shutil.rmtree(scratch.root, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""Chassis power and boot overrides, with no operating system on the host."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from lab import NODE, Lab, wait_for
+
+SELECTORS = {
+    "pxe": "Force PXE",
+    "disk": "Force Boot from default Hard-Drive",
+    "cdrom": "Force Boot from CD/DVD",
+    "bios": "Force Boot into BIOS Setup",
+}
+
+
+def selector(home: Lab) -> str:
+    """The boot device selector as it reads back."""
+    found = re.search(r"Boot Device Selector : (.*)", home.ipmi("chassis", "bootparam", "get", "5"))
+    assert found
+    return found.group(1)
+
+
+def power_on(home: Lab) -> None:
+    """Bring the host to on and its firmware to talk."""
+    home.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in home.serial(), what="the firmware")
+
+
+def test_off_and_on_and_both_again(running: Lab) -> None:
+    power_on(running)
+    first = running.pid("qemu")
+    for _ in range(2):
+        running.ipmi("power", "off")
+        assert "is off" in running.ipmi("power", "status")
+        assert running.pid("qemu") is None
+        assert running.status()["state"] == "running"
+    running.ipmi("power", "on")
+    assert "is on" in running.ipmi("power", "status")
+    running.ipmi("power", "on")
+    wait_for(lambda: running.pid("qemu"), what="the host")
+    assert running.pid("qemu") != first
+
+
+def test_reset_keeps_the_process_and_boots_again(running: Lab) -> None:
+    power_on(running)
+    pid, boots = running.pid("qemu"), running.serial().count("SeaBIOS")
+    running.ipmi("power", "reset")
+    wait_for(lambda: running.serial().count("SeaBIOS") > boots, what="another boot")
+    assert running.pid("qemu") == pid
+
+
+def test_cycle_is_off_and_on(running: Lab) -> None:
+    power_on(running)
+    before = running.count("power-off")
+    pid = running.pid("qemu")
+    running.ipmi("power", "cycle")
+    wait_for(lambda: running.pid("qemu") not in (None, pid), what="a new host")
+    assert running.count("power-off") == before + 1
+    assert "is on" in running.ipmi("power", "status")
+
+
+def test_soft_without_an_operating_system_ends_at_once_as_on_hardware(running: Lab) -> None:
+    power_on(running)
+    running.ipmi("power", "soft")
+    wait_for(lambda: "is off" in running.ipmi("power", "status"), what="power off")
+    assert running.count("soft-power-off-timed-out") == 0
+
+
+def test_reset_of_a_host_that_is_off_is_refused(running: Lab) -> None:
+    running.ipmi("power", "off")
+    assert running.ipmitool("power", "reset").code != 0
+    assert "is off" in running.ipmi("power", "status")
+
+
+@pytest.mark.parametrize("device", SELECTORS)
+def test_an_override_reads_back_while_pending_and_is_gone_after_a_reset(running: Lab, device: str) -> None:
+    power_on(running)
+    pid = running.pid("qemu")
+    boots = running.serial().count("SeaBIOS")
+    running.ipmi("chassis", "bootdev", device)
+    assert selector(running) == SELECTORS[device]
+    assert running.status()["host"]["boot_override"] == device
+    assert running.serial().count("SeaBIOS") == boots, "setting it does not reset the host"
+    running.ipmi("power", "reset")
+    wait_for(lambda: selector(running) == "No override", what="the override used")
+    assert running.status()["host"]["boot_override"] is None
+    assert running.pid("qemu") == pid
+
+
+def test_an_override_set_while_off_is_used_by_the_power_on(running: Lab) -> None:
+    running.ipmi("power", "off")
+    running.ipmi("chassis", "bootdev", "disk")
+    assert selector(running) == SELECTORS["disk"]
+    running.ipmi("power", "on")
+    wait_for(lambda: "Booting from Hard Disk" in running.serial(), what="a boot from disk")
+    assert "iPXE initialising" not in running.serial().partition("Booting from Hard Disk")[0]
+    assert selector(running) == "No override"
+    # The next boot is in the usual order again: network first.
+    running.ipmi("power", "cycle")
+    wait_for(lambda: "iPXE initialising" in running.serial(), what="a boot from the network")
+    assert "Hard Disk" not in running.serial().partition("iPXE initialising")[0]
+
+
+def test_none_takes_an_override_back(running: Lab) -> None:
+    power_on(running)
+    running.ipmi("chassis", "bootdev", "pxe")
+    running.ipmi("chassis", "bootdev", "none")
+    assert selector(running) == "No override"
+    assert running.status()["host"]["boot_override"] is None
+
+
+@pytest.mark.parametrize("how", ["reset", "cycle"])
+def test_bios_stops_at_the_firmwares_menu(running: Lab, how: str) -> None:
+    power_on(running)
+    shown = running.serial().count("Select boot device:") if how == "reset" else 0
+    running.ipmi("chassis", "bootdev", "bios")
+    running.ipmi("power", how)
+    wait_for(lambda: running.serial().count("Select boot device:") > shown, what="the menu")
+
+
+def test_identify_lights_the_lamp(running: Lab) -> None:
+    running.ipmi("chassis", "identify", "force")
+    assert running.status()["host"]["identify"] is True
+    running.ipmi("chassis", "identify", "0")
+    assert running.status()["host"]["identify"] is False
+    running.ipmi("chassis", "identify", "1")
+    wait_for(lambda: not running.status()["host"]["identify"], what="the lamp to go out")
+
+
+def test_an_override_survives_the_supervisor(running: Lab) -> None:
+    import os
+    import signal
+
+    power_on(running)
+    running.ipmi("chassis", "bootdev", "cdrom")
+    supervisor, host = running.pid("supervisor"), running.pid("qemu")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: running.status()["state"] == "degraded", what="the loss to show")
+    running.must("node", "start", NODE)
+    assert running.pid("qemu") == host
+    assert selector(running) == SELECTORS["cdrom"]
+    running.ipmi("power", "reset")
+    wait_for(lambda: selector(running) == "No override", what="the override used")

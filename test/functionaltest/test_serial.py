@@ -1,0 +1,113 @@
+"""Serial over LAN, the serial log and the local console."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pexpect
+from lab import NODE, Lab, wait_for
+
+WAIT_S = 60
+
+
+def activate(home: Lab) -> pexpect.spawn[str]:
+    """A serial-over-LAN session."""
+    login = ["-I", "lanplus", "-H", home.address, "-U", "admin", "-P", "admin"]
+    terminal = pexpect.spawn("ipmitool", [*login, "sol", "activate"], timeout=WAIT_S, encoding="latin-1")
+    terminal.expect_exact("SOL Session operational")
+    terminal.expect_exact("\n")
+    return terminal
+
+
+def deactivate(terminal: pexpect.spawn[str]) -> None:
+    """Leave by the escape sequence."""
+    terminal.send("\r~.")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+
+
+def firmware_text(text: str) -> str:
+    """What was printed, whatever the terminal between made of line ends."""
+    return text.replace("\r", "").replace("\n", "")
+
+
+def test_sol_shows_the_firmware_from_its_first_byte(running: Lab) -> None:
+    running.ipmi("power", "off")
+    terminal = activate(running)
+    running.ipmi("power", "on")
+    terminal.expect_exact("No bootable device")
+    seen = firmware_text(str(terminal.before))
+    deactivate(terminal)
+    logged = firmware_text(running.serial()).partition("No bootable device")[0]
+    assert seen == logged
+    assert logged.index("SeaBIOS") < 40
+
+
+def test_keys_typed_over_sol_reach_the_host(running: Lab) -> None:
+    running.ipmi("power", "off")
+    terminal = activate(running)
+    running.ipmi("chassis", "bootdev", "bios")
+    running.ipmi("power", "on")
+    terminal.expect_exact("Select boot device:")
+    terminal.expect_exact("2. ")
+    terminal.send("2")
+    terminal.expect_exact("Booting from Hard Disk")
+    deactivate(terminal)
+
+
+def test_sol_works_again_after_socat_was_killed(running: Lab) -> None:
+    import os
+    import signal
+
+    restarts = running.count("restart")
+    socat = running.pid("socat")
+    assert socat is not None
+    os.kill(socat, signal.SIGKILL)
+    wait_for(lambda: running.count("restart") > restarts, what="the restart")
+    wait_for(lambda: running.status()["state"] == "running", what="the node to be whole")
+    wait_for(lambda: running.ipmitool("mc", "info").code == 0, what="the BMC")
+    terminal = activate(running)
+    running.ipmi("power", "reset")
+    terminal.expect_exact("SeaBIOS")
+    deactivate(terminal)
+
+
+def test_serial_log_begins_anew_at_power_on_and_keeps_the_last_one(running: Lab) -> None:
+    running.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
+    running.ipmi("power", "off")
+    before = running.serial()
+    running.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
+    assert running.serial().count("SeaBIOS") == 1
+    kept = Path(running.logs / NODE / "serial.log.1").read_bytes().decode(errors="replace")
+    assert kept == before
+
+
+def test_console_shows_and_types_and_detaches(running: Lab) -> None:
+    running.ipmi("power", "off")
+    argv = ["-m", "infrasim", "node", "console", NODE]
+    terminal = pexpect.spawn(sys.executable, argv, env=running.env, timeout=WAIT_S, encoding="latin-1")
+    terminal.expect_exact("Ctrl-] detaches")
+    running.ipmi("chassis", "bootdev", "bios")
+    running.ipmi("power", "on")
+    terminal.expect_exact("Select boot device:")
+    terminal.expect_exact("2. ")
+    terminal.send("2")
+    terminal.expect_exact("Booting from Hard Disk")
+    terminal.send("\x1d")
+    terminal.expect_exact("Detached")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert running.status()["host"]["power"] == "on"
+
+
+def test_a_node_without_sol_has_no_socat_and_still_a_serial_log(scratch: Lab) -> None:
+    scratch.start(sol_enable=False)
+    assert [entry["name"] for entry in scratch.status()["processes"]] == ["supervisor", "ipmi_sim", "qemu"]
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    ran = scratch.infrasim("node", "console", NODE)
+    assert ran.code == 2
+    assert ran.err == ("infrasim: node n has no serial line\nhint: set sol_enable: true in its node file\n")

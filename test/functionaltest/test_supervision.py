@@ -1,0 +1,86 @@
+"""Children that die, guests that switch themselves off, supervisors that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from lab import NODE, Lab, wait_for
+
+
+@pytest.mark.parametrize("name", ["socat", "ipmi_sim", "qemu"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_dies_comes_back_and_says_so(running: Lab, name: str, number: signal.Signals) -> None:
+    running.ipmi("power", "on")
+    wait_for(lambda: running.status()["state"] == "running" and running.pid(name), what="a whole node")
+    pid = running.pid(name)
+    assert pid is not None
+    os.kill(pid, number)
+    wait_for(lambda: running.pid(name) not in (None, pid), what=f"a new {name}")
+    wait_for(lambda: running.status()["state"] == "running", what="a whole node")
+    died = [event for event in running.events() if event["event"] == "died" and event["process"] == name]
+    assert died
+    assert any(f"process={name}" in line for line in running.status()["errors"])
+    entry = next(entry for entry in running.status()["processes"] if entry["name"] == name)
+    assert entry["restarts"] >= 1
+    wait_for(lambda: running.ipmitool("mc", "info").code == 0, what="the BMC")
+
+
+def test_a_child_that_keeps_dying_is_given_up_and_shown(scratch: Lab) -> None:
+    scratch.start()
+    for _ in range(20):
+        if scratch.count("gave-up"):
+            break
+        pid = scratch.pid("qemu")
+        if pid is None:
+            wait_for(lambda: scratch.pid("qemu") or scratch.count("gave-up"), what="a restart")
+            continue
+        deaths = scratch.count("died")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda deaths=deaths: scratch.count("died") > deaths, what="the death")
+    ran = scratch.infrasim("node", "status", NODE)
+    assert ran.code == 1
+    assert "degraded" in ran.out
+    assert scratch.status()["host"]["power"] == "off"
+    scratch.ipmi("power", "on")
+    wait_for(lambda: scratch.status()["state"] == "running", what="a power-on to try again")
+
+
+def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) -> None:
+    scratch.start()
+    before = {name: scratch.pid(name) for name in ("socat", "ipmi_sim", "qemu")}
+    supervisor = scratch.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: scratch.status()["state"] == "degraded", what="the loss to show")
+    assert "supervisor is gone" in scratch.status()["errors"][-1]
+    scratch.must("node", "start", NODE)
+    assert {name: scratch.pid(name) for name in before} == before
+    assert scratch.status()["state"] == "running"
+    assert "is on" in scratch.ipmi("power", "status")
+    scratch.ipmi("power", "off")
+    assert scratch.pid("qemu") is None
+
+
+def test_a_stop_ends_what_a_killed_supervisor_left(scratch: Lab) -> None:
+    scratch.start()
+    supervisor = scratch.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def test_a_failed_start_leaves_nothing_running_and_shows_why(scratch: Lab) -> None:
+    scratch.register(compute={"extra_option": "-device no-such-device"})
+    ran = scratch.infrasim("node", "start", NODE)
+    assert ran.code == 5, ran
+    assert "qemu did not stay up: exit code 1" in ran.err
+    assert "-device no-such-device" in ran.err
+    assert "'no-such-device' is not a valid device model name" in ran.err
+    assert str(scratch.logs / NODE / "qemu.log") in ran.err
+    assert scratch.leftovers() == []
+    assert scratch.status()["state"] == "stopped"
+    scratch.register()
+    scratch.must("node", "start", NODE)
