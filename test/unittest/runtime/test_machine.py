@@ -199,13 +199,15 @@ def test_startnow_false_leaves_the_host_off() -> None:
 
 def test_adopted_children_are_not_started_again() -> None:
     node = Node(startnow=False)
-    assert node.do(Begin((SOCAT, IPMI_SIM, QEMU))) == ["report node-up", "NODE UP"]
+    assert node.do(Begin({SOCAT: 0, IPMI_SIM: 3, QEMU: 1}, PXE)) == ["report node-up", "NODE UP"]
     assert node.machine.power
+    assert [child.restarts for child in node.machine.children.values()] == [0, 3, 1]
+    assert node.do(HostReset())[0] == "report boot-override-used device=pxe"
 
 
 def test_adoption_without_socat_restarts_ipmi_sim_behind_the_new_terminal() -> None:
     node = Node()
-    assert node.do(Begin((IPMI_SIM, QEMU)))[0] == "spawn socat"
+    assert node.do(Begin({IPMI_SIM: 0, QEMU: 0}))[0] == "spawn socat"
     assert node.do(Ready(SOCAT))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
     assert node.do(Exited(IPMI_SIM, 0)) == [
         "cancel kill:ipmi_sim",
@@ -895,13 +897,18 @@ def possible(node: Node, wish: Event | str, choice: int) -> Event | None:
     sol=st.booleans(),
     startnow=st.booleans(),
     adopted=st.sets(st.sampled_from([IPMI_SIM, QEMU])),
+    override=selectors,
     story=st.lists(st.tuples(events, st.integers(0, 5)), max_size=60),
 )
 def test_any_order_of_events(
-    sol: bool, startnow: bool, adopted: set[str], story: list[tuple[Event | str, int]]
+    sol: bool,
+    startnow: bool,
+    adopted: set[str],
+    override: BootSelector | None,
+    story: list[tuple[Event | str, int]],
 ) -> None:
     node = Node(sol=sol, startnow=startnow)
-    node.do(Begin(tuple(adopted)))
+    node.do(Begin(dict.fromkeys(adopted, 0), override))
     for wish, choice in story:
         event = possible(node, wish, choice)
         if event is None:
