@@ -199,7 +199,7 @@ def test_startnow_false_leaves_the_host_off() -> None:
 
 def test_adopted_children_are_not_started_again() -> None:
     node = Node(startnow=False)
-    assert node.do(Begin({SOCAT: 0, IPMI_SIM: 3, QEMU: 1}, PXE)) == ["report node-up", "NODE UP"]
+    assert node.do(Begin({SOCAT: 0, IPMI_SIM: 3, QEMU: 1}, override=PXE)) == ["report node-up", "NODE UP"]
     assert node.machine.power
     assert [child.restarts for child in node.machine.children.values()] == [0, 3, 1]
     assert node.do(HostReset())[0] == "report boot-override-used device=pxe"
@@ -908,7 +908,7 @@ def test_any_order_of_events(
     story: list[tuple[Event | str, int]],
 ) -> None:
     node = Node(sol=sol, startnow=startnow)
-    node.do(Begin(dict.fromkeys(adopted, 0), override))
+    node.do(Begin(dict.fromkeys(adopted, 0), override=override))
     for wish, choice in story:
         event = possible(node, wish, choice)
         if event is None:
