@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from infrasim.errors import Problem
@@ -67,24 +67,24 @@ def bytes_value(data: bytes) -> str | list[str]:
     return rows if len(rows) > 1 else data.hex()
 
 
-_MISSING = object()
-
-
 def common_values(
-    tables: Iterable[Mapping[str, Any]], unshared: Iterable[str], builtin: Mapping[str, Any]
+    tables: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Any],
+    builtin: Mapping[str, Any],
+    unshared: Collection[str],
 ) -> dict[str, Any]:
-    """What most of the tables say: key and value wherever more than half agree on something not built in."""
-    rows = list(tables)
-    if len(rows) < 3:
-        return {}
+    """What more than half of the tables agree on, where it is neither in ``base`` nor built in."""
     shared: dict[str, Any] = {}
+    if len(tables) < 3:
+        return shared
+    rows = [{**{key: builtin[key] for key in base}, **table} for table in tables]
     for key in dict.fromkeys(key for row in rows for key in row):
         if key in unshared or key not in builtin:
             continue
-        counts = Counter(repr(row.get(key, _MISSING)) for row in rows)
-        words, count = counts.most_common(1)[0]
-        if count * 2 > len(rows) and words != repr(_MISSING):
-            shared[key] = next(row[key] for row in rows if repr(row.get(key, _MISSING)) == words)
+        values = [row.get(key, builtin[key]) for row in rows]
+        words, count = Counter(map(repr, values)).most_common(1)[0]
+        if count * 2 > len(rows) and words != repr(base.get(key, builtin[key])):
+            shared[key] = next(value for value in values if repr(value) == words)
     return shared
 
 
@@ -95,5 +95,7 @@ def without_common(
     rest = {
         key: value for key, value in table.items() if key not in common or repr(common[key]) != repr(value)
     }
-    rest |= {key: builtin[key] for key in common if key not in table}
+    rest |= {
+        key: builtin[key] for key in common if key not in table and repr(common[key]) != repr(builtin[key])
+    }
     return rest

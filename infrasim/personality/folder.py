@@ -7,6 +7,7 @@ added.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem, UsageError
 from infrasim.personality import inventory, sensors, tables
+from infrasim.personality.extending import Difference, Matching, difference, overlay, without
 from infrasim.personality.fields import common_values, unknown_key, without_common
-from infrasim.personality.fru import Fru
 from infrasim.personality.model import (
     USUAL_LOG,
     Controller,
@@ -28,8 +29,9 @@ from infrasim.personality.model import (
     Personality,
     SensorState,
 )
+from infrasim.personality.sdr import FruLocator
 from infrasim.personality.smbios import Structure
-from infrasim.personality.yamlform import Hex, InvalidType, Part, block, items
+from infrasim.personality.yamlform import Hex, InvalidType, Part, block, items, wrapped
 from infrasim.spec.document import load_document
 
 TYPE_FILE = "type.yml"
@@ -60,8 +62,38 @@ class _Sources:
     frus: list[Part] = field(default_factory=list)
     structures: list[Part] = field(default_factory=list)
     hidden: list[Part] = field(default_factory=list)
-    record_common: dict[str, dict[str, Any]] = field(default_factory=dict)
-    structure_common: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+_RECORDS = Matching(
+    sensors.kind_of,
+    ("number", "owner", "lun", "fru_id", "address", "trailing"),
+    sensors.groups,
+    usual={"owner": 0x20, "lun": 0},
+)
+_STRUCTURES = Matching(tables.kind_of, (), tables.groups)
+_FRUS = Matching(lambda _: "", ("id", "controller"), usual={"controller": 0x20})
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a list of mappings is written: to which groups a mapping belongs, and what those can share."""
+
+    groups: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    levels: int
+    unshared: tuple[str, ...]
+    builtin: Callable[[str], dict[str, Any]]
+
+
+_SENSOR_FORM = Form(sensors.groups, 2, sensors.UNSHARED, sensors.builtin_values)
+_SMBIOS_FORM = Form(tables.groups, 1, tables.UNSHARED, tables.builtin_values)
+
+
+def _usual(common: Mapping[str, Mapping[str, Any]], groups: Iterable[str]) -> dict[str, Any]:
+    """What is usual in ``groups``; what a later one says counts."""
+    values: dict[str, Any] = {}
+    for group in groups:
+        values.update(common.get(group, {}))
+    return values
 
 
 # ---------------------------------------------------------------- reading
@@ -110,23 +142,31 @@ def _read_sources(
             raise InvalidType([about.problem("extends", f"{extends!r} extends this type itself")])
         sources = _read_sources(base_folder, find, problems, seen=(*seen, folder))
         sources.about = Part(about.values, about.document, (), base=sources.about)
-    sources.controllers = _overlay(sources.controllers, _parts(about, "controllers", problems), _address)
+    if "controllers" in about.values:
+        sources.controllers = _parts(about, "controllers", problems)
     if part := _load(folder / SENSOR_FILE):
         _check_keys(part, ("defaults", "records", "hidden_sensors", "remove"), problems)
-        sources.record_common |= _common(part, problems)
-        kept = _without(sources.records, part, _record_name)
-        sources.records = _overlay(kept, _parts(part, "records", problems), _record_key)
+        sources.records = _laid_over(sources.records, part, "records", _RECORDS, problems)
         sources.hidden += _parts(part, "hidden_sensors", problems)
     if part := _load(folder / FRU_FILE):
         _check_keys(part, ("frus", "remove"), problems)
-        kept = _without(sources.frus, part, _fru_key)
-        sources.frus = _overlay(kept, _parts(part, "frus", problems), _fru_key)
+        sources.frus = _laid_over(sources.frus, part, "frus", _FRUS, problems)
     if part := _load(folder / SMBIOS_FILE):
         _check_keys(part, ("defaults", "structures", "remove"), problems)
-        sources.structure_common |= _common(part, problems)
-        kept = _without(sources.structures, part, _handle)
-        sources.structures = _overlay(kept, _parts(part, "structures", problems), _handle)
+        sources.structures = _laid_over(sources.structures, part, "structures", _STRUCTURES, problems)
     return sources
+
+
+def _laid_over(
+    base: list[Part], part: Part, key: str, matching: Matching, problems: list[Problem]
+) -> list[Part]:
+    added = _parts(part, key, problems)
+    if matching.groups is not None:
+        common = _common(part, problems)
+        added = [
+            dataclasses.replace(item, usual=_usual(common, matching.groups(item.values))) for item in added
+        ]
+    return overlay(without(base, part, matching, problems), added, matching, problems)
 
 
 def _check_keys(part: Part, known: tuple[str, ...], problems: list[Problem]) -> None:
@@ -150,65 +190,16 @@ def _common(part: Part, problems: list[Problem]) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _address(part: Part) -> Any:
-    return part.values.get("address")
-
-
-def _record_key(part: Part) -> Any:
-    values = part.merged()
-    if "number" in values:
-        return ("sensor", values.get("owner"), values.get("lun"), values["number"])
-    return (sensors.kind_of(values), _record_name(part), values.get("fru_id"), values.get("trailing"))
-
-
-def _record_name(part: Part) -> Any:
-    values = part.merged()
-    name = values.get(sensors.kind_of(values))
-    return repr(name) if isinstance(name, dict) else name
-
-
-def _fru_key(part: Part) -> Any:
-    values = part.merged()
-    return (values.get("id"), values["controller"]) if "controller" in values else values.get("id")
-
-
-def _handle(part: Part) -> Any:
-    values = part.merged()
-    return values.get(tables.kind_of(values))
-
-
-def _without(parts: list[Part], part: Part, key: Callable[[Part], Any]) -> list[Part]:
-    removed = part.values.get("remove", [])
-    return [item for item in parts if key(item) not in removed]
-
-
-def _overlay(base: list[Part], added: list[Part], key: Callable[[Part], Any]) -> list[Part]:
-    """``base`` with ``added`` laid over parts with the same key, the others at the end."""
-    if not base:
-        return added
-    places = {repr(key(part)): number for number, part in enumerate(base)}
-    merged = list(base)
-    for part in added:
-        place = places.get(repr(key(part)))
-        if place is None:
-            merged.append(part)
-        else:
-            merged[place] = Part(part.values, part.document, part.path, base=merged[place])
-    return merged
-
-
 def _personality(name: str, sources: _Sources, problems: list[Problem]) -> Personality:
     about = sources.about
     values = about.merged()
     problems += [unknown_key(about, key, _TYPE_KEYS) for key in values if key not in _TYPE_KEYS]
     entries: list[Entry | None] = []
-    for part in sources.records:
-        common = sources.record_common.get(sensors.kind_of(part.merged()), {})
-        entries.append(sensors.read_entry(part, common, problems))
     structures: list[Structure | None] = []
+    for part in sources.records:
+        entries.append(sensors.read_entry(part, problems))
     for part in sources.structures:
-        common = sources.structure_common.get(tables.kind_of(part.merged()), {})
-        structures.append(tables.read_structure(part, common, problems))
+        structures.append(tables.read_structure(part, problems))
     frus = [inventory.read_fru(part, problems) for part in sources.frus]
     return Personality(
         name=name,
@@ -343,13 +334,16 @@ def _hidden(part: Part, problems: list[Problem]) -> SensorState:
 # ---------------------------------------------------------------- writing
 
 
-def folder_files(personality: Personality) -> dict[str, str]:
-    """The files of a type's folder, name to text; :func:`read_folder` gives the same personality back."""
+def folder_files(personality: Personality, *, base: Personality | None = None) -> dict[str, str]:
+    """The files of a type's folder, name to text; :func:`read_folder` gives the same personality back.
+
+    With ``base`` they say only how the type differs from that one.
+    """
     files = {
-        TYPE_FILE: _type_text(personality),
-        SENSOR_FILE: _sensor_text(personality),
-        FRU_FILE: _fru_text(personality.frus),
-        SMBIOS_FILE: _smbios_text(personality.smbios),
+        TYPE_FILE: _type_text(personality, base),
+        SENSOR_FILE: _sensor_text(personality, base),
+        FRU_FILE: _fru_text(personality, base),
+        SMBIOS_FILE: _smbios_text(personality, base),
     }
     return {name: text for name, text in files.items() if text}
 
@@ -359,7 +353,16 @@ def _joined(lines: Iterable[str]) -> str:
     return text + "\n" if text else ""
 
 
-def _type_text(personality: Personality) -> str:
+def _type_text(personality: Personality, base: Personality | None) -> str:
+    table = _type_table(personality)
+    if base is not None:
+        inherited = _type_table(base)
+        changed = {key: value for key, value in table.items() if repr(value) != repr(inherited.get(key))}
+        return _joined(block({"extends": base.name, **changed}, nested=2))
+    return _joined(block({key: value for key, value in table.items() if value}, nested=2))
+
+
+def _type_table(personality: Personality) -> dict[str, Any]:
     table: dict[str, Any] = {
         "manufacturer": personality.manufacturer,
         "product_name": personality.product_name,
@@ -369,11 +372,9 @@ def _type_text(personality: Personality) -> str:
         "controllers": [_controller_value(controller) for controller in personality.controllers],
     }
     if personality.event_log != USUAL_LOG:
-        table["event_log"] = {
-            "entries": personality.event_log.entries,
-            "flags": Hex(personality.event_log.flags),
-        }
-    return _joined(block({key: value for key, value in table.items() if value}, nested=2))
+        log = personality.event_log
+        table["event_log"] = {"entries": log.entries, "flags": Hex(log.flags)}
+    return table
 
 
 def _storage_value(controller: DefaultController) -> dict[str, Any]:
@@ -398,33 +399,73 @@ def _controller_value(controller: Controller) -> dict[str, Any]:
     }
 
 
-Builtin = Callable[[str], dict[str, Any]]
+Row = dict[str, Any]
 
 
-def _shared(
-    rows: list[dict[str, Any]],
-    kind_of: Callable[[Mapping[str, Any]], str],
-    unshared: tuple[str, ...],
-    builtin: Builtin,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is common to the rows of each kind, and the rows without it."""
-    by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _shared(rows: list[Row], form: Form) -> tuple[dict[str, Row], list[Row]]:
+    """What is common to the rows of each group, and the rows without it."""
+    common: dict[str, Row] = {}
+    for level in range(form.levels):
+        groups: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            if len(form.groups(row)) > level:
+                groups[form.groups(row)[level]].append(row)
+        for name, group in groups.items():
+            base = _usual(common, form.groups(group[0])[:level])
+            values = common_values(group, base, form.builtin(form.groups(group[0])[0]), form.unshared)
+            if values:
+                common[name] = values
+    rest = []
     for row in rows:
-        by_kind[kind_of(row)].append(row)
-    common = {kind: common_values(group, unshared, builtin(kind)) for kind, group in by_kind.items()}
-    rest = [without_common(row, common[kind_of(row)], builtin(kind_of(row))) for row in rows]
-    return {kind: values for kind, values in common.items() if values}, rest
+        groups_of = form.groups(row)
+        rest.append(without_common(row, _usual(common, groups_of), form.builtin(groups_of[0])))
+    return common, rest
 
 
-def _sensor_text(personality: Personality) -> str:
+def _sensor_text(personality: Personality, base: Personality | None) -> str:
     rows = [sensors.entry_value(entry) for entry in personality.sdrs]
-    common, rest = _shared(rows, sensors.kind_of, sensors.UNSHARED, sensors.builtin_values)
-    lines = [*block({"defaults": common}, nested=2), ""] if common else []
-    if rest:
-        lines += items("records", rest)
-    if personality.hidden_sensors:
+    old = None if base is None else [sensors.entry_value(entry) for entry in base.sdrs]
+    lines = _list_lines("records", rows, old, _RECORDS, _SENSOR_FORM)
+    if personality.hidden_sensors and (base is None or base.hidden_sensors != personality.hidden_sensors):
         lines += items("hidden_sensors", [_hidden_value(state) for state in personality.hidden_sensors])
     return _joined(lines)
+
+
+def _list_lines(
+    key: str, rows: list[Row], old: list[Row] | None, matching: Matching, form: Form
+) -> list[str]:
+    """The lines that say ``rows``: over those of the extended type, unless saying all is shorter."""
+    common, rest = _shared(rows, form)
+    whole = [*_common_lines(common), *items(key, rest, heading=_heading)] if rows else []
+    if old is None:
+        return whole
+    found = difference(old, rows, matching, form.builtin)
+    said = _difference_lines(key, found, form)
+    return said if len("".join(said)) < len("".join(whole)) else ["remove: all", *whole]
+
+
+def _heading(row: Mapping[str, Any]) -> str:
+    """What a run of rows is about: the type of the sensors, or the kind of record or structure."""
+    kind = sensors.kind_of(row) or tables.kind_of(row)
+    topic = row.get("sensor_type", kind)
+    return f"OEM sensor type {topic:#04x}" if isinstance(topic, int) else topic.replace("_", " ")
+
+
+def _common_lines(common: dict[str, Row]) -> list[str]:
+    return [*block({"defaults": common}, nested=2), ""] if common else []
+
+
+def _remove_lines(calls: list[Any]) -> Iterator[str]:
+    if calls:
+        yield from wrapped("remove: ", calls, 4)
+
+
+def _difference_lines(key: str, found: Difference, form: Form) -> list[str]:
+    lines = list(_remove_lines(found.remove))
+    common, rest = _shared([row.values for row in found.rows if row.is_new], form)
+    new = iter(rest)
+    rows = [next(new) if row.is_new else row.values for row in found.rows]
+    return [*lines, *_common_lines(common), *items(key, rows)] if rows else lines
 
 
 def _hidden_value(state: SensorState) -> dict[str, Any]:
@@ -435,16 +476,26 @@ def _hidden_value(state: SensorState) -> dict[str, Any]:
     return table | ({"state": sorted(state.bits)} if state.bits else {})
 
 
-def _fru_text(frus: tuple[Fru, ...]) -> str:
-    lines = ["frus:"] if frus else []
-    for fru in frus:
-        rows = list(block(inventory.fru_value(fru), indent=2, nested=2))
-        lines += ["- " + rows[0].lstrip(), *rows[1:]]
+def _fru_text(personality: Personality, base: Personality | None) -> str:
+    rows = [inventory.fru_value(fru) for fru in personality.frus]
+    lines: list[str] = []
+    if base is not None:
+        old = [inventory.fru_value(fru) for fru in base.frus]
+        found = difference(old, rows, _FRUS, lambda _: inventory.BUILTIN)
+        rows = [row.values for row in found.rows]
+        lines = list(_remove_lines(found.remove))
+    if rows:
+        lines.append("frus:")
+    records = [entry.record for entry in personality.sdrs]
+    names = {item.fru_id: item.name for item in records if isinstance(item, FruLocator)}
+    for row in rows:
+        first, *rest = block(row, indent=2, nested=2)
+        name = names.get(row["id"], "")
+        lines += [f"- {first.lstrip()}" + (f"  # {name}" if name.isprintable() and name else ""), *rest]
     return _joined(lines)
 
 
-def _smbios_text(structures: tuple[Structure, ...]) -> str:
-    rows = [tables.structure_value(structure) for structure in structures]
-    common, rest = _shared(rows, tables.kind_of, tables.UNSHARED, tables.builtin_values)
-    lines = [*block({"defaults": common}, nested=2), ""] if common else []
-    return _joined([*lines, *items("structures", rest)] if rest else lines)
+def _smbios_text(personality: Personality, base: Personality | None) -> str:
+    rows = [tables.structure_value(structure) for structure in personality.smbios]
+    old = None if base is None else [tables.structure_value(structure) for structure in base.smbios]
+    return _joined(_list_lines("structures", rows, old, _STRUCTURES, _SMBIOS_FORM))

@@ -6,7 +6,15 @@ import dataclasses
 from typing import Any
 
 from infrasim.errors import Problem
-from infrasim.personality.fields import bytes_value, read_bytes, unknown_key
+from infrasim.personality.extending import AFTER
+from infrasim.personality.fields import (
+    bytes_value,
+    field_value,
+    read_bytes,
+    read_field,
+    slot_table,
+    unknown_key,
+)
 from infrasim.personality.fru import (
     ABSENT,
     AREAS,
@@ -18,7 +26,8 @@ from infrasim.personality.fru import (
     date_minutes,
     date_text,
 )
-from infrasim.personality.layout import DataError
+from infrasim.personality.layout import DataError, Slot
+from infrasim.personality.multirecord import KINDS, Content, decode_content
 from infrasim.personality.sensors import read_string, string_value
 from infrasim.personality.yamlform import Hex, Part
 
@@ -27,6 +36,8 @@ _HEADER_NAMES = {kind.HEADER_AT: name for name, kind in AREAS.items() if kind is
 _NUMBERS = {"id": "fru_id", "size": "size", "controller": "controller", "fill": "fill"}
 _USUAL = {"controller": 0x20, "fill": 0}
 _AREA_KEYS = (*_HEADER_NAMES.values(), *(_OPAQUE + name for name in _HEADER_NAMES.values()))
+# What each key means when nothing says otherwise; null for what is then not there at all.
+BUILTIN: dict[str, Any] = {key: _USUAL.get(key) for key in (*_USUAL, *_AREA_KEYS, "patches", "data")}
 KEYS = (*_NUMBERS, *_AREA_KEYS, "patches", "data")
 
 
@@ -72,8 +83,19 @@ _HEX = ("offset", "fill", "checksum", "chassis_type", "language")
 
 
 def _multi_value(record: MultiRecord) -> dict[str, Any]:
+    content = decode_content(record.record_type, record.data)
     table: dict[str, Any] = {"type": Hex(record.record_type), "data": bytes_value(record.data)}
+    if content is not None:
+        usual = type(content)()
+        names = [name for name in slot_table(type(content)) if getattr(content, name) != getattr(usual, name)]
+        table = {
+            content.KIND: {name: field_value(_place(content, name), getattr(content, name)) for name in names}
+        }
     return table | ({"version": record.version} if record.version != 2 else {})
+
+
+def _place(content: Content, name: str) -> Slot:
+    return slot_table(type(content))[name]
 
 
 def read_fru(part: Part, problems: list[Problem]) -> Fru | None:
@@ -82,6 +104,8 @@ def read_fru(part: Part, problems: list[Problem]) -> Fru | None:
     fields: dict[str, Any] = {}
     areas = []
     for key, value in values.items():
+        if key == AFTER or (value is None and key in BUILTIN):
+            continue
         if key in _NUMBERS:
             high = {"id": 0xFF, "size": 0x10000}.get(key, 0xFF)
             fields[_NUMBERS[key]] = _number(part, key, value, high, problems)
@@ -160,8 +184,22 @@ def _read_area_field(
 
 
 def _read_multi(part: Part, item: Any, problems: list[Problem]) -> MultiRecord:
+    kind = next((key for key in item if key in KINDS), "") if isinstance(item, dict) else ""
+    if kind and set(item) <= {kind, "version"} and isinstance(item[kind], dict):
+        places = slot_table(KINDS[kind])
+        fields: dict[str, Any] = {}
+        for key, value in item[kind].items():
+            if key in places:
+                fields[key] = read_field(part, "records", value, places[key], problems)
+            else:
+                problems.append(part.problem("records", f"unknown key {key!r} in {kind}", ", ".join(places)))
+        version = _number(part, "records", item.get("version", 2), 0x7F, problems)
+        data = b"" if problems else KINDS[kind](**fields).encode()
+        return MultiRecord(KINDS[kind].TYPE, data, version)
     if not isinstance(item, dict) or not {"type", "data"} <= set(item) <= {"type", "data", "version"}:
-        problems.append(part.problem("records", f"got {item!r}, wanted mappings with type and data"))
+        problems.append(
+            part.problem("records", f"got {item!r}, wanted type and data, or one of: {', '.join(KINDS)}")
+        )
         return MultiRecord(0, b"")
     return MultiRecord(
         _number(part, "records", item["type"], 0xFF, problems),

@@ -15,7 +15,7 @@ from infrasim.personality.smbios import ArrayMap, DeviceMap, MemoryArray, Memory
 
 M = TypeVar("M", ArrayMap, DeviceMap)
 
-_SYSTEM_MEMORY = 3
+_SYSTEM_MEMORY = "system"
 _USUAL_MODULE_MIB = 8192
 _EXTENDED_SIZE = 0x7FFF
 _EXTENDED_CAPACITY = 0x80000000
@@ -111,12 +111,12 @@ def _like(slot: MemoryDevice, pattern: MemoryDevice) -> MemoryDevice:
 
 
 def _emptied(slot: MemoryDevice) -> MemoryDevice:
-    """``slot`` without its module; unknown widths are 0xffff, unknown type is 2."""
+    """``slot`` without its module; unknown widths are 0xffff."""
     return MemoryDevice(
         **{name: getattr(slot, name) for name in _OF_SLOT},
         total_width=0xFFFF,
         data_width=0xFFFF,
-        memory_type=2,
+        memory_type="unknown",
         length=slot.length,
     )
 
@@ -197,7 +197,7 @@ def _device_maps(
             own = captured.get(device.handle) or dataclasses.replace(
                 pattern, handle=next(free), device=device.handle
             )
-            own = dataclasses.replace(own, array_map=array_map.handle)
+            own = dataclasses.replace(own, array_map_handle=array_map.handle)
             result.append(_with_range(own, start, modules[device.handle], _DEVICE_MAP_END))
             start += modules[device.handle]
     return result

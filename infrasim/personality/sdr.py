@@ -324,7 +324,7 @@ class OemRecord(Record):
     """OEM record, type C0h; its content is ``trailing``. Source: IPMI 2.0 table 43-12."""
 
     TYPE: ClassVar[int] = 0xC0
-    KIND: ClassVar[str] = "oem"
+    KIND: ClassVar[str] = "oem_record"
     SIZE: ClassVar[int] = 8
 
     manufacturer: int = slot(5, NUMBER, width=3)
@@ -335,7 +335,7 @@ class OtherRecord(Record):
     """A record of a type that is not taken apart, or whose content does not follow its type."""
 
     TYPE: ClassVar[int] = 0xFF
-    KIND: ClassVar[str] = "other"
+    KIND: ClassVar[str] = "other_record"
 
     record_type: int = slot(3, HEX)
 

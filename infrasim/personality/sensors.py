@@ -14,6 +14,7 @@ from typing import Any
 
 from infrasim.errors import Problem
 from infrasim.personality import names
+from infrasim.personality.extending import AFTER
 from infrasim.personality.fields import (
     bytes_value,
     field_value,
@@ -49,7 +50,9 @@ STATE_KEYS = ("value", "state", "live", "simulated")
 _LIVE_KEYS = ("events", "scanning", "control", "asserts", "deasserts", "asserts_enabled", "deasserts_enabled")
 _LIVE_LEVELS = ("access", "limits", "hysteresis")
 # Keys whose usual value depends on the sensor; they are not shared between records.
-UNSHARED = (*ANALOG, "value", "state", "live", "name", "number", "trailing")
+UNSHARED = (*ANALOG, "value", "number", "trailing", "sensor_type", "fru_id", "address")
+# Keys that mean "not given" when they are null.
+NULLABLE = (*ANALOG, "state", "live", "trailing")
 
 _EVENT_NAMES = dict(enumerate(names.THRESHOLD_EVENTS))
 _LEVEL_NAMES = dict(enumerate(names.THRESHOLDS))
@@ -75,7 +78,7 @@ def builtin_values(kind: str) -> dict[str, Any]:
         if name not in special
     }
     if isinstance(record, Sensor):
-        values |= {key: [] for key in MASK_KEYS}
+        values |= {key: [] for key in MASK_KEYS} | {"state": None, "live": None}
     return values
 
 
@@ -245,18 +248,24 @@ def kind_of(values: Mapping[str, Any]) -> str:
     return next((key for key in values if key in KINDS), "")
 
 
-def read_entry(part: Part, common: Mapping[str, Any], problems: list[Problem]) -> Entry | None:
-    """The record and sensor of one mapping; None if its kind is not known.
+def groups(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where ``defaults`` may hold what is usual for a record: under its kind, and its sensor type."""
+    kind = kind_of(values)
+    return (kind, f"{kind}.{values['sensor_type']}") if "sensor_type" in values else (kind,)
 
-    ``common`` are the usual values of its kind; what is wrong is added to ``problems``.
+
+def read_entry(part: Part, problems: list[Problem]) -> Entry | None:
+    """The record and sensor of one mapping, None if there is something wrong with it.
+
+    What is wrong is added to ``problems``.
     """
     before = len(problems)
-    given = part.merged()
-    kind = kind_of(given)
+    values = part.merged()
+    kind = kind_of(values)
     if not kind:
         problems.append(part.problem("", f"no kind of record; wanted one of: {', '.join(KINDS)}"))
         return None
-    values = {**common, **given}
+    values = {key: value for key, value in values.items() if value is not None or key not in NULLABLE}
     record_class = KINDS[kind]
     places = slot_table(record_class)
     special = special_slots(record_class)
@@ -265,7 +274,7 @@ def read_entry(part: Part, common: Mapping[str, Any], problems: list[Problem]) -
         place = places.get(key)
         if place is not None and key not in special:
             fields[key] = read_field(part, key, value, place, problems)
-        elif key not in _known_keys(kind):
+        elif key not in _known_keys(kind) and key != AFTER:
             problems.append(unknown_key(part, key, _known_keys(kind)))
     if record_class.NAME_AT:
         fields["id_string"] = read_string(part, kind, values[kind], problems)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from infrasim.personality import smbios_names as names
 from infrasim.personality.layout import HEX, SWITCH, Choice, DataError, Flags, Kind, slot, slots
 
 END_OF_TABLE = 127
@@ -221,8 +222,8 @@ class Baseboard(Structure):
         0x09, Flags("hosting", "needs_daughter_board", "removable", "replaceable", "hot_swappable")
     )
     location: str | int = slot(0x0A, TEXT)
-    chassis: int = slot(0x0B, HEX, width=2)
-    board_type: int = slot(0x0D, HEX)
+    chassis_handle: int = slot(0x0B, HEX, width=2)
+    board_type: str | int = slot(0x0D, Choice(names.BOARD_TYPES))
     contained: int = slot(0x0E)
 
 
@@ -236,14 +237,14 @@ class Chassis(Structure):
 
     manufacturer: str | int = slot(0x04, TEXT)
     has_lock: bool = slot(0x05, SWITCH, shift=7)
-    chassis_type: int = slot(0x05, HEX, bits=7)
+    chassis_type: str | int = slot(0x05, Choice(names.CHASSIS_TYPES), bits=7)
     version: str | int = slot(0x06, TEXT)
     serial_number: str | int = slot(0x07, TEXT)
     asset_tag: str | int = slot(0x08, TEXT)
-    boot_up_state: int = slot(0x09)
-    power_supply_state: int = slot(0x0A)
-    thermal_state: int = slot(0x0B)
-    security_status: int = slot(0x0C)
+    boot_up_state: str | int = slot(0x09, Choice(names.CHASSIS_STATES))
+    power_supply_state: str | int = slot(0x0A, Choice(names.CHASSIS_STATES))
+    thermal_state: str | int = slot(0x0B, Choice(names.CHASSIS_STATES))
+    security_status: str | int = slot(0x0C, Choice(names.SECURITY_STATES))
     oem: int = slot(0x0D, HEX, width=4)
     height: int = slot(0x11)
     power_cords: int = slot(0x12)
@@ -261,7 +262,7 @@ class Processor(Structure):
     LENGTH: ClassVar[int] = 0x2A
 
     socket: str | int = slot(0x04, TEXT)
-    processor_type: int = slot(0x05)
+    processor_type: str | int = slot(0x05, Choice(names.PROCESSOR_TYPES))
     family: int = slot(0x06, HEX)
     manufacturer: str | int = slot(0x07, TEXT)
     processor_id: int = slot(0x08, HEX, width=8)
@@ -308,9 +309,9 @@ class Cache(Structure):
     supported_sram: int = slot(0x0B, HEX, width=2)
     current_sram: int = slot(0x0D, HEX, width=2)
     speed: int = slot(0x0F)
-    error_correction: int = slot(0x10)
-    cache_type: int = slot(0x11)
-    associativity: int = slot(0x12)
+    error_correction: str | int = slot(0x10, Choice(names.CACHE_ECC))
+    cache_type: str | int = slot(0x11, Choice(names.CACHE_TYPES))
+    associativity: str | int = slot(0x12, Choice(names.ASSOCIATIVITY))
     maximum_size_2: int = slot(0x13, HEX, width=4)
     installed_size_2: int = slot(0x17, HEX, width=4)
 
@@ -324,10 +325,10 @@ class Port(Structure):
     LENGTH: ClassVar[int] = 9
 
     internal: str | int = slot(0x04, TEXT)
-    internal_type: int = slot(0x05, HEX)
+    internal_type: str | int = slot(0x05, Choice(names.CONNECTORS))
     external: str | int = slot(0x06, TEXT)
-    external_type: int = slot(0x07, HEX)
-    port_type: int = slot(0x08, HEX)
+    external_type: str | int = slot(0x07, Choice(names.CONNECTORS))
+    port_type: str | int = slot(0x08, Choice(names.PORTS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,10 +340,10 @@ class ExpansionSlot(Structure):
     LENGTH: ClassVar[int] = 0x11
 
     designation: str | int = slot(0x04, TEXT)
-    slot_type: int = slot(0x05, HEX)
-    bus_width: int = slot(0x06, HEX)
-    usage: int = slot(0x07)
-    slot_length: int = slot(0x08)
+    slot_type: str | int = slot(0x05, Choice(names.SLOT_TYPES))
+    bus_width: str | int = slot(0x06, Choice(names.BUS_WIDTHS))
+    usage: str | int = slot(0x07, Choice(names.SLOT_USAGES))
+    slot_length: str | int = slot(0x08, Choice(names.SLOT_LENGTHS))
     slot_id: int = slot(0x09, width=2)
     characteristics_1: int = slot(0x0B, HEX)
     characteristics_2: int = slot(0x0C, HEX)
@@ -360,7 +361,7 @@ class OnboardDevices(Structure):
     LENGTH: ClassVar[int] = 6
 
     is_enabled: bool = slot(0x04, SWITCH, shift=7)
-    device_type: int = slot(0x04, bits=7)
+    device_type: str | int = slot(0x04, Choice(names.DEVICE_TYPES), bits=7)
     description: str | int = slot(0x05, TEXT)
 
 
@@ -404,9 +405,9 @@ class MemoryArray(Structure):
     KIND: ClassVar[str] = "memory_array"
     LENGTH: ClassVar[int] = 0x17
 
-    location: int = slot(0x04)
-    use: int = slot(0x05)
-    error_correction: int = slot(0x06)
+    location: str | int = slot(0x04, Choice(names.ARRAY_LOCATIONS))
+    use: str | int = slot(0x05, Choice(names.ARRAY_USES))
+    error_correction: str | int = slot(0x06, Choice(names.ARRAY_ECC))
     maximum_capacity: int = slot(0x07, HEX, width=4)
     error_handle: int = slot(0x0B, HEX, width=2)
     devices: int = slot(0x0D, width=2)
@@ -426,11 +427,11 @@ class MemoryDevice(Structure):
     total_width: int = slot(0x08, width=2)
     data_width: int = slot(0x0A, width=2)
     size: int = slot(0x0C, width=2)
-    form_factor: int = slot(0x0E)
+    form_factor: str | int = slot(0x0E, Choice(names.FORM_FACTORS))
     device_set: int = slot(0x0F)
     locator: str | int = slot(0x10, TEXT)
     bank_locator: str | int = slot(0x11, TEXT)
-    memory_type: int = slot(0x12, HEX)
+    memory_type: str | int = slot(0x12, Choice(names.MEMORY_TYPES))
     type_detail: int = slot(0x13, HEX, width=2)
     speed: int = slot(0x15, width=2)
     manufacturer: str | int = slot(0x17, TEXT)
@@ -443,7 +444,7 @@ class MemoryDevice(Structure):
     minimum_voltage: int = slot(0x22, width=2)
     maximum_voltage: int = slot(0x24, width=2)
     configured_voltage: int = slot(0x26, width=2)
-    technology: int = slot(0x28)
+    technology: str | int = slot(0x28, Choice(names.MEMORY_TECHNOLOGIES))
     operating_mode: int = slot(0x29, HEX, width=2)
     firmware_version: str | int = slot(0x2B, TEXT)
     module_manufacturer: int = slot(0x2C, HEX, width=2)
@@ -494,7 +495,7 @@ class DeviceMap(Structure):
     start: int = slot(0x04, HEX, width=4)
     end: int = slot(0x08, HEX, width=4)
     device: int = slot(0x0C, HEX, width=2)
-    array_map: int = slot(0x0E, HEX, width=2)
+    array_map_handle: int = slot(0x0E, HEX, width=2)
     row: int = slot(0x10)
     interleave_position: int = slot(0x11)
     interleave_depth: int = slot(0x12)
@@ -576,7 +577,7 @@ class OnboardDevice(Structure):
 
     designation: str | int = slot(0x04, TEXT)
     is_enabled: bool = slot(0x05, SWITCH, shift=7)
-    device_type: int = slot(0x05, bits=7)
+    device_type: str | int = slot(0x05, Choice(names.DEVICE_TYPES), bits=7)
     instance: int = slot(0x06)
     segment: int = slot(0x07, HEX, width=2)
     bus: int = slot(0x09, HEX)

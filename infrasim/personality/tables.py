@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from infrasim.errors import Problem
+from infrasim.personality.extending import AFTER
 from infrasim.personality.fields import (
     bytes_value,
     field_value,
@@ -19,7 +20,9 @@ from infrasim.personality.layout import DataError
 from infrasim.personality.smbios import KINDS, TEXT, OtherStructure, Structure
 from infrasim.personality.yamlform import Hex, Part
 
-UNSHARED = ("strings", "extra", "length", "number")
+UNSHARED = ("strings", "extra", "number")
+# Keys that mean "not given" when they are null.
+NULLABLE = ("strings", "extra")
 
 
 @cache
@@ -27,7 +30,8 @@ def builtin_values(kind: str) -> dict[str, Any]:
     """What each key of a structure kind means when nothing says otherwise, as it would be written."""
     structure = KINDS[kind]()
     places = slot_table(type(structure))
-    return {name: field_value(place, getattr(structure, name)) for name, place in places.items()}
+    values = {name: field_value(place, getattr(structure, name)) for name, place in places.items()}
+    return values | {"length": 0}
 
 
 def structure_value(structure: Structure) -> dict[str, Any]:
@@ -54,21 +58,28 @@ def kind_of(values: Mapping[str, Any]) -> str:
     return next((key for key in values if key in KINDS), "")
 
 
-def read_structure(part: Part, common: Mapping[str, Any], problems: list[Problem]) -> Structure | None:
-    """The structure of one mapping; ``common`` are the usual values of its kind.
+def groups(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names under which ``defaults`` may hold what is usual for a structure: its kind."""
+    return (kind_of(values),)
+
+
+def read_structure(part: Part, problems: list[Problem]) -> Structure | None:
+    """The structure of one mapping, None if there is something wrong with it.
 
     What is wrong is added to ``problems``.
     """
     before = len(problems)
-    given = part.merged()
-    kind = kind_of(given)
+    values = part.merged()
+    kind = kind_of(values)
     if not kind:
         problems.append(part.problem("", f"no kind of structure; wanted one of: {', '.join(KINDS)}"))
         return None
     places = slot_table(KINDS[kind])
     fields: dict[str, Any] = {}
-    for key, value in {**common, **given}.items():
+    for key, value in values.items():
         place = places.get(key)
+        if key == AFTER or (value is None and key in NULLABLE):
+            continue
         if place is not None and place.kind is TEXT and isinstance(value, str):
             fields[key] = value
         elif place is not None:

@@ -7,8 +7,9 @@ from, and writes values so that they are read back the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem
@@ -30,11 +31,16 @@ class Hex(int):
 
 @dataclass(frozen=True)
 class Part:
-    """One mapping of a document. ``base`` is the part of the extended type it was laid over."""
+    """One mapping of a document.
+
+    ``usual`` are the defaults of its file; ``base`` is the part of the extended type it was laid over, which
+    then counts instead of ``usual``.
+    """
 
     values: dict[str, Any]
     document: Document
     path: Path
+    usual: Mapping[str, Any] = field(default_factory=dict)
     base: Part | None = None
 
     def problem(self, key: str, message: str, hint: str = "") -> Problem:
@@ -46,8 +52,12 @@ class Part:
         return Problem(self.document.file, mark.line, mark.column, dotted(path), message, hint)
 
     def merged(self) -> dict[str, Any]:
-        """The values, over those of the base."""
-        return {**self.base.merged(), **self.values} if self.base else self.values
+        """The values, over those of the base or the usual ones; not to be changed."""
+        return self._merged
+
+    @cached_property
+    def _merged(self) -> dict[str, Any]:
+        return {**(self.base.merged() if self.base else self.usual), **self.values}
 
 
 def raw_value(value: Any) -> Any:
@@ -103,38 +113,41 @@ def _escaped(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _pieces(value: Any) -> Iterator[str]:
-    """``flow(value)`` in pieces; a line may be broken after one that ends with a comma."""
+def _pairs(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
+    """Opening, labelled items and closing of a mapping or list."""
     if isinstance(value, Mapping):
-        opening, closing, pairs = "{", "}", [(f"{key}: ", item) for key, item in value.items()]
-    elif isinstance(value, (list, tuple)):
-        opening, closing, pairs = "[", "]", [("", item) for item in value]
-    else:
-        yield scalar(value)
+        return "{", [(f"{key}: ", item) for key, item in value.items()], "}"
+    return "[", [("", item) for item in value], "]"
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """``flow(value)`` in pieces; a line may be broken before each but the first.
+
+    There is one piece for each item, or more for an item that is longer than a line.
+    """
+    if not isinstance(value, (Mapping, list, tuple)) or not value:
+        yield flow(value)
         return
-    if not pairs:
-        yield opening + closing
-        return
-    word = opening
+    opening, pairs, closing = _pairs(value)
     for number, (label, item) in enumerate(pairs):
-        inner = list(_pieces(item))
         end = closing if number == len(pairs) - 1 else ","
-        yield from [word + label + inner[0], *inner[1:-1]] if len(inner) > 1 else []
-        yield (word + label if len(inner) == 1 else "") + inner[-1] + end
-        word = ""
+        whole = flow(item)
+        inner = [whole] if len(label) + len(whole) < _LINE_LENGTH // 2 else list(_pieces(item))
+        inner[0] = opening + label + inner[0] if number == 0 else label + inner[0]
+        inner[-1] += end
+        yield from inner
 
 
 def wrapped(prefix: str, value: Any, indent: int) -> Iterator[str]:
     """Lines of ``prefix`` and ``value`` in flow form, continued ``indent`` spaces in."""
-    line = prefix
-    fresh = True
-    for piece in _pieces(value):
-        gap = "" if fresh or not line.endswith(",") else " "
-        if not fresh and line.endswith(",") and len(line) + len(gap) + len(piece) > _LINE_LENGTH:
+    first, *rest = _pieces(value)
+    line = prefix + first
+    for piece in rest:
+        if len(line) + 1 + len(piece) > _LINE_LENGTH:
             yield line
-            line, gap = " " * indent, ""
-        line += gap + piece
-        fresh = False
+            line = " " * indent + piece
+        else:
+            line += f" {piece}"
     yield line
 
 
@@ -153,8 +166,22 @@ def block(table: Mapping[str, Any], indent: int = 0, *, nested: int = 1) -> Iter
             yield from wrapped(f"{pad}{key}: ", value, indent + 4)
 
 
-def items(key: str, tables: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Lines of a list of mappings, one item after the other in flow form."""
+def items(
+    key: str,
+    tables: Iterable[Mapping[str, Any]],
+    *,
+    heading: Callable[[Mapping[str, Any]], str] | None = None,
+) -> Iterator[str]:
+    """Lines of a list of mappings, one item after the other in flow form.
+
+    A comment stands before a run of three or more items that ``heading`` says the same of.
+    """
     yield f"{key}:"
-    for table in tables:
-        yield from wrapped("- ", table, 4)
+    rows = list(tables)
+    headings = [heading(row) if heading else "" for row in rows]
+    for number, row in enumerate(rows):
+        title = headings[number]
+        starts = number == 0 or headings[number - 1] != title
+        if title and starts and headings[number : number + 3] == [title] * 3:
+            yield f"# {title}"
+        yield from wrapped("- ", row, 4)
