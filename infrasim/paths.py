@@ -234,6 +234,19 @@ class Home:
         """
         return self.node_map / f"{check_node_name(name)}.yml"
 
+    @property
+    def map_lock(self) -> Path:
+        """Held while a registered node file is added, replaced or removed."""
+        return self.node_map / ".lock"
+
+    def edit_copy(self, name: str, number: int) -> Path:
+        """Where the text of node ``name`` is edited; ``number`` tells two editors apart.
+
+        Raises:
+            UsageError: if ``name`` cannot name a node.
+        """
+        return self.node_map / f".{check_node_name(name)}.edit{number}.yml"
+
     def node(self, name: str) -> NodePaths:
         """The files of node ``name``.
 

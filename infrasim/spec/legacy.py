@@ -18,7 +18,7 @@ RENAMED = {
 }
 
 # where a key stood -> where it stands; both are read
-MOVED = {("compute", "serial_number"): ("serial_number",)}
+MOVED: dict[Path, Path] = {("compute", "serial_number"): ("serial_number",)}
 
 # keys that never had an effect on what this version serves; read over
 IGNORED = {
@@ -68,7 +68,6 @@ REFUSED = {
     "bmc.shm_key": _FORK,
     "bmc.peer-bmcs": _FORK,
     "bmc.port_ipmb": _FORK,
-    "compute.serial_number": "'serial_number' stands at the top level already",
     "compute.qemu_bin": _LATER,
     "compute.mem_path": _LATER,
     "compute.machine": _LATER,
@@ -164,6 +163,8 @@ def pattern(path: Path) -> str:
 def refusal(path: Path) -> str:
     """Why a key is refused; empty if the reference did not know it either."""
     text = pattern(path)
+    if path in MOVED:
+        return f"{MOVED[path][-1]!r} stands at the top level already"
     if text in REFUSED:
         return REFUSED[text]
     return next((why for old, why in REFUSED.items() if old.endswith("*") and fnmatchcase(text, old)), "")

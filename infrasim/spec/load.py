@@ -84,7 +84,8 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
 
     values = dict(document.values)
     moved: dict[Path, Path] = {}
-    for (section, key), (new,) in legacy.MOVED.items():
+    for old_path, new_path in legacy.MOVED.items():
+        section, key, new = str(old_path[0]), str(old_path[1]), str(new_path[0])
         old = values.get(section)
         if isinstance(old, dict) and key in old and new not in values:
             values[section] = {name: value for name, value in old.items() if name != key}

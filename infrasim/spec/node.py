@@ -93,8 +93,8 @@ class Drive(Part):
     format: Literal["qcow2", "raw"] = Field("qcow2", description="Format of the image.", examples=["raw"])
     file: AbsolutePath | None = Field(
         None,
-        description="An image that exists already, or where to make one, or a block device. Left out: made "
-        "in the node's workspace, and removed by `infrasim node destroy`.",
+        description="An image or block device that exists already. Left out: one is made in the node's "
+        "workspace, and removed by `infrasim node destroy`.",
         examples=["/var/lib/images/debian.qcow2"],
     )
     bootindex: int | None = Field(
@@ -195,7 +195,7 @@ class Compute(Part):
 
     uuid: Uuid | None = Field(
         None,
-        description="UUID of the system. Left out: made from the node's name.",
+        description="UUID of the system. Left out: made from this machine, the home and the node's name.",
         examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
     )
     kvm_enabled: bool | None = Field(
@@ -305,7 +305,7 @@ class NodeSpec(Part):
     )
     serial_number: Annotated[str, AfterValidator(checks.smbios_text)] | None = Field(
         None,
-        description="Serial number of the system, as SMBIOS shows it. Left out: made from the node's name.",
+        description="Serial number of the system, as SMBIOS shows it. Left out: made from the UUID.",
         examples=["infrasim-4711"],
     )
     sol_enable: bool = Field(

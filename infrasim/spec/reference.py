@@ -1,0 +1,122 @@
+"""docs/node-file.md, made from the models: ``python -m infrasim.spec.reference > docs/node-file.md``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from infrasim.spec import legacy
+from infrasim.spec.document import MAX_ALIASED_VALUES, dotted
+from infrasim.spec.keys import Key, node_keys
+from infrasim.spec.template import default_node_text
+
+_TITLE = "The node file"
+_INTRO = f"""\
+A node file is YAML and says what one simulated server is. Only what differs from the defaults below needs to
+stand in it: `name: my-node` alone is a whole node. `infrasim init` writes a commented one,
+`infrasim config add NAME FILE` registers one, and `infrasim config check FILE` says what is wrong with one,
+every problem with its line.
+
+- A key that is not listed here is an error, and so is a value of another type.
+- A key without a value (`kernel:`) is as if it were not there.
+- Plain values are `true`, `false`, decimal numbers, `0x` numbers, nothing (`null`) or text. So a MAC address,
+  `0351` and `on` are text. A text that looks like a number stands in quotes: `serial_number: "4711"`.
+- Anchors, aliases and `<<` work (up to {MAX_ALIASED_VALUES} repeated values); tags such as `!include` do not.
+- Paths begin with `/`.
+- An edited file takes effect when the node is started the next time.
+
+This page is made from the models; `python -m infrasim.spec.reference > docs/node-file.md` makes it anew.
+"""
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", object: "mapping"}
+
+
+def node_file_reference() -> str:
+    """The whole page, in Markdown."""
+    parts = [f"# {_TITLE}\n", _INTRO, *_sections(), _example(), _old_keys()]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[str]:
+    keys = node_keys().values()
+    sections = dict.fromkeys(key.section for key in keys)
+    for section in sections:
+        owner = node_keys().get(section.removesuffix("[]"))
+        title = f"`{section}`" if section else "Top level"
+        lines = [f"## {title}\n"]
+        if owner is not None:
+            lines.append(f"{owner.field.description}\n")
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(key) for key in keys if key.section == section]
+        yield "\n".join(lines) + "\n"
+
+
+def _row(key: Key) -> str:
+    meaning = key.field.description or ""
+    if key.field.examples and not key.choices:
+        meaning += f" Example: `{_yaml(key.field.examples[0])}`"
+    cells = (f"`{key.name}`", _type(key), _default(key), meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _type(key: Key) -> str:
+    if key.choices:
+        kind = ", ".join(f"`{choice}`" for choice in key.choices)
+    else:
+        kind = _TYPES[key.scalar]
+        low, high = key.bounds
+        if low is not None or high is not None:
+            kind += f", {low} to {high}"
+    return f"list of {kind}s" if key.is_list else kind
+
+
+def _default(key: Key) -> str:
+    if key.field.is_required():
+        return "required" if key.section else ""
+    if key.model is not None or key.field.default is None:
+        return ""
+    default = key.field.default
+    return f"`{_yaml(default)}`"
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value > 0xFFFFFFFF:
+        return f"{value:#x}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if value == ():
+        return "[]"
+    return str(value)
+
+
+def _example() -> str:
+    text = default_node_text(
+        "default",
+        server_type="quanta_d51",
+        uuid="3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21",
+        serial_number="infrasim-4711",
+        macs=["52:54:00:12:34:56"],
+    )
+    return f"## What `infrasim init` writes\n\n```yaml\n{text}```\n"
+
+
+def _old_keys() -> str:
+    lines = [
+        "## Keys of older files\n",
+        "These are read, with a warning:\n",
+        "| old key | today |",
+        "|---|---|",
+        *(f"| `{path}` | `{new}` |" for path, new in legacy.RENAMED.items()),
+        *(f"| `{dotted(old)}` | `{dotted(new)}` |" for old, new in legacy.MOVED.items()),
+        *(f"| `{path}` | ignored: {why} |" for path, why in legacy.IGNORED.items()),
+        "\nThese are refused, with the reason:\n",
+        "| key | reason |",
+        "|---|---|",
+        *(f"| `{path}` | {why} |" for path, why in legacy.REFUSED.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(node_file_reference())

@@ -1,0 +1,61 @@
+"""The text of a new node file: every key with a word about it, and an identity of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infrasim.paths import template_dir
+from infrasim.spec.document import scalar
+from infrasim.units import MAC_PREFIX, format_mac
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?<!:)\Z")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes one machine differ from the next of its type."""
+
+    uuid: str
+    serial_number: str
+    macs: tuple[str, ...]
+
+
+def draw_identity(*, cards: int = 1) -> Identity:
+    """A random identity with one MAC address for each network card."""
+    macs = {format_mac(MAC_PREFIX + secrets.token_bytes(3)) for _ in range(cards)}
+    while len(macs) < cards:
+        macs.add(format_mac(MAC_PREFIX + secrets.token_bytes(3)))
+    serial_number = f"infrasim-{secrets.token_hex(5)}"
+    return Identity(str(uuid.uuid4()), serial_number, tuple(sorted(macs)))
+
+
+def default_node_text(
+    name: str, *, server_type: str, uuid: str, serial_number: str, macs: Sequence[str]
+) -> str:
+    """The commented default node file, with one network card for each of ``macs``."""
+    import jinja2  # late: only a new node file pays for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - YAML, not HTML; the filter below guards it
+    )
+    environment.filters["yaml"] = yaml_text
+    return environment.get_template("node.yml.j2").render(
+        name=name, server_type=server_type, uuid=uuid, serial_number=serial_number, macs=macs
+    )
+
+
+def yaml_text(text: str) -> str:
+    """A text as YAML writes it: in quotes where it could be taken for something else."""
+    if _PLAIN.match(text) and isinstance(scalar(text), str):
+        return text
+    return json.dumps(text)
