@@ -17,6 +17,8 @@ PRESENCE_PING = bytes.fromhex("0600ff06000011be80000000")
 # RMCP+ session header, behind the RMCP header. Source: IPMI 2.0 section 13.6, table 13-8.
 AUTH_FORMAT_RMCP_PLUS = 0x06
 _PLUS_HEADER_LENGTH = 12
+# The older header has one byte for the length.
+_LONGEST_1_5_PAYLOAD = 0xFF
 _PAYLOAD_MASK = 0x3F
 _PAYLOAD_SECURED = 0xC0
 PAYLOAD_IPMI = 0x00
@@ -51,7 +53,7 @@ def judge(datagram: bytes) -> Forward | Answer:
     if body is None:
         return Forward(datagram)
     kind, payload = body
-    if kind == PAYLOAD_IPMI:
+    if kind == PAYLOAD_IPMI and len(payload) <= _LONGEST_1_5_PAYLOAD:
         return Forward(_in_ipmi_1_5_format(datagram, payload))
     if kind == PAYLOAD_OPEN_SESSION_REQUEST and _proposes_no_authentication(payload):
         return Answer(_refuse_session(datagram, payload))
@@ -77,7 +79,7 @@ def _in_ipmi_1_5_format(datagram: bytes, payload: bytes) -> bytes:
     ipmitool 1.8.19 asks for the cipher suites in RMCP+ format and takes the answer in either one;
     left alone it waits 10 s. Source: measured; format: IPMI 2.0 table 13-8, auth type none.
     """
-    return datagram[:HEADER_LENGTH] + bytes(9) + bytes([len(payload) & 0xFF]) + payload
+    return datagram[:HEADER_LENGTH] + bytes(9) + bytes([len(payload)]) + payload
 
 
 def _proposes_no_authentication(payload: bytes) -> bool:

@@ -4,12 +4,15 @@
 lets it bind and connect. What is raised is a BaseException, so that no ``except Exception`` in
 the code under test swallows it. Code that runs while tests are collected is refused as well:
 importing a module must do nothing.
+
+``golden`` compares a text with a file under golden/; ``--refresh-golden`` writes these files anew.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import urllib3  # noqa: F401  # before the hook, because importing it binds a socket to try IPv6
@@ -56,6 +59,11 @@ GUARD = Guard()
 sys.addaudithook(GUARD.check)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to write golden files instead of comparing with them."""
+    parser.addoption("--refresh-golden", action="store_true", help="write the files under golden/ anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line("markers", "allow(kinds): 'process' and 'socket' are not refused in this test")
@@ -74,3 +82,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         GUARD.allowed = frozenset()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """A function that compares a text with the golden file of that name, whole."""
+    folder = Path(__file__).parent / "golden"
+    refresh = request.config.getoption("--refresh-golden")
+
+    def compare(name: str, text: str) -> None:
+        path = folder / name
+        if refresh:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert text == kept, f"{path} differs; if it should, run pytest --refresh-golden and look at the diff"
+
+    return compare
