@@ -49,19 +49,36 @@ def with_memory(structures: Sequence[Structure], memory_mib: int) -> tuple[Struc
     free = _free_handles(structures)
     maps = _array_maps(structures, used, free)
     device_maps = _device_maps(structures, devices, modules, maps, free)
-    changed: list[Structure] = []
-    for item in structures:
-        if isinstance(item, MemoryDevice):
-            changed.append(filled.get(item.handle, item))
-        elif isinstance(item, MemoryArray) and item.handle in used:
-            changed.append(_with_capacity(item, used[item.handle]))
-        elif not (isinstance(item, ArrayMap) and item.array in handles) and not _maps_device(item, filled):
-            changed.append(item)
-    return _placed(structures, changed, maps, device_maps)
+    roomy = [_with_capacity(array, used[array.handle]) for array in arrays]
+    changed = {_key(item): item for item in (*filled.values(), *roomy, *maps, *device_maps)}
+    return tuple(_placed(structures, changed, dropped=handles | set(filled)))
 
 
-def _maps_device(item: Structure, devices: dict[int, MemoryDevice]) -> bool:
-    return isinstance(item, DeviceMap) and item.device in devices
+def _key(item: Structure) -> tuple[int, int]:
+    return item.type_number, item.handle
+
+
+def _placed(
+    structures: Sequence[Structure], changed: dict[tuple[int, int], Structure], *, dropped: set[int]
+) -> Iterator[Structure]:
+    """``structures`` with ``changed`` in their places, and new ones behind the last of their kind.
+
+    Maps of the arrays and modules in ``dropped`` that are not in ``changed`` go.
+    """
+    known = {_key(item) for item in structures}
+    last = {type(item): number for number, item in enumerate(structures)}
+    for number, item in enumerate(structures):
+        mapped = (
+            item.array if isinstance(item, ArrayMap) else item.device if isinstance(item, DeviceMap) else None
+        )
+        if _key(item) in changed:
+            yield changed[_key(item)]
+        elif mapped not in dropped:
+            yield item
+        if last[type(item)] == number:
+            yield from (
+                new for key, new in changed.items() if key not in known and key[0] == item.type_number
+            )
 
 
 def _modules(devices: Sequence[MemoryDevice], memory_mib: int) -> dict[int, int]:
@@ -216,20 +233,3 @@ def _with_range(item: M, start_mib: int, size_mib: int, end: int) -> M:
         extended_end=(start_mib + size_mib << 20) - 1,
         length=0 if 0 < item.length < end else item.length,
     )
-
-
-def _placed(
-    structures: Sequence[Structure],
-    changed: list[Structure],
-    maps: Sequence[ArrayMap],
-    device_maps: Sequence[DeviceMap],
-) -> tuple[Structure, ...]:
-    """``changed`` with the maps where the server's table has its first one of their kind."""
-    for kind, items in ((ArrayMap, maps), (DeviceMap, device_maps)):
-        before = 0
-        for item in structures:
-            if isinstance(item, kind):
-                break
-            before += any(item.handle == kept.handle for kept in changed)
-        changed[before:before] = items
-    return tuple(changed)

@@ -102,6 +102,7 @@ class DcLoad(Content):
 
 CONTENTS: tuple[type[Content], ...] = (PowerSupplyInfo, DcOutput, DcLoad)
 KINDS: dict[str, type[Content]] = {content.KIND: content for content in CONTENTS}
+SIZES = {content.TYPE: content.SIZE for content in CONTENTS}
 _BY_TYPE = {content.TYPE: content for content in CONTENTS}
 
 

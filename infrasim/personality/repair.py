@@ -10,6 +10,7 @@ import dataclasses
 
 from infrasim.personality.fru import Area, Fru, InfoArea, MultiArea, MultiRecord, OpaqueArea
 from infrasim.personality.model import Personality
+from infrasim.personality.multirecord import SIZES
 
 _MULTI_HEADER_BYTES = 5
 
@@ -42,7 +43,9 @@ def _multi_area(area: OpaqueArea) -> Area:
         if sum(data[offset : offset + _MULTI_HEADER_BYTES]) & 0xFF or end > len(data):
             return area
         content = data[offset + _MULTI_HEADER_BYTES : end]
-        records.append(MultiRecord(record_type, content, version & 0x7F))
+        # FreeIPMI 1.6.10 gives up the whole device over a record longer than its type defines.
+        known = SIZES.get(record_type, length)
+        records.append(MultiRecord(record_type, content[:known], version & 0x7F))
         if version & 0x80:
             return MultiArea(records=tuple(records))
         offset = end
