@@ -209,7 +209,7 @@ install_python() {
         say "reading the package lists (apt-get update)"
         apt_get update || fail "$lacking, and apt-get update failed" "is there a network? see above"
         package=$(python_package) || fail "$lacking, and this machine's apt sources offer none" \
-            "on Ubuntu enable 'universe'"
+            "install Python 3.11 or newer by hand; on Ubuntu enable 'universe'"
     }
     say "installing $package"
     apt_get install -y --no-install-recommends "$package" && return 0

@@ -84,7 +84,7 @@ def _download(home: Home) -> None:
 def _install(home: Home, source_dir: Path | None) -> None:
     names = install_missing(home, install=True, source_dir=source_dir)
     if names:
-        click.echo(f"installed {len(names)} packages: {' '.join(names)}")
+        click.echo(f"installed {len(names)} packages")
     else:
         click.echo("everything infrasim drives is installed")
 

@@ -272,7 +272,7 @@ def test_lists_that_are_too_old_are_read_again(machine: Machine) -> None:
         ),
         (
             lambda m: (m.program("apt-cache", "exit 0"), m.program("apt-get", "exit 0")),
-            "this machine's apt sources offer none\nhint: on Ubuntu enable 'universe'",
+            "this machine's apt sources offer none\nhint: install Python 3.11 or newer by hand; on Ubuntu",
         ),
         (
             lambda m: (
