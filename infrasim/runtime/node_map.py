@@ -203,13 +203,15 @@ def write_default_node_file(home: Home, *, server_type: str = "", name: str = DE
     ``server_type`` is the default type when empty. Returns where the file is.
 
     Raises:
-        InvalidNodeFile: there is no such server type.
+        UsageError: there is no such server type.
         HostError: it cannot be written.
     """
+    from infrasim.personality.registry import find_type
     from infrasim.spec.node import DEFAULT_SERVER_TYPE
     from infrasim.spec.template import default_node_text, draw_identity
 
     target = home.map_file(name)
+    find_type(server_type or DEFAULT_SERVER_TYPE, _type_folders(home))
     identity = draw_identity()
     text = default_node_text(
         name,
@@ -276,10 +278,16 @@ def _checked(home: Home, name: str, source: Path) -> tuple[str, LoadedNode]:
 
 
 def _load(home: Home, path: Path, text: str, *, name: str | None) -> LoadedNode:
-    from infrasim.personality.registry import shipped_types, type_names
+    from infrasim.personality.registry import type_names
     from infrasim.spec.load import load_node
 
-    return load_node(path, text, name=name, known_types=type_names((home.types, shipped_types())))
+    return load_node(path, text, name=name, known_types=type_names(_type_folders(home)))
+
+
+def _type_folders(home: Home) -> tuple[Path, ...]:
+    from infrasim.personality.registry import shipped_types
+
+    return (home.types, shipped_types())
 
 
 def _glance(home: Home, name: str) -> Registered:

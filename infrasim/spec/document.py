@@ -29,7 +29,7 @@ from yaml.events import (
     SequenceStartEvent,
     StreamEndEvent,
 )
-from yaml.parser import Parser
+from yaml.parser import Parser, ParserError
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
@@ -52,6 +52,7 @@ _NUMBER = re.compile(
 )
 # Source: YAML 1.1 section 5.1, the printable characters.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _MERGE = "<<"
 _SYNTAX_HINTS = {
@@ -94,6 +95,13 @@ class _PureParser(Reader, Scanner, Parser):
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
+
+    def get_event(self) -> Event:
+        event = cast(Event, super().get_event())  # type: ignore[no-untyped-call]
+        if isinstance(event, ScalarEvent) and _SURROGATE.search(event.value):
+            mark = cast(YamlMark, event.start_mark)
+            raise ParserError(None, None, "found invalid Unicode character escape code", mark)
+        return event
 
     def scan_to_next_token(self) -> None:
         super().scan_to_next_token()

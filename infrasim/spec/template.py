@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import uuid
@@ -13,6 +12,7 @@ from infrasim.paths import template_dir
 from infrasim.spec.document import scalar
 from infrasim.units import MAC_PREFIX, format_mac
 
+_UNESCAPED = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?<!:)\Z")
 
 
@@ -58,4 +58,4 @@ def yaml_text(text: str) -> str:
     """A text as YAML writes it: in quotes where it could be taken for something else."""
     if _PLAIN.match(text) and isinstance(scalar(text), str):
         return text
-    return json.dumps(text)
+    return '"' + "".join(letter if letter in _UNESCAPED else f"\\U{ord(letter):08x}" for letter in text) + '"'

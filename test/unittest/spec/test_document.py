@@ -147,6 +147,7 @@ def test_plain_scalars(monkeypatch: pytest.MonkeyPatch, text: str, value: object
             "a: " + "9" * 65,
             "n.yml:1:4: a: a number may have at most 64 digits (put it in quotes if it is text)",
         ),
+        ('a: "\\ud800"\n', "n.yml:1:4: not YAML: found invalid Unicode character escape code"),
         ("a: 1.0e999", "n.yml:1:4: a: the number is too large (put it in quotes if it is text)"),
         ("a: " + "[" * 64, "n.yml:1:67: a: more than 64 levels deep"),
     ],

@@ -1,0 +1,252 @@
+"""``infrasim config``: register, check and edit node files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from infrasim.errors import ExitCode, HostError, InvalidNodeFile, UsageError
+from infrasim.paths import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from infrasim.errors import Problem
+    from infrasim.spec.load import LoadedNode
+
+DEFAULT_NODE = "default"
+# Tried in this order when neither VISUAL nor EDITOR is set. Source: Debian policy 11.4.
+EDITORS = ("sensible-editor", "editor", "nano", "vi")
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_file = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group()
+def config() -> None:
+    """Register, check and edit node files."""
+
+
+@config.command("list")
+@_json
+def list_files(as_json: bool) -> None:
+    """List the registered node files."""
+    from infrasim.runtime.node_map import list_registered
+
+    found = list_registered(Home.from_environment())
+    if as_json:
+        _print_json([entry.as_json() for entry in found])
+    elif not found:
+        click.echo("No node file is registered yet. Run: infrasim init")
+    else:
+        _print_table(("NODE", "TYPE", "FILE"), [(e.name, e.server_type or "?", str(e.path)) for e in found])
+    if not as_json:
+        for entry in found:
+            if entry.error:
+                click.echo(entry.error, err=True)
+
+
+@config.command()
+@click.argument("name", default=DEFAULT_NODE)
+@_json
+def show(name: str, as_json: bool) -> None:
+    """Show the file of node NAME ("default" when left out); with --json every value it comes to."""
+    from infrasim.runtime.node_map import load_registered, read_registered
+
+    home = Home.from_environment()
+    path, text = read_registered(home, name)
+    if not as_json:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    loaded = load_registered(home, name)
+    _print_json(
+        {"name": name, "file": str(path), "node": loaded.spec.model_dump(mode="json"), **_said(loaded)}
+    )
+
+
+@config.command()
+@click.argument("targets", metavar="[FILE or NAME]...", nargs=-1)
+@_json
+@click.pass_context
+def check(ctx: click.Context, targets: tuple[str, ...], as_json: bool) -> None:
+    """Check node files, registered or not; without arguments every registered one.
+
+    Every problem is shown with its line. Exit code 2 if there is one.
+    """
+    home = Home.from_environment()
+    names = targets or home.registered()
+    if not names:
+        raise UsageError("there is nothing to check", hint="name a file, or run: infrasim init")
+    results = [(target, _checked(home, target)) for target in names]
+    if as_json:
+        _print_json([_as_json(target, result) for target, result in results])
+    else:
+        _print_results(results)
+    if any(isinstance(result, InvalidNodeFile) for _, result in results):
+        ctx.exit(int(ExitCode.USAGE))
+
+
+@config.command()
+@click.argument("name")
+@_file
+@_json
+def add(name: str, file: Path, as_json: bool) -> None:
+    """Register a copy of FILE as node NAME."""
+    from infrasim.runtime import node_map
+
+    stored = node_map.add(Home.from_environment(), name, file)
+    _report(name, "registered", stored.path, stored.warnings, as_json=as_json)
+
+
+@config.command()
+@click.argument("name")
+@_file
+@_json
+def update(name: str, file: Path, as_json: bool) -> None:
+    """Replace the file of node NAME by a copy of FILE."""
+    from infrasim.runtime import node_map
+
+    home = Home.from_environment()
+    stored = node_map.update(home, name, file)
+    verb = "updated" if stored.changed else "unchanged"
+    _report(name, verb, stored.path, stored.warnings, as_json=as_json)
+    if stored.changed and not as_json:
+        _say_when_it_acts(home, name)
+
+
+@config.command()
+@click.argument("name", default=DEFAULT_NODE)
+@_json
+def edit(name: str, as_json: bool) -> None:
+    """Edit the file of node NAME ("default" when left out) with $VISUAL or $EDITOR.
+
+    It is checked before it is kept; a text that has problems is not lost.
+    """
+    from infrasim.runtime import node_map
+
+    home = Home.from_environment()
+    stored = node_map.edit(home, name, editor=_editor(), try_again=_try_again)
+    verb = "updated" if stored.changed else "unchanged"
+    _report(name, verb, stored.path, stored.warnings, as_json=as_json)
+    if stored.changed and not as_json:
+        _say_when_it_acts(home, name)
+
+
+@config.command()
+@click.argument("name")
+@_json
+def delete(name: str, as_json: bool) -> None:
+    """Remove the file of node NAME; a workspace stays until 'infrasim node destroy'."""
+    from infrasim.runtime import node_map
+
+    home = Home.from_environment()
+    path = node_map.delete(home, name)
+    _report(name, "removed", path, (), as_json=as_json)
+    workspace = home.node(name).workspace
+    if workspace.is_dir() and not as_json:
+        click.echo(f"Its workspace {workspace} stays; remove it with: infrasim node destroy {name}")
+
+
+def _checked(home: Home, target: str) -> LoadedNode | InvalidNodeFile:
+    """A registered name before a file of that name, unless there is a ``/`` in it."""
+    from infrasim.runtime.node_map import load_file, load_registered
+
+    try:
+        if "/" not in target and target in home.registered():
+            return load_registered(home, target)
+        if not Path(target).exists():
+            names = ", ".join(home.registered()) or "none"
+            raise UsageError(
+                f"{target!r} is neither a file nor a registered node", hint=f"registered nodes: {names}"
+            )
+        return load_file(home, Path(target))
+    except InvalidNodeFile as exc:
+        return exc
+
+
+def _as_json(target: str, result: LoadedNode | InvalidNodeFile) -> dict[str, object]:
+    if isinstance(result, InvalidNodeFile):
+        problems = [problem.as_json() for problem in result.problems]
+        return {"target": target, "valid": False, "problems": problems, "warnings": []}
+    return {"target": target, "valid": True, "problems": [], **_said(result)}
+
+
+def _said(loaded: LoadedNode) -> dict[str, object]:
+    return {"warnings": [warning.as_json() for warning in loaded.warnings]}
+
+
+def _print_results(results: Sequence[tuple[str, LoadedNode | InvalidNodeFile]]) -> None:
+    for target, result in results:
+        if isinstance(result, InvalidNodeFile):
+            click.echo(result.message, err=True)
+            count = len(result.problems)
+            click.echo(f"{target}: {count} problem{'s' if count > 1 else ''}")
+        else:
+            _warn(result.warnings)
+            click.echo(f"{target}: ok (node {result.spec.name}, type {result.spec.type})")
+
+
+def _editor() -> tuple[str, ...]:
+    """The user's editor as argv.
+
+    Raises:
+        UsageError: VISUAL or EDITOR cannot be split into words.
+        HostError: there is none.
+    """
+    from infrasim.host.process import find_program
+
+    for variable in ("VISUAL", "EDITOR"):
+        if text := os.environ.get(variable, "").strip():
+            try:
+                return tuple(shlex.split(text))
+            except ValueError as exc:
+                raise UsageError(f"{variable}={text!r} is no command: {str(exc).lower()}") from None
+    for name in EDITORS:
+        if program := find_program(name):
+            return (program,)
+    raise HostError("no editor was found", hint="set EDITOR, for instance: EDITOR=nano infrasim config edit")
+
+
+def _try_again(error: InvalidNodeFile) -> bool:
+    """Show the problems; on a terminal, ask whether to go on editing."""
+    if not sys.stdin.isatty():
+        return False
+    click.echo(error.message, err=True)
+    return click.confirm("Edit again?", default=True, err=True)
+
+
+def _report(name: str, verb: str, path: Path, warnings: Iterable[Problem], *, as_json: bool) -> None:
+    if as_json:
+        said = [warning.as_json() for warning in warnings]
+        _print_json({"name": name, "result": verb, "file": str(path), "warnings": said})
+        return
+    _warn(warnings)
+    click.echo(f"Node {name} {verb}: {path}")
+
+
+def _say_when_it_acts(home: Home, name: str) -> None:
+    if home.node(name).workspace.is_dir():
+        click.echo(f"It takes effect at the next start: infrasim node restart {name}")
+
+
+def _warn(warnings: Iterable[Problem]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    lines = (head, *rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,98 @@
+"""The table of keys: complete, documented, with examples that hold, and one with the old keys' tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infrasim.spec import legacy
+from infrasim.spec.keys import Key, node_keys, section_keys
+from infrasim.spec.node import Cdrom, Drive, NodeSpec
+
+
+def tree(path: str, value: object) -> dict[str, Any]:
+    """The smallest file in which ``path`` has ``value``."""
+    steps = path.split(".")
+    for step in reversed(steps):
+        name = step.removesuffix("[]")
+        value = {name: [value] if step.endswith("[]") else value}
+    assert isinstance(value, dict)
+    return value
+
+
+def key(path: str) -> Key:
+    return node_keys()[path]
+
+
+def test_the_table_follows_the_models() -> None:
+    assert next(iter(node_keys())) == "name"
+    assert key("compute.storage_backend[].drives[].size").bounds == (1, 65536)
+    assert key("compute.storage_backend[].drives").model is Drive
+    assert key("compute.storage_backend[].drives").is_list
+    assert key("compute.cdrom").model is Cdrom
+    assert not key("compute.cdrom").is_list
+    assert key("bmc.ipmi_over_lan_port").bounds == (1, 65535)
+    assert key("bmc.poweroff_wait").scalar is float
+    assert key("bmc.startnow").scalar is bool
+    assert key("compute.extra_option").scalar is str
+    assert key("compute.networks[].port_forward[].protocol").choices == ("tcp", "udp")
+    assert key("compute.cpu").section == "compute"
+    assert section_keys("compute.memory") == ("size",)
+
+
+@pytest.mark.parametrize("entry", node_keys().values(), ids=list(node_keys()))
+def test_every_key_is_explained(entry: Key) -> None:
+    description = entry.field.description or ""
+    assert description.endswith(".")
+    assert description[0].isupper() or description[0] == "`"
+    assert entry.model is not None or entry.field.examples, "a scalar needs an example"
+
+
+@pytest.mark.parametrize("path", [path for path, entry in node_keys().items() if entry.field.examples])
+def test_every_example_holds(path: str) -> None:
+    for example in key(path).field.examples or ():
+        values = tree(path, example)
+        values.setdefault("name", "n")
+        if path in ("compute.initrd", "compute.cmdline"):
+            values["compute"]["kernel"] = "/k"
+        if ".port_forward[]." in path:
+            forward = values["compute"]["networks"][0]["port_forward"][0]
+            forward.update({name: 1 for name in ("outside", "inside") if name not in forward})
+        NodeSpec.model_validate(values)
+
+
+def test_old_keys_lead_to_keys_of_today() -> None:
+    for old, new in legacy.RENAMED.items():
+        section = old.rpartition(".")[0]
+        assert f"{section}.{new}" in node_keys()
+        assert old not in node_keys()
+    for path, now in legacy.MOVED.items():
+        assert legacy.pattern(now) in node_keys()
+        assert legacy.pattern(path) not in node_keys()
+
+
+def test_what_is_refused_or_ignored_is_no_key_of_today() -> None:
+    assert not set(node_keys()) & {*legacy.REFUSED, *legacy.IGNORED}
+    assert not {*legacy.RENAMED} & {*legacy.REFUSED, *legacy.IGNORED}
+    for path in (*legacy.REFUSED, *legacy.IGNORED):
+        section = path.rpartition(".")[0]
+        assert section == "" or section_keys(section), f"{path} stands in no section of today"
+
+
+def test_refused_values_belong_to_keys_with_choices() -> None:
+    for path, values in legacy.REFUSED_VALUES.items():
+        assert key(path).choices
+        assert not set(key(path).choices) & set(values)
+
+
+def test_patterns_with_a_star() -> None:
+    assert legacy.refusal(("bmc", "fru17"))
+    assert not legacy.refusal(("bmc", "frame"[:2]))
+    assert not legacy.refusal(("fru1",))
+    assert (
+        legacy.value_refusal(("compute", "storage_backend", 3, "type"), "lsisas2308")
+        == "does not exist in stock QEMU"
+    )
+    assert "not served" in legacy.value_refusal(("compute", "storage_backend", 3, "type"), "lsi53c895a")
+    assert not legacy.value_refusal(("compute", "storage_backend", 3, "type"), ["lsi"])
