@@ -69,18 +69,6 @@ def free_address(port: int = 623) -> str:
     raise AssertionError("no loopback address is free")
 
 
-def free_display() -> int:
-    """A VNC display nobody has."""
-    for display in range(20, 100):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", 5900 + display))
-            except OSError:
-                continue
-            return display
-    raise AssertionError("no VNC display is free")
-
-
 class Lab:
     """One ``INFRASIM_HOME`` with its logs. Socket paths are short, so the folder is directly in /tmp."""
 
@@ -107,10 +95,10 @@ class Lab:
         return ran.out
 
     def node_file(self, name: str = NODE, /, **settings: Any) -> Path:
-        """Write a node file: its own address and screen, and whatever ``settings`` say."""
+        """Write a node file: an address of its own, and whatever ``settings`` say."""
         content: dict[str, Any] = {
             "name": name,
-            "compute": {"vnc_display": free_display(), "memory": {"size": 256}},
+            "compute": {"memory": {"size": 256}},
             "bmc": {"address": self.address},
         }
         for key, value in settings.items():

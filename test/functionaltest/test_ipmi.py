@@ -9,6 +9,10 @@ import pytest
 from lab import NODE, Lab, execute
 
 
+# Add SEL Entry: record id, type 2, time, generator, revision, sensor type and number, event data.
+ADD_AN_EVENT = "0x0a 0x44 0 0 2 0 0 0 0 0x20 0 4 1 0x30 1 0x59 0 0"
+
+
 def test_default_options_answer_at_once(running: Lab) -> None:
     """Without the front, ipmitool waits ten seconds for the cipher suites; compare with suite 3 given."""
     begin = time.monotonic()
@@ -149,7 +153,7 @@ def test_users_and_events_outlive_a_restart_and_end_with_destroy(scratch: Lab) -
         ("user", "priv", "3", "4", "1"),
         ("user", "enable", "3"),
         ("channel", "setaccess", "1", "3", "callin=on", "ipmi=on", "link=on", "privilege=4"),
-        ("event", "1"),
+        ("raw", *ADD_AN_EVENT.split()),
     ):
         scratch.ipmi(*words)
     bob = ("-I", "lanplus", "-H", scratch.address, "-U", "bob", "-P", "bobs")
