@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from infrasim.personality.idstring import Encoding, IdString, decode_idstring
-from infrasim.personality.layout import DataError
+from infrasim.personality.layout import DataError, Fielded
 
 HEADER_BYTES = 8
 _END = 0xC1
@@ -22,8 +22,7 @@ _EPOCH = datetime.datetime(1996, 1, 1)  # Source: section 11, "mfg. date / time"
 ABSENT = IdString("", Encoding.BINARY)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Area:
+class Area(Fielded):
     """One area. ``offset`` 0 means right after the one before, ``length`` 0 as short as can be; in bytes."""
 
     KIND: ClassVar[str]
@@ -38,7 +37,6 @@ class Area:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, kw_only=True)
 class BytesArea(Area):
     """An area that is not taken apart: ``data``, continued with ``fill`` up to ``length``."""
 
@@ -50,7 +48,6 @@ class BytesArea(Area):
         return self.data.ljust(self.length, bytes([self.fill]))
 
 
-@dataclass(frozen=True, kw_only=True)
 class InternalArea(BytesArea):
     """Internal use area: bytes only its owner understands. Source: section 9."""
 
@@ -58,7 +55,6 @@ class InternalArea(BytesArea):
     HEADER_AT: ClassVar[int] = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class OpaqueArea(BytesArea):
     """An area whose content does not follow its own format; ``header_at`` says which one it is."""
 
@@ -68,7 +64,6 @@ class OpaqueArea(BytesArea):
     header_at: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class InfoArea(Area):
     """An area of strings: what the chassis, board and product areas share. Source: sections 10-12.
 
@@ -113,7 +108,6 @@ class InfoArea(Area):
         return bytes(content)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ChassisArea(InfoArea):
     """Chassis information. ``chassis_type`` as in SMBIOS type 3. Source: section 10."""
 
@@ -131,7 +125,6 @@ class ChassisArea(InfoArea):
         return bytes([self.chassis_type])
 
 
-@dataclass(frozen=True, kw_only=True)
 class BoardArea(InfoArea):
     """Board information; ``minutes`` is the date of making, since 1996, 0 unknown. Source: section 11."""
 
@@ -159,7 +152,6 @@ class BoardArea(InfoArea):
         return bytes([self.language]) + self.minutes.to_bytes(3, "little")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProductArea(InfoArea):
     """Product information. Source: section 12."""
 
@@ -213,7 +205,6 @@ class MultiRecord:
         return head + bytes([-sum(head) & 0xFF]) + self.data
 
 
-@dataclass(frozen=True, kw_only=True)
 class MultiArea(Area):
     """The multi-record area. Source: section 16."""
 
@@ -233,8 +224,7 @@ _ALL_AREAS: tuple[type[Area], ...] = (InternalArea, *INFO_AREAS, MultiArea, Opaq
 AREAS: dict[str, type[Area]] = {area.KIND: area for area in _ALL_AREAS}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fru:
+class Fru(Fielded):
     """One FRU device: its image of ``size`` bytes is the common header, the areas, and ``fill`` elsewhere.
 
     ``patches`` are the bytes that nothing else explains, by offset. With ``raw`` there are no areas and the

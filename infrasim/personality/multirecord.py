@@ -5,14 +5,21 @@ Source: Platform Management FRU Information Storage Definition 1.0, section 18.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from infrasim.personality.layout import SIGNED, SWITCH, DataError, Flags, decode_fields, encode_fields, slot
+from infrasim.personality.layout import (
+    SIGNED,
+    SWITCH,
+    DataError,
+    Fielded,
+    Flags,
+    decode_fields,
+    encode_fields,
+    slot,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Content:
+class Content(Fielded):
     """What every kind of multi-record content has: its record type and size."""
 
     TYPE: ClassVar[int]
@@ -30,7 +37,6 @@ class Content:
         return bytes(data)
 
 
-@dataclass(frozen=True, kw_only=True)
 class PowerSupplyInfo(Content):
     """Power supply information. Power in W or VA, currents in A, voltages in 10 mV, times in ms or s."""
 
@@ -63,7 +69,6 @@ class PowerSupplyInfo(Content):
     tachometer_low: int = slot(23)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DcOutput(Content):
     """DC output. Voltages in 10 mV, ripple in mV, currents in mA."""
 
@@ -82,7 +87,6 @@ class DcOutput(Content):
     high_current: int = slot(11, width=2)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DcLoad(Content):
     """DC load. Units as in :class:`DcOutput`."""
 

@@ -7,7 +7,6 @@ What a record means to a reader of YAML is left to ``document``.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from infrasim.personality import names
@@ -20,6 +19,7 @@ from infrasim.personality.layout import (
     SWITCH,
     Choice,
     DataError,
+    Fielded,
     Flags,
     decode_fields,
     encode_fields,
@@ -36,8 +36,7 @@ _UNIT = Choice(names.UNITS)
 _NO_NAME = IdString("")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(Fielded):
     """What every record has. ``record_id`` 0 means: the next number.
 
     Source: IPMI 2.0 section 43, table "SDR header".
@@ -79,7 +78,6 @@ class Record:
         return bytes(data) + tail
 
 
-@dataclass(frozen=True, kw_only=True)
 class Owned(Record):
     """Fields of every sensor record. Source: IPMI 2.0 tables 43-1 to 43-3, bytes 6-10."""
 
@@ -92,7 +90,6 @@ class Owned(Record):
     instance: int = slot(9, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sensor(Owned):
     """Fields that full and compact records share. Source: IPMI 2.0 tables 43-1 and 43-2, bytes 11-23."""
 
@@ -137,7 +134,6 @@ class Sensor(Owned):
         return Conversion(analog_format="none")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FullSensor(Sensor):
     """Full sensor record, type 01h. Source: IPMI 2.0 table 43-1."""
 
@@ -183,7 +179,6 @@ class FullSensor(Sensor):
         return (self.lnc, self.lc, self.lnr, self.unc, self.uc, self.unr)
 
 
-@dataclass(frozen=True, kw_only=True)
 class CompactSensor(Sensor):
     """Compact sensor record, type 02h. Source: IPMI 2.0 table 43-2."""
 
@@ -202,7 +197,6 @@ class CompactSensor(Sensor):
     oem: int = slot(30, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class EventOnly(Owned):
     """Event-only record, type 03h. Source: IPMI 2.0 table 43-3."""
 
@@ -221,7 +215,6 @@ class EventOnly(Owned):
     oem: int = slot(15, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class EntityAssociation(Record):
     """Entity association record, type 08h. Source: IPMI 2.0 table 43-4."""
 
@@ -242,7 +235,6 @@ class EntityAssociation(Record):
     instance_4: int = slot(15, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Locator(Record):
     """Fields at the end of every device locator. Source: IPMI 2.0 tables 43-7 to 43-9, bytes 13-16."""
 
@@ -253,7 +245,6 @@ class Locator(Record):
     oem: int = slot(14, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DeviceLocator(Locator):
     """Generic device locator, type 10h. Source: IPMI 2.0 table 43-7."""
 
@@ -271,7 +262,6 @@ class DeviceLocator(Locator):
     device_modifier: int = slot(11, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FruLocator(Locator):
     """FRU device locator, type 11h. Source: IPMI 2.0 table 43-8."""
 
@@ -291,7 +281,6 @@ class FruLocator(Locator):
     device_modifier: int = slot(11, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class McLocator(Locator):
     """Management controller device locator, type 12h. Source: IPMI 2.0 table 43-9."""
 
@@ -319,7 +308,6 @@ class McLocator(Locator):
     reserved: int = slot(9, HEX, width=3)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OemRecord(Record):
     """OEM record, type C0h; its content is ``trailing``. Source: IPMI 2.0 table 43-12."""
 
@@ -330,7 +318,6 @@ class OemRecord(Record):
     manufacturer: int = slot(5, NUMBER, width=3)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OtherRecord(Record):
     """A record of a type that is not taken apart, or whose content does not follow its type."""
 

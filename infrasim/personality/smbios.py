@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from infrasim.personality import smbios_names as names
-from infrasim.personality.layout import HEX, SWITCH, Choice, DataError, Flags, Kind, slot, slots
+from infrasim.personality.layout import HEX, SWITCH, Choice, DataError, Fielded, Flags, Kind, slot, slots
 
 END_OF_TABLE = 127
 
@@ -53,8 +52,7 @@ TEXT = Text()
 UUID = UuidKind()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Structure:
+class Structure(Fielded):
     """What every structure has.
 
     ``length`` 0 means the type's usual length, or more if a field set beyond it needs it. ``strings``
@@ -145,7 +143,6 @@ def _string_set(strings: list[str], what: str) -> bytes:
     return b"".join(text.encode("latin-1") + b"\0" for text in strings or [""]) + b"\0"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Bios(Structure):
     """Type 0. ``rom_size`` counts 64 KiB blocks, less one."""
 
@@ -168,7 +165,6 @@ class Bios(Structure):
     extended_rom_size: int = slot(0x18, HEX, width=2)
 
 
-@dataclass(frozen=True, kw_only=True)
 class System(Structure):
     """Type 1."""
 
@@ -205,7 +201,6 @@ class System(Structure):
     family: str | int = slot(0x1A, TEXT)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Baseboard(Structure):
     """Type 2; handles of contained objects are ``extra``."""
 
@@ -227,7 +222,6 @@ class Baseboard(Structure):
     contained: int = slot(0x0E)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Chassis(Structure):
     """Type 3; contained elements are ``extra`` when there are any, and the SKU number with them."""
 
@@ -253,7 +247,6 @@ class Chassis(Structure):
     sku_number: str | int = slot(0x15, TEXT)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Processor(Structure):
     """Type 4."""
 
@@ -294,7 +287,6 @@ class Processor(Structure):
         return bool(int(self.status) & 0x40)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Cache(Structure):
     """Type 7."""
 
@@ -316,7 +308,6 @@ class Cache(Structure):
     installed_size_2: int = slot(0x17, HEX, width=4)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Port(Structure):
     """Type 8."""
 
@@ -331,7 +322,6 @@ class Port(Structure):
     port_type: str | int = slot(0x08, Choice(names.PORTS))
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExpansionSlot(Structure):
     """Type 9."""
 
@@ -352,7 +342,6 @@ class ExpansionSlot(Structure):
     device_function: int = slot(0x10, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OnboardDevices(Structure):
     """Type 10, obsolete: the first device; further ones are ``extra``."""
 
@@ -365,7 +354,6 @@ class OnboardDevices(Structure):
     description: str | int = slot(0x05, TEXT)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OemStrings(Structure):
     """Type 11; the strings are ``strings``."""
 
@@ -376,7 +364,6 @@ class OemStrings(Structure):
     count: int = slot(0x04)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConfigurationOptions(OemStrings):
     """Type 12; the options are ``strings``."""
 
@@ -384,7 +371,6 @@ class ConfigurationOptions(OemStrings):
     KIND: ClassVar[str] = "configuration_options"
 
 
-@dataclass(frozen=True, kw_only=True)
 class BiosLanguage(Structure):
     """Type 13; the languages are ``strings``."""
 
@@ -397,7 +383,6 @@ class BiosLanguage(Structure):
     current: str | int = slot(0x15, TEXT)
 
 
-@dataclass(frozen=True, kw_only=True)
 class MemoryArray(Structure):
     """Type 16. ``maximum_capacity`` in KiB, 0x80000000 when ``extended_capacity`` (bytes) says it."""
 
@@ -414,7 +399,6 @@ class MemoryArray(Structure):
     extended_capacity: int = slot(0x0F, HEX, width=8)
 
 
-@dataclass(frozen=True, kw_only=True)
 class MemoryDevice(Structure):
     """Type 17. ``size`` in MiB, with bit 15 in KiB, 0x7fff when ``extended_size`` (MiB) says it."""
 
@@ -468,7 +452,6 @@ class MemoryDevice(Structure):
         return (self.size & 0x7FFF) // 1024 if self.size & 0x8000 else self.size
 
 
-@dataclass(frozen=True, kw_only=True)
 class ArrayMap(Structure):
     """Type 19. Addresses in KiB, 0xffffffff when the extended ones (bytes) say it."""
 
@@ -484,7 +467,6 @@ class ArrayMap(Structure):
     extended_end: int = slot(0x17, HEX, width=8)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DeviceMap(Structure):
     """Type 20. Addresses as in :class:`ArrayMap`."""
 
@@ -503,7 +485,6 @@ class DeviceMap(Structure):
     extended_end: int = slot(0x1B, HEX, width=8)
 
 
-@dataclass(frozen=True, kw_only=True)
 class BootInformation(Structure):
     """Type 32; further status bytes are ``extra``."""
 
@@ -514,7 +495,6 @@ class BootInformation(Structure):
     status: int = slot(0x0A)
 
 
-@dataclass(frozen=True, kw_only=True)
 class IpmiDevice(Structure):
     """Type 38. ``base_address`` is an I/O port when its bit 0 is set; the port's own bit 0 is ``low_bit``."""
 
@@ -544,7 +524,6 @@ class IpmiDevice(Structure):
         return self.base_address & ~1 | self.low_bit
 
 
-@dataclass(frozen=True, kw_only=True)
 class PowerSupply(Structure):
     """Type 39. ``max_power`` in watts."""
 
@@ -567,7 +546,6 @@ class PowerSupply(Structure):
     current_probe: int = slot(0x14, HEX, width=2)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OnboardDevice(Structure):
     """Type 41."""
 
@@ -584,7 +562,6 @@ class OnboardDevice(Structure):
     device_function: int = slot(0x0A, HEX)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OtherStructure(Structure):
     """A structure that is not taken apart: its formatted part after the header is ``extra``."""
 
