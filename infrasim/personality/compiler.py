@@ -9,29 +9,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from infrasim.personality.emu import Emulation, emu_text
-from infrasim.personality.fru import Area, BoardArea, ChassisArea, Fru, InfoArea, ProductArea
-from infrasim.personality.identity import NodeIdentity
+from infrasim.personality.fru import INFO_AREAS, Area, BoardArea, ChassisArea, Fru, InfoArea, ProductArea
+from infrasim.personality.identity import FruText, NodeIdentity, SmbiosValue
 from infrasim.personality.idstring import IdString
+from infrasim.personality.layout import DataError, slots
 from infrasim.personality.memory import with_memory
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import (
     END_OF_TABLE,
+    KINDS,
     Baseboard,
     Chassis,
     IpmiDevice,
     Processor,
     Structure,
     System,
+    Text,
+    with_texts,
 )
 
 BMC_ADDRESS = 0x20
 # Where QEMU's isa-ipmi-kcs is unless told otherwise. Source: QEMU 7.2, measured.
 KCS_IO_PORT = 0xCA2
-
-S = TypeVar("S", bound=Structure)
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,21 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
     """Render ``personality`` for the node with ``identity``.
 
     Raises:
-        DataError: if the identity does not fit, such as a serial number too long for its FRU.
+        DataError: if the identity does not fit, such as a serial number too long for its FRU, or a field of
+            its own that the server does not have.
     """
     port = kcs_io_port(personality)
-    structures = with_memory(personality.smbios, identity.memory_mib)
+    structures = with_memory(personality.smbios, identity.memory_mib, identity.dimms)
     structures = tuple(_identified(structure, identity, port) for structure in structures)
+    structures = _with_values(structures, identity.smbios)
+    frus = tuple(_identified_fru(fru, identity) for fru in personality.frus)
     emulation = Emulation(
         bmc=BMC_ADDRESS,
         controllers=personality.controllers,
         event_log=personality.event_log,
         entries=personality.sdrs,
         hidden_sensors=personality.hidden_sensors,
-        frus=tuple(_identified_fru(fru, identity) for fru in personality.frus),
+        frus=_with_fru_texts(frus, identity.fru),
     )
     return CompiledPersonality(
         emu=emu_text(
@@ -112,37 +117,59 @@ def _identified(structure: Structure, identity: NodeIdentity, port: int) -> Stru
     return structure
 
 
-def with_texts(structure: S, **texts: str) -> S:
-    """``structure`` with some of its texts replaced; an empty text leaves the old one.
+def _with_values(structures: tuple[Structure, ...], values: tuple[SmbiosValue, ...]) -> tuple[Structure, ...]:
+    """``structures`` with single fields of a node's own, applied to every structure of their kind."""
+    for wanted in values:
+        kind = KINDS.get(wanted.kind)
+        places = dict(slots(kind)) if kind else {}
+        if wanted.field not in places:
+            raise DataError(
+                f"SMBIOS has no field {wanted.field!r} in {wanted.kind!r}", hint=", ".join(places)
+            )
+        structures = tuple(
+            _with_value(item, wanted) if isinstance(item, kind or Structure) else item for item in structures
+        )
+    return structures
 
-    A field beyond the structure's length stays absent. In a structure that lists its strings, the old string
-    gives way to the new one unless another field uses it too.
-    """
-    for name, text in texts.items():
-        old = getattr(structure, name)
-        if not text or old == text:
-            continue
-        if structure.length and structure.length < structure.end_of(name):
-            continue
-        strings = structure.strings
-        if strings:
-            number = old if isinstance(old, int) else strings.index(old) + 1 if old else 0
-            if number and structure.uses_of(number) == 1:
-                strings = (*strings[: number - 1], text, *strings[number:])
-            elif text not in strings:
-                strings = (*strings, text)
-        changes: dict[str, Any] = {"strings": strings, name: text}
-        structure = dataclasses.replace(structure, **changes)
-    return structure
+
+def _with_value(structure: Structure, wanted: SmbiosValue) -> Structure:
+    changes: dict[str, Any] = {wanted.field: wanted.value}
+    if isinstance(wanted.value, str) and isinstance(dict(slots(type(structure)))[wanted.field].kind, Text):
+        return with_texts(structure, **{wanted.field: wanted.value})
+    return dataclasses.replace(structure, **changes)
 
 
 # ---------------------------------------------------------------- FRU
 
 
+def _with_fru_texts(frus: tuple[Fru, ...], texts: tuple[FruText, ...]) -> tuple[Fru, ...]:
+    """``frus`` with single strings of a node's own; an area that is not there yet is added."""
+    devices = {(fru.controller, fru.fru_id): fru for fru in frus}
+    for wanted in texts:
+        fru = devices.get((BMC_ADDRESS, wanted.fru_id))
+        if fru is None:
+            known = ", ".join(str(fru_id) for _, fru_id in devices)
+            raise DataError(f"this server has no FRU {wanted.fru_id}", hint=f"it has: {known}")
+        kind = next((kind for kind in INFO_AREAS if wanted.area == kind.KIND), None)
+        if kind is None or wanted.field not in kind.FIELDS:
+            fields = kind.FIELDS if kind else tuple(area.KIND for area in INFO_AREAS)
+            raise DataError(f"a FRU has no {wanted.area}.{wanted.field}", hint=f"known: {', '.join(fields)}")
+        devices[(BMC_ADDRESS, wanted.fru_id)] = _with_fru_text(fru, kind, wanted)
+    return tuple(devices.values())
+
+
+def _with_fru_text(fru: Fru, kind: type[InfoArea], wanted: FruText) -> Fru:
+    texts = {wanted.field: wanted.text}
+    areas = tuple(_with_strings(area, texts) if isinstance(area, kind) else area for area in fru.areas)
+    if fru.area(kind) is None:
+        areas = (*areas, _with_strings(kind(), texts))
+    return dataclasses.replace(fru, areas=areas).roomy()
+
+
 def _identified_fru(fru: Fru, identity: NodeIdentity) -> Fru:
     if fru.fru_id or fru.controller != BMC_ADDRESS or not fru.areas:
         return fru
-    return dataclasses.replace(fru, areas=tuple(_identified_areas(fru, identity)))
+    return dataclasses.replace(fru, areas=tuple(_identified_areas(fru, identity))).roomy()
 
 
 def _identified_areas(fru: Fru, identity: NodeIdentity) -> Iterator[Area]:

@@ -243,6 +243,13 @@ class Fru(Fielded):
         """The first area of a kind, if there is one."""
         return next((area for area in self.areas if isinstance(area, kind)), None)
 
+    def roomy(self) -> Fru:
+        """The same device, larger by blocks of 256 bytes if its areas need it."""
+        end = HEADER_BYTES
+        for area in self.areas:
+            end = max(area.offset, (end + 7) // 8 * 8) + len(area.encode())
+        return self if end <= self.size else dataclasses.replace(self, size=-(-end // 256) * 256)
+
     def encode(self) -> bytes:
         """The image.
 

@@ -7,13 +7,55 @@ from uuid import UUID
 
 
 @dataclass(frozen=True)
+class FruText:
+    """One string of a FRU device that a node has for itself.
+
+    ``area`` is ``chassis``, ``board`` or ``product``; ``field`` a name in that area, such as ``part_number``.
+    """
+
+    fru_id: int
+    area: str
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SmbiosValue:
+    """One field of all SMBIOS structures of a kind that a node has for itself.
+
+    ``kind`` and ``field`` as in ``smbios.yml``, such as ``baseboard`` and ``location``.
+    """
+
+    kind: str
+    field: str
+    value: str | int
+
+
+@dataclass(frozen=True)
+class Dimm:
+    """A memory module in the slot called ``locator``; empty texts mean: as the server's modules have it."""
+
+    locator: str
+    size_mib: int
+    manufacturer: str = ""
+    serial_number: str = ""
+    asset_tag: str = ""
+    part_number: str = ""
+
+
+@dataclass(frozen=True)
 class NodeIdentity:
     """A node's identity as its file gives it; empty text means: as the server type has it.
 
-    ``serial_number`` is the machine's: it appears in SMBIOS types 1, 2 and 3 and in FRU 0 alike.
+    ``serial_number`` is the machine's: it appears in SMBIOS types 1, 2 and 3 and in FRU 0 alike, unless
+    ``fru`` or ``smbios`` says something else of one of them. With ``dimms`` exactly these slots hold modules,
+    whose sizes must add up to ``memory_mib``.
     """
 
     uuid: UUID
     serial_number: str
     asset_tag: str = ""
     memory_mib: int = 1024
+    fru: tuple[FruText, ...] = ()
+    smbios: tuple[SmbiosValue, ...] = ()
+    dimms: tuple[Dimm, ...] = ()

@@ -10,8 +10,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from infrasim.personality.identity import Dimm
 from infrasim.personality.layout import DataError
-from infrasim.personality.smbios import ArrayMap, DeviceMap, MemoryArray, MemoryDevice, Structure
+from infrasim.personality.smbios import ArrayMap, DeviceMap, MemoryArray, MemoryDevice, Structure, with_texts
 
 M = TypeVar("M", ArrayMap, DeviceMap)
 
@@ -25,13 +26,17 @@ _SIZE_END, _ARRAY_MAP_END, _DEVICE_MAP_END = 0x20, 0x1F, 0x23
 _LOW_LIMIT_MIB, _LOW_MIB, _HIGH_START_MIB = 2816, 2048, 4096
 
 
-def with_memory(structures: Sequence[Structure], memory_mib: int) -> tuple[Structure, ...]:
+def with_memory(
+    structures: Sequence[Structure], memory_mib: int, dimms: Sequence[Dimm] = ()
+) -> tuple[Structure, ...]:
     """``structures`` with those about memory describing ``memory_mib`` MiB.
 
-    A table without memory arrays or modules is left alone: QEMU then adds its own.
+    A table without memory arrays or modules is left alone: QEMU then adds its own. ``dimms``, if there are
+    any, say which slots hold modules.
 
     Raises:
-        DataError: if ``memory_mib`` is not positive.
+        DataError: if ``memory_mib`` is not positive, or ``dimms`` names a slot that is not there, names one
+            twice, or does not add up to the memory.
     """
     if memory_mib <= 0:
         raise DataError(f"memory of {memory_mib} MiB: wanted at least 1")
@@ -40,8 +45,9 @@ def with_memory(structures: Sequence[Structure], memory_mib: int) -> tuple[Struc
     devices = [item for item in structures if isinstance(item, MemoryDevice) and item.array in handles]
     if not devices:
         return tuple(structures)
-    modules = _modules(devices, memory_mib)
+    modules = _named_modules(devices, memory_mib, dimms) if dimms else _modules(devices, memory_mib)
     filled = {device.handle: _filled(device, modules.get(device.handle, 0), devices) for device in devices}
+    filled |= _named(filled, dimms)
     used = {
         array.handle: sum(modules.get(d.handle, 0) for d in devices if d.array == array.handle)
         for array in arrays
@@ -79,6 +85,37 @@ def _placed(
             yield from (
                 new for key, new in changed.items() if key not in known and key[0] == item.type_number
             )
+
+
+def _named_modules(devices: Sequence[MemoryDevice], memory_mib: int, dimms: Sequence[Dimm]) -> dict[int, int]:
+    """Size in MiB of the module in each slot that ``dimms`` names."""
+    slots = {str(device.locator): device.handle for device in devices}
+    modules: dict[int, int] = {}
+    for dimm in dimms:
+        if dimm.locator not in slots:
+            raise DataError(f"no memory slot {dimm.locator!r}", hint=f"there are: {', '.join(slots)}")
+        if slots[dimm.locator] in modules:
+            raise DataError(f"memory slot {dimm.locator!r} is given two modules")
+        modules[slots[dimm.locator]] = dimm.size_mib
+    if sum(modules.values()) != memory_mib:
+        raise DataError(
+            f"memory modules of {sum(modules.values())} MiB together; the node has {memory_mib} MiB"
+        )
+    return modules
+
+
+def _named(filled: dict[int, MemoryDevice], dimms: Sequence[Dimm]) -> dict[int, MemoryDevice]:
+    """The slots that ``dimms`` names, with the texts it gives."""
+    slots = {str(device.locator): device for device in filled.values()}
+    changed = {}
+    for dimm in dimms:
+        device = slots[dimm.locator]
+        texts = {
+            name: getattr(dimm, name)
+            for name in ("manufacturer", "serial_number", "asset_tag", "part_number")
+        }
+        changed[device.handle] = with_texts(device, **texts)
+    return changed
 
 
 def _modules(devices: Sequence[MemoryDevice], memory_mib: int) -> dict[int, int]:

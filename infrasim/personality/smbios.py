@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from infrasim.personality import smbios_names as names
 from infrasim.personality.layout import HEX, SWITCH, Choice, DataError, Fielded, Flags, Kind, slot, slots
@@ -47,6 +47,8 @@ class UuidKind(Kind):
         except (ValueError, AttributeError, TypeError) as exc:
             raise ValueError("wanted a UUID of 32 hexadecimal digits") from exc
 
+
+S = TypeVar("S", bound="Structure")
 
 TEXT = Text()
 UUID = UuidKind()
@@ -666,6 +668,30 @@ def _with_strings(structure: Structure, texts: tuple[str, ...], data: bytes) -> 
         ):
             numbers[name] = data[place.offset]
     return dataclasses.replace(structure, strings=texts, **numbers)
+
+
+def with_texts(structure: S, **texts: str) -> S:
+    """``structure`` with some of its texts replaced; an empty text leaves the old one.
+
+    A field beyond the structure's length stays absent. In a structure that lists its strings, the old string
+    gives way to the new one unless another field uses it too.
+    """
+    for name, text in texts.items():
+        old = getattr(structure, name)
+        if not text or old == text:
+            continue
+        if structure.length and structure.length < structure.end_of(name):
+            continue
+        strings = structure.strings
+        if strings:
+            number = old if isinstance(old, int) else strings.index(old) + 1 if old else 0
+            if number and structure.uses_of(number) == 1:
+                strings = (*strings[: number - 1], text, *strings[number:])
+            elif text not in strings:
+                strings = (*strings, text)
+        changes: dict[str, Any] = {"strings": strings, name: text}
+        structure = dataclasses.replace(structure, **changes)
+    return structure
 
 
 def structure_size(data: bytes, offset: int) -> int:
