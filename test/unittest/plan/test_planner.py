@@ -1,0 +1,203 @@
+"""Whole plans against golden/plan/<case>: node.yml in, plan.txt out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infrasim.errors import InvalidNodeFile, UsageError
+from infrasim.host.facts import HostFacts, KvmVerdict, Reserved, Socket
+from infrasim.paths import Home, NodePaths
+from infrasim.personality.model import Personality
+from infrasim.personality.registry import load_type, shipped_types
+from infrasim.plan.model import QEMU, NodePlan
+from infrasim.plan.planner import plan_node
+from infrasim.spec.load import load_node
+
+HOME = Home(Path("/home/lab/.infrasim"), Path("/var/log/infrasim"))
+FACTS = HostFacts(
+    qemu_program="/usr/bin/qemu-system-x86_64",
+    qemu_version=(7, 2, 22),
+    ipmi_sim_program="/usr/bin/ipmi_sim",
+    socat_program="/usr/bin/socat",
+    kvm=KvmVerdict(False, "/dev/kvm does not exist"),
+    interfaces={
+        "lo": ("127.0.0.1", "::1"),
+        "eth0": (),
+        "eth1": ("192.0.2.10", "192.0.2.11", "fd00::10"),
+    },
+    ipv6_loopback=True,
+    machine_id="0123456789abcdef0123456789abcdef",
+)
+KVM_WORKS = dataclasses.replace(FACTS, kvm=KvmVerdict(True, "a 64-bit guest ran and took an exception"))
+OTHERS = Reserved(
+    sockets=frozenset({Socket("127.0.0.1", 623), Socket("::1", 623), Socket("127.0.1.1", 623)}),
+    vnc_displays=frozenset({1, 2}),
+)
+BUSY = dataclasses.replace(
+    FACTS,
+    udp_in_use=frozenset({Socket("127.0.1.2", 623)}),
+    tcp_in_use=frozenset({Socket("0.0.0.0", 5903)}),
+)
+FOLDER = Path(__file__).parents[1] / "golden" / "plan"
+FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY, "kept": BUSY}
+CASES = sorted(path.parent.name for path in FOLDER.glob("*/node.yml"))
+
+Plan = Callable[..., NodePlan]
+
+
+@pytest.fixture
+def plan(personality: Personality) -> Plan:
+    """A function that plans a node from the text of its file."""
+
+    def make(
+        text: str,
+        *,
+        facts: HostFacts = FACTS,
+        previous: NodePlan | None = None,
+        reserved: Reserved | None = None,
+        name: str = "node-0",
+        home: Home = HOME,
+    ) -> NodePlan:
+        spec = load_node(Path("node.yml"), text, name=name).spec
+        paths = home.node(name)
+        return plan_node(spec, personality, facts, paths, home=home, previous=previous, reserved=reserved)
+
+    return make
+
+
+def in_words(plan: NodePlan) -> Iterator[str]:
+    """The whole plan as text, one argv item per line."""
+    yield f"{plan.name}: {plan.product} ({plan.server_type}), serial {plan.serial_number}, uuid {plan.uuid}"
+    yield f"workspace {plan.workspace}, logs {plan.log_dir}"
+    bmc, host = plan.bmc, plan.host
+    yield f"bmc {bmc.address} port {bmc.port}, on {' '.join(bmc.listen)}, itself at {bmc.private_address}"
+    yield f"vnc {plan.vnc_address}:{plan.vnc_display}, serial over LAN {plan.serial_over_lan}"
+    yield f"host {host.accelerator.value} ({host.accelerator_note})"
+    yield f"power on at start {host.power_on_at_start}"
+    yield f"waits {host.poweroff_wait_s:g} s for power-off, {host.kill_wait_s:g} s before SIGKILL"
+    yield "\nboot devices"
+    yield from (
+        f"  {device.index} {device.device_id} {device.boot_class.value}" for device in host.boot_devices
+    )
+    yield "\nports"
+    yield from (f"  {port.protocol} {port.address} {port.port} {port.purpose}" for port in plan.ports)
+    yield "\ndisks"
+    yield from (
+        f"  {disk.path} {disk.format} {disk.size_gib} GiB create={disk.create}" for disk in plan.disks
+    )
+    yield "\nfiles"
+    smbios = [file for file in plan.files if file.path.suffix == ".bin"]
+    for file in plan.files:
+        if file not in smbios:
+            size = "" if file.path.suffix == ".emu" else f" {len(file.content)} bytes"
+            yield f"  {file.mode:04o} {file.path}{size}"
+    yield f"  {len(smbios)} SMBIOS structures in {smbios[0].path.parent}"
+    for process in plan.processes:
+        yield f"\n{process.name}: log {process.log}"
+        yield f"ready: {process.ready.value} {process.ready_target} in {process.ready_timeout_s:g} s"
+        yield from (f"  {word}" for word in process.argv)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
+    text = (FOLDER / case / "node.yml").read_text()
+    facts = FACTS_OF.get(case, FACTS)
+    reserved = OTHERS if case in ("further-node", "kept") else None
+    # The previous plan was made on a quiet machine; now its own sockets are in use.
+    previous = plan(text) if case == "kept" else None
+    decided = plan(text, facts=facts, reserved=reserved, previous=previous)
+    golden(f"plan/{case}/plan.txt", "\n".join(in_words(decided)) + "\n")
+    assert plan(text, facts=facts, reserved=reserved, previous=previous) == decided, "the same each time"
+
+
+def test_there_are_cases() -> None:
+    assert {"default", "minimal-without-sol", "kernel", "kvm"} <= set(CASES)
+
+
+def test_kept_plan_is_the_previous_one(plan: Plan) -> None:
+    first = plan("{}")
+    assert plan("{}", facts=BUSY, reserved=OTHERS, previous=first) == first
+    assert plan("{}", facts=BUSY, reserved=OTHERS) != first
+
+
+def test_edited_port_gives_up_the_kept_addresses(plan: Plan) -> None:
+    first = plan("{}")
+    moved = plan("bmc: {ipmi_over_lan_port: 9623}", previous=first)
+    assert (moved.bmc.address, moved.bmc.port, moved.bmc.listen) == ("127.0.0.1", 9623, ("127.0.0.1", "::1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "compute: {kvm_enabled: true}",
+            "compute.kvm_enabled: KVM does not run a guest on this machine: /dev/kvm does not exist "
+            "(leave it out to use KVM only where it works, or see: infrasim doctor)",
+        ),
+        (
+            "compute: {cpu: {quantities: 3}}",
+            "compute.cpu.quantities: 3 processors cannot be spread over the 2 sockets of quanta_d51 "
+            "(use a multiple of 2)",
+        ),
+        (
+            "bmc: {interface: eth9}",
+            "bmc.interface: this machine has no interface 'eth9' (it has: eth0, eth1, lo)",
+        ),
+        (
+            "bmc: {interface: eth0}",
+            "bmc.interface: interface eth0 has no IP address (give it one, or set bmc.address)",
+        ),
+        (
+            "compute: {storage_backend: [{drives: [{file: /srv/a.img}]}]}",
+            "compute.storage_backend: disk image /srv/a.img belongs to node node-1 "
+            "(two nodes cannot write one image)",
+        ),
+    ],
+)
+def test_what_cannot_be_on_this_machine(plan: Plan, text: str, message: str) -> None:
+    taken = Reserved(disks={Path("/srv/a.img"): "node-1"})
+    with pytest.raises(InvalidNodeFile) as caught:
+        plan(text, reserved=taken)
+    (problem,) = caught.value.problems
+    assert f"{problem.path}: {problem.message} ({problem.hint})" == message
+
+
+def test_kvm_enabled_true_where_kvm_works(plan: Plan) -> None:
+    assert plan("compute: {kvm_enabled: true}", facts=KVM_WORKS).host.accelerator == "kvm"
+
+
+def test_disk_named_as_infrasim_would_name_another_is_refused(plan: Plan) -> None:
+    own = HOME.node("node-0").disks / "disk-sata-0-0.qcow2"
+    with pytest.raises(InvalidNodeFile) as caught:
+        plan(f"compute: {{storage_backend: [{{drives: [{{}}, {{file: {own}}}]}}]}}")
+    assert caught.value.problems[0].message == f"disk image {own} is named twice"
+
+
+def test_socket_path_too_long(plan: Plan) -> None:
+    home = Home(Path("/" + "x" * 90), Path("/var/log"))
+    with pytest.raises(UsageError) as caught:
+        plan("{}", home=home)
+    socket = home.root / "node-0" / "run" / "control.sock"
+    assert caught.value.message == (
+        f"socket path {socket} is {len(str(socket))} bytes long; the kernel allows 107"
+    )
+
+
+def test_socket_path_that_just_fits() -> None:
+    spare = 107 - len("/node-0/run/control.sock")
+    NodePaths("node-0", Path("/" + "x" * (spare - 1)) / "node-0", Path("/l")).check_socket_lengths()
+    with pytest.raises(UsageError):
+        NodePaths("node-0", Path("/" + "x" * spare) / "node-0", Path("/l")).check_socket_lengths()
+
+
+def test_shipped_type_gives_every_smbios_file_to_qemu() -> None:
+    spec = load_node(Path("node.yml"), "{}", name="node-0").spec
+    real = load_type(spec.type, [shipped_types()])
+    decided = plan_node(spec, real, FACTS, HOME.node("node-0"), home=HOME)
+    given = [word.removeprefix("file=") for word in decided.process(QEMU).argv if word.startswith("file=/")]
+    assert given == [str(file.path) for file in decided.files if file.path.suffix == ".bin"]
+    assert len(given) >= 10

@@ -1,0 +1,113 @@
+"""The argv of each kind of device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infrasim.host.facts import Accelerator
+from infrasim.qemu import chardev, network, storage, system
+
+KVM, TCG = Accelerator.KVM, Accelerator.TCG
+
+
+def test_disk_image_by_file_and_by_device() -> None:
+    assert storage.disk_image("d0", Path("/a/b,c.qcow2"), "qcow2") == (
+        "-blockdev",
+        "driver=qcow2,node-name=d0,read-only=off,cache.direct=off,cache.no-flush=off,"
+        "file.driver=file,file.filename=/a/b,,c.qcow2",
+    )
+    assert storage.disk_image("d0", Path("/dev/sdb"), "raw", read_only=True)[1] == (
+        "driver=raw,node-name=d0,read-only=on,cache.direct=off,cache.no-flush=off,"
+        "file.driver=host_device,file.filename=/dev/sdb"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cache", "text"),
+    [
+        ("writeback", "cache.direct=off,cache.no-flush=off"),
+        ("none", "cache.direct=on,cache.no-flush=off"),
+        ("directsync", "cache.direct=on,cache.no-flush=off"),
+        ("unsafe", "cache.direct=off,cache.no-flush=on"),
+    ],
+)
+def test_cache_modes(cache: str, text: str) -> None:
+    assert f",{text}," in storage.disk_image("d0", Path("/a"), "raw", cache=cache)[1]
+
+
+def test_sata_drives() -> None:
+    assert storage.ahci("sata0") == ("-device", "ich9-ahci,id=sata0")
+    attributes = {"serial": "S1", "model": None, "rotation_rate": 7200}
+    assert storage.sata_disk("sata0-1", bus="sata0.1", image="img", boot_index=0, attributes=attributes) == (
+        "-device",
+        "ide-hd,id=sata0-1,bus=sata0.1,drive=img,bootindex=0,serial=S1,rotation-rate=7200",
+    )
+    assert storage.sata_cdrom("cdrom0", bus="sata0.0", image="img", boot_index=3) == (
+        "-device",
+        "ide-cd,id=cdrom0,bus=sata0.0,drive=img,bootindex=3",
+    )
+
+
+def test_network_card_and_forwards() -> None:
+    assert network.nat("net0", []) == ("-netdev", "user,id=net0")
+    assert network.nat("net0", [("tcp", 2222, 22), ("udp", 5353, 53)]) == (
+        "-netdev",
+        "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp:127.0.0.1:5353-:53",
+    )
+    assert network.card("nic0", "e1000", netdev="net0", mac="52:54:00:00:00:01", boot_index=1) == (
+        "-device",
+        "e1000,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1",
+    )
+
+
+def test_serial_port_with_and_without_its_socket() -> None:
+    device = ("-device", "isa-serial,chardev=serial0,index=0")
+    assert chardev.serial_port(Path("/run/s,1.sock"), Path("/log/serial.log")) == (
+        "-chardev",
+        "socket,id=serial0,path=/run/s,,1.sock,reconnect=1,logfile=/log/serial.log,logappend=off",
+        *device,
+    )
+    assert chardev.serial_port(None, Path("/log/serial.log")) == (
+        "-chardev",
+        "null,id=serial0,logfile=/log/serial.log,logappend=off",
+        *device,
+    )
+
+
+def test_system_interface() -> None:
+    assert chardev.system_interface("127.64.0.1", 9002, 0xCA2) == (
+        *("-chardev", "socket,id=ipmi0,host=127.64.0.1,port=9002,reconnect=1"),
+        *("-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0"),
+        *("-device", "isa-ipmi-kcs,bmc=bmc0,ioport=3234"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "accelerator", "text"),
+    [
+        ("", "", KVM, "host"),
+        ("", "", TCG, "max"),
+        ("Haswell", "", KVM, "Haswell"),
+        ("Haswell", "+vmx,-svm", TCG, "Haswell,+vmx,-svm"),
+        ("", "+aes", TCG, "max,+aes"),
+    ],
+)
+def test_cpu(model: str, features: str, accelerator: Accelerator, text: str) -> None:
+    assert system.cpu(model, features, accelerator) == ("-cpu", text)
+
+
+def test_processors_are_spread_over_the_sockets() -> None:
+    assert system.processors(8, 2) == ("-smp", "8,sockets=2,cores=4,threads=1")
+
+
+def test_screen_puts_an_ipv6_address_in_brackets() -> None:
+    assert system.screen("127.0.0.1", 1)[:2] == ("-vnc", "127.0.0.1:1")
+    assert system.screen("::1", 2)[:2] == ("-vnc", "[::1]:2")
+
+
+def test_direct_kernel() -> None:
+    assert system.direct_kernel("", "", "") == ()
+    assert system.direct_kernel("/vmlinuz", "", "a=b,c d") == ("-kernel", "/vmlinuz", "-append", "a=b,c d")
+    assert system.direct_kernel("/vmlinuz", "/initrd", "")[2:] == ("-initrd", "/initrd")
