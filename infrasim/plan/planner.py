@@ -221,12 +221,13 @@ def _drives(parts: _Parts) -> tuple[_Drive, ...]:
         found.append(_Drive("cdrom0", "sata0.0", "cdrom0-image", None, place, {}, "writeback", None))
     controller = 0
     port = len(found)
-    for backend in parts.spec.compute.storage_backend:
+    for number, backend in enumerate(parts.spec.compute.storage_backend):
         most = min(backend.max_drive_per_controller, storage.AHCI_PORTS)
-        for drive in backend.drives:
+        for slot, drive in enumerate(backend.drives):
             if port >= most:
                 controller, port = controller + 1, 0
-            name = f"disk-sata-{controller}-{port}"
+            # By its place in the node file: a CD-ROM that comes or goes moves ports, never disks.
+            name = f"disk-sata-{number}-{slot}"
             given = Path(drive.file) if drive.file else None
             path = given or parts.paths.disks / f"{name}.{drive.format}"
             disk = DiskSpec(path, drive.format, drive.size, create=given is None)

@@ -170,6 +170,18 @@ def test_kvm_enabled_true_where_kvm_works(plan: Plan) -> None:
     assert plan("compute: {kvm_enabled: true}", facts=KVM_WORKS).host.accelerator == "kvm"
 
 
+def test_disk_images_keep_their_names_when_the_machine_is_rebuilt(plan: Plan) -> None:
+    """A CD-ROM is taken out after an installation; the installed disk must not be exchanged for a new one."""
+    drives = "storage_backend: [{max_drive_per_controller: MOST, drives: [{}, {}]}]"
+    layouts = [
+        plan(f"compute: {{{cdrom}{drives.replace('MOST', most)}}}")
+        for cdrom in ("", "cdrom: /srv/debian.iso, ")
+        for most in ("1", "2", "6")
+    ]
+    names = {tuple(disk.path.name for disk in decided.disks) for decided in layouts}
+    assert names == {("disk-sata-0-0.qcow2", "disk-sata-0-1.qcow2")}
+
+
 def test_disk_named_as_infrasim_would_name_another_is_refused(plan: Plan) -> None:
     own = HOME.node("node-0").disks / "disk-sata-0-0.qcow2"
     with pytest.raises(InvalidNodeFile) as caught:
