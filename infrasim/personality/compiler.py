@@ -182,12 +182,19 @@ def _identified_areas(fru: Fru, identity: NodeIdentity) -> Iterator[Area]:
         yield _with_strings(area, texts) if isinstance(area, InfoArea) else area
 
 
+def _restated(old: IdString, text: str) -> IdString:
+    """``text`` in the place of ``old``, filled up to the same size if it was."""
+    return IdString(text, size=old.size if len(text) <= old.size else 0)
+
+
 def _with_strings(area: InfoArea, texts: dict[str, str]) -> InfoArea:
     """``area`` with some of its strings replaced, as large as it was if they fit.
 
     An empty text leaves the old one.
     """
-    strings: dict[str, Any] = {name: IdString(text) for name, text in texts.items() if text}
+    strings: dict[str, Any] = {
+        name: _restated(getattr(area, name), text) for name, text in texts.items() if text
+    }
     if all(getattr(area, name) == string for name, string in strings.items()):
         return area
     size = len(area.encode())

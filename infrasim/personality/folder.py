@@ -29,12 +29,12 @@ from infrasim.personality.model import (
     Personality,
     SensorState,
 )
+from infrasim.personality.registry import TYPE_FILE
 from infrasim.personality.sdr import FruLocator
 from infrasim.personality.smbios import Structure
 from infrasim.personality.yamlform import Hex, InvalidType, Part, block, items, wrapped
 from infrasim.spec.document import load_document
 
-TYPE_FILE = "type.yml"
 SENSOR_FILE = "sensors.yml"
 FRU_FILE = "fru.yml"
 SMBIOS_FILE = "smbios.yml"
@@ -487,7 +487,7 @@ def _fru_text(personality: Personality, base: Personality | None) -> str:
     if rows:
         lines.append("frus:")
     records = [entry.record for entry in personality.sdrs]
-    names = {item.fru_id: item.name for item in records if isinstance(item, FruLocator)}
+    names = {item.fru_id: item.name for item in reversed(records) if isinstance(item, FruLocator)}
     for row in rows:
         first, *rest = block(row, indent=2, nested=2)
         name = names.get(row["id"], "")

@@ -31,10 +31,14 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True)
 class IdString:
-    """A string and how it is stored; ``text`` is hexadecimal digits for a binary one."""
+    """A string and how it is stored; ``text`` is hexadecimal digits for a binary one.
+
+    8-bit text shorter than ``size`` is filled up with zero bytes.
+    """
 
     text: str
     encoding: Encoding = Encoding.TEXT
+    size: int = 0
 
     def encode(self) -> bytes:
         """Type/length byte and content.
@@ -46,6 +50,7 @@ class IdString:
             content = _ENCODERS[self.encoding](self.text)
         except (ValueError, UnicodeError) as exc:
             raise DataError(f"{self.text!r} cannot be stored as {self.encoding}: {exc}") from exc
+        content = content.ljust(self.size, b"\0")
         if len(content) > 63:
             raise DataError(f"{self.text!r} takes {len(content)} bytes; the format allows 63")
         return bytes([self.encoding.code << 6 | len(content)]) + content
@@ -66,8 +71,11 @@ def decode_idstring(data: bytes, offset: int, *, what: str) -> IdString:
     if len(content) < length:
         raise DataError(f"{what}: string at offset {offset:#x} wants {length} bytes, {len(content)} are left")
     encoding = list(Encoding)[data[offset] >> 6]
-    string = IdString(_DECODERS[encoding](content), encoding)
-    if string.encode()[1:] != content:
+    size = 0
+    if encoding is Encoding.TEXT and content.endswith(b"\0"):
+        content, size = content.rstrip(b"\0"), length
+    string = IdString(_DECODERS[encoding](content), encoding, size)
+    if string.encode()[1:] != content.ljust(size, b"\0"):
         raise DataError(f"{what}: string at offset {offset:#x} is not {encoding}: {content.hex()}")
     return string
 

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from infrasim import paths
 from infrasim.errors import UsageError
-from infrasim.personality.folder import TYPE_FILE, read_folder
-from infrasim.personality.model import Personality
+from infrasim.spec.document import load_document
+
+if TYPE_CHECKING:
+    from infrasim.personality.model import Personality
+
+TYPE_FILE = "type.yml"
+_AT_A_GLANCE = ("manufacturer", "product_name", "summary")
+
+
+@dataclass(frozen=True)
+class TypeSummary:
+    """A server type at a glance, from its ``type.yml`` alone."""
+
+    name: str
+    manufacturer: str
+    product_name: str
+    summary: str
+    folder: Path
 
 
 def shipped_types() -> Path:
@@ -46,4 +64,32 @@ def load_type(name: str, folders: Sequence[Path]) -> Personality:
     Raises:
         UsageError: for a name that is not known; ``InvalidType`` with every problem of its files.
     """
+    # Late, because listing types needs none of the codecs.
+    from infrasim.personality.folder import read_folder
+
     return read_folder(find_type(name, folders), find=lambda base: find_type(base, folders))
+
+
+def type_summaries(folders: Sequence[Path]) -> tuple[TypeSummary, ...]:
+    """Every type at a glance, sorted by name.
+
+    Raises:
+        UsageError: for a ``type.yml`` that is not YAML or extends a type that is not known.
+    """
+    return tuple(_summary(name, folders) for name in type_names(folders))
+
+
+def _summary(name: str, folders: Sequence[Path]) -> TypeSummary:
+    values: dict[str, Any] = {}
+    folder = place = find_type(name, folders)
+    seen = set()
+    while place not in seen:
+        seen.add(place)
+        file = place / TYPE_FILE
+        said = load_document(file.read_bytes(), file=str(file)).values
+        values = {**said, **values}
+        if "extends" not in said:
+            break
+        place = find_type(str(said["extends"]), folders)
+    manufacturer, product, summary = (str(values.get(key, "")) for key in _AT_A_GLANCE)
+    return TypeSummary(name, manufacturer, product, summary, folder)

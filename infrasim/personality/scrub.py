@@ -73,7 +73,7 @@ def _bytes(data: bytes, replacements: dict[str, str]) -> bytes:
 def _value(value: Any, replacements: dict[str, str]) -> Any:
     if isinstance(value, IdString):
         same = value.encoding != Encoding.TEXT
-        return value if same else IdString(_text(value.text, replacements))
+        return value if same else dataclasses.replace(value, text=_text(value.text, replacements))
     if isinstance(value, str):
         return _text(value, replacements)
     if isinstance(value, bytes):

@@ -86,17 +86,19 @@ def builtin_values(kind: str) -> dict[str, Any]:
 
 
 def string_value(string: IdString) -> Any:
-    """A string as it is written: text, or a mapping with its encoding when that is not 8-bit text."""
+    """A string as it is written: text, or a mapping with encoding and size when these are not the usual."""
+    if string.size:
+        return {"text": string.text, "size": string.size}
     return string.text if string.encoding == Encoding.TEXT else {str(string.encoding): string.text}
 
 
 def read_string(part: Part, key: str, value: Any, problems: list[Problem]) -> IdString:
     """The opposite of :func:`string_value`."""
     string = IdString(str(value)) if isinstance(value, (str, int, float)) else None
-    if isinstance(value, dict) and len(value) == 1:
-        encoding, text = next(iter(value.items()))
-        if encoding in set(Encoding):
-            string = IdString(str(text), Encoding(encoding))
+    encodings = set(value) & set(Encoding) if isinstance(value, dict) else set()
+    if len(encodings) == 1 and set(value) <= {*encodings, "size"} and type(value.get("size", 0)) is int:
+        encoding = encodings.pop()
+        string = IdString(str(value[encoding]), Encoding(encoding), value.get("size", 0))
     if string is None:
         problems.append(part.problem(key, f"got {value!r}, wanted text or one of: {', '.join(Encoding)}"))
         return IdString("")
