@@ -6,14 +6,16 @@ When this fails, the fault is in the guest or in the programs of the distributio
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
-from guest.build import Guest, build_guest
+from guest.build import DEFAULT_CACHE, Guest, build_guest
 
 BOOT_TIMEOUT_S = 90
 ANSWER_TIMEOUT_S = 20
@@ -41,12 +43,6 @@ def free_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def guest() -> Guest:
-    """The guest, from the cache when it is there."""
-    return build_guest()
 
 
 @pytest.fixture
@@ -136,7 +132,14 @@ def test_guest_has_drivers_for_disks_and_networks(console: pexpect.spawn[str], g
         assert f"\n{driver} " in loaded.replace("\r", ""), loaded
 
 
-def test_second_build_is_from_the_cache(guest: Guest) -> None:
+def test_second_build_is_from_the_cache_and_removes_what_nobody_used_for_a_week(guest: Guest) -> None:
     before = guest.initrd.stat().st_mtime_ns
+    old, young = DEFAULT_CACHE / "guest-0-old", DEFAULT_CACHE / "guest-0-young"
+    for folder, age_days in ((old, 8), (young, 6)):
+        folder.mkdir(exist_ok=True)
+        used = time.time() - age_days * 24 * 3600
+        os.utime(folder, (used, used))
     assert build_guest() == guest
     assert guest.initrd.stat().st_mtime_ns == before
+    assert (old.exists(), young.exists()) == (False, True)
+    young.rmdir()

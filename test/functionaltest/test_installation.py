@@ -28,10 +28,14 @@ NOT_COPIED = (
 
 
 def run(*argv: str | Path, **variables: str) -> str:
-    """What a program prints; its failure fails the test with what it said."""
+    """What a program prints; its failure fails the test with what it said.
+
+    Without the test runner's PYTHONPATH, behind which pip would take the clone for installed.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(word) for word in argv],
-        env={**os.environ, **variables},
+        env=inherited | variables,
         capture_output=True,
         text=True,
         check=False,

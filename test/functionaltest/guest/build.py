@@ -21,12 +21,15 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_CACHE = HERE.parent / ".cache"
+
+UNUSED_S = 7 * 24 * 3600
 
 # The shell's prompt on the first serial port, which says that the guest is up; root/etc/profile sets it.
 PROMPT = "test-guest# "
@@ -102,10 +105,16 @@ def build_guest(cache: Path = DEFAULT_CACHE) -> Guest:
         folder = cache / f"guest-{build_key(packages)}"
         if not folder.is_dir():
             make_guest(folder, packages, downloads=cache / "packages")
-        for old in cache.glob("guest-*"):
-            if old != folder:
-                shutil.rmtree(old)
+        os.utime(folder)
+        remove_unused(cache)
     return Guest(folder / "vmlinuz", folder / "initrd.gz")
+
+
+def remove_unused(cache: Path) -> None:
+    """Remove what nobody used for a week; younger ones may be running."""
+    for folder in cache.glob("guest-*"):
+        if folder.stat().st_mtime < time.time() - UNUSED_S:
+            shutil.rmtree(folder)
 
 
 def make_guest(folder: Path, packages: Sequence[Package], *, downloads: Path) -> None:
@@ -189,8 +198,8 @@ def build_key(packages: Sequence[Package]) -> str:
     """Digest of everything the guest is made of; names its folder in the cache."""
     digest = hashlib.sha256("\n".join(f"{package.name}={package.version}" for package in packages).encode())
     sources = sorted(path for path in (HERE / "root").rglob("*") if path.is_file())
-    for path in (Path(__file__), *sources, *(host_program(name) for name in HOST_PROGRAMS)):
-        digest.update(f"\n{path}\n".encode())
+    for path in (HERE / "build.py", *sources, *(host_program(name) for name in HOST_PROGRAMS)):
+        digest.update(f"\n{os.path.relpath(path, HERE)}\n".encode())
         digest.update(path.read_bytes())
     kernel = next(package for package in packages if package.name.startswith("linux-image"))
     return f"{kernel.name.removeprefix('linux-image-')}-{digest.hexdigest()[:12]}"
