@@ -130,7 +130,13 @@ def edit(name: str, as_json: bool) -> None:
     from infrasim.runtime import node_map
 
     home = Home.from_environment()
-    stored = node_map.edit(home, name, editor=_editor(), try_again=_try_again)
+    shown: list[InvalidNodeFile] = []
+    try:
+        stored = node_map.edit(home, name, editor=_editor(), try_again=lambda error: _try_again(error, shown))
+    except InvalidNodeFile as exc:
+        if exc not in shown:
+            raise
+        raise UsageError("the text has problems, so the node file stays as it was", hint=exc.hint) from exc
     verb = "updated" if stored.changed else "unchanged"
     _report(name, verb, stored.path, stored.warnings, as_json=as_json)
     if stored.changed and not as_json:
@@ -212,10 +218,11 @@ def _editor() -> tuple[str, ...]:
     raise HostError("no editor was found", hint="set EDITOR, for instance: EDITOR=nano infrasim config edit")
 
 
-def _try_again(error: InvalidNodeFile) -> bool:
-    """Show the problems; on a terminal, ask whether to go on editing."""
+def _try_again(error: InvalidNodeFile, shown: list[InvalidNodeFile]) -> bool:
+    """On a terminal: show the problems, note that, and ask whether to go on editing."""
     if not sys.stdin.isatty():
         return False
+    shown.append(error)
     click.echo(error.message, err=True)
     return click.confirm("Edit again?", default=True, err=True)
 
