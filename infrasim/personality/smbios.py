@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from infrasim.personality import smbios_names as names
 from infrasim.personality.layout import HEX, SWITCH, Choice, DataError, Fielded, Flags, Kind, slot, slots
 
 END_OF_TABLE = 127
+_DUMP_TABLE_OFFSET = 32
 
 
 class Text(Kind):
@@ -763,3 +764,19 @@ def table_offset(data: bytes) -> int:
         raise DataError(f"SMBIOS entry point: its {length} bytes add up to {total:#x}, wanted 0 (mod 256)")
     address = int.from_bytes(data[address_at : address_at + width], "little")
     return address if length <= address < len(data) else length
+
+
+def dump_bytes(structures: Sequence[bytes]) -> bytes:
+    """A file that ``dmidecode --from-dump`` reads: a 3.0 entry point, the structures, the end of the table.
+
+    Source: DSP0134 section 5.2.2; the table follows at offset 32, as ``dmidecode --dump-bin`` writes it.
+    """
+    end = bytes([END_OF_TABLE, 4, 0xFE, 0xFF, 0, 0])
+    table = b"".join(structures) + end
+    entry = bytearray(_DUMP_TABLE_OFFSET)
+    entry[0:6] = b"_SM3_\0"
+    entry[6:11] = bytes([0x18, 3, 0, 0, 1])
+    entry[0x0C:0x10] = len(table).to_bytes(4, "little")
+    entry[0x10:0x18] = _DUMP_TABLE_OFFSET.to_bytes(8, "little")
+    entry[5] = -sum(entry) & 0xFF
+    return bytes(entry) + table
