@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +47,14 @@ def init(
 
     Safe to repeat: what is installed stays as it is, and so does an existing node file.
     """
-    _check_together(source_dir, download_only=download_only, skip_installation=skip_installation)
+    installation = {
+        "--from": source_dir is not None,
+        "--download-only": download_only,
+        "--skip-installation": skip_installation,
+    }
+    _refuse_two_of(installation)
+    _refuse_two_of({"--download-only": download_only, "--type": server_type is not None})
+    _refuse_two_of({"--download-only": download_only, "--force": force})
     home = Home.from_environment()
     if download_only:
         _download(home)
@@ -57,16 +65,8 @@ def init(
         _install(home, source_dir)
 
 
-def _check_together(source_dir: Path | None, *, download_only: bool, skip_installation: bool) -> None:
-    chosen = [
-        name
-        for name, given in (
-            ("--from", source_dir is not None),
-            ("--download-only", download_only),
-            ("--skip-installation", skip_installation),
-        )
-        if given
-    ]
+def _refuse_two_of(given: Mapping[str, bool]) -> None:
+    chosen = [name for name, is_given in given.items() if is_given]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="use one of them")
 

@@ -169,6 +169,8 @@ def test_force_that_fails_leaves_the_old_file_in_place(desk: Desk) -> None:
     [
         (["--from", "d", "--download-only"], "--from and --download-only exclude each other"),
         (["--from", "d", "-s"], "--from and --skip-installation exclude each other"),
+        (["--download-only", "-t", "x"], "--download-only and --type exclude each other"),
+        (["--download-only", "-f"], "--download-only and --force exclude each other"),
         (["--download-only", "-s"], "--download-only and --skip-installation exclude each other"),
     ],
 )
