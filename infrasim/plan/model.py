@@ -210,4 +210,6 @@ def _decode(kind: Any, value: Any) -> Any:
         )
     if isinstance(kind, type) and issubclass(kind, (Path, StrEnum)):
         return kind(value)
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        raise TypeError(f"{value!r} is not of type {kind}")
     return value
