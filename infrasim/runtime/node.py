@@ -18,6 +18,7 @@ from infrasim.clients.control import ask
 from infrasim.errors import (
     DeadlineError,
     HostError,
+    InvalidNodeFile,
     NotRunningError,
     Problem,
     ProgramError,
@@ -77,15 +78,21 @@ def plan(home: Home, name: str) -> Planned:
     loaded = load_node(node_file, text, name=name)
     personality = load_type(loaded.spec.type, type_folders(home))
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
-    decided = plan_node(
-        loaded.spec,
-        personality,
-        facts,
-        paths,
-        home=home,
-        previous=read_plan(paths.plan),
-        reserved=reserved_by_others(home, name),
-    )
+    try:
+        decided = plan_node(
+            loaded.spec,
+            personality,
+            facts,
+            paths,
+            home=home,
+            previous=read_plan(paths.plan),
+            reserved=reserved_by_others(home, name),
+        )
+    except InvalidNodeFile as exc:
+        from infrasim.spec.document import load_document
+        from infrasim.spec.problems import relocate
+
+        raise relocate(exc, load_document(text, file=str(node_file))) from exc
     return Planned(decided, text, loaded.warnings)
 
 

@@ -1,0 +1,165 @@
+"""Planning a node of a home: what is read, what is reserved, and where problems are said to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infrasim.errors import HostError, InvalidNodeFile, NotRunningError, UsageError
+from infrasim.host import probe
+from infrasim.host.facts import HostFacts, KvmVerdict, Socket
+from infrasim.paths import Home
+from infrasim.runtime import node
+
+FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "/dev/kvm does not exist"), machine_id="m")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    made = Home(tmp_path / "home", tmp_path / "logs")
+    made.node_map.mkdir(parents=True)
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: FACTS)
+    return made
+
+
+def register(home: Home, name: str, text: str = "{}") -> Path:
+    path = home.map_file(name)
+    path.write_text(text)
+    return path
+
+
+def test_plan_touches_nothing(home: Home) -> None:
+    register(home, "a")
+    before = sorted(home.root.rglob("*"))
+    assert node.plan(home, "a").plan.name == "a"
+    assert sorted(home.root.rglob("*")) == before
+
+
+def test_what_cannot_be_on_this_machine_is_said_on_the_users_line(home: Home) -> None:
+    file = register(home, "a", "# mine\ncompute:\n  memory: {size: 512}\n  kvm_enabled: true\n")
+    with pytest.raises(InvalidNodeFile) as caught:
+        node.plan(home, "a")
+    assert caught.value.message == (
+        f"{file}:4:16: compute.kvm_enabled: KVM does not run a guest on this machine: "
+        "/dev/kvm does not exist (leave it out to use KVM only where it works, or see: infrasim doctor)"
+    )
+
+
+def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
+    register(home, "a")
+    register(home, "b")
+    first = node.plan(home, "a").plan
+    paths = home.node("a")
+    paths.workspace.mkdir()
+    paths.plan.write_text(json.dumps(first.as_json()))
+    second = node.plan(home, "b").plan
+    assert (first.bmc.address, first.vnc_display) == ("127.0.0.1", 1)
+    assert (second.bmc.address, second.vnc_display) == ("127.0.1.1", 2)
+    taken = node.reserved_by_others(home, "b")
+    assert Socket(first.bmc.private_address, 623) in taken.sockets
+    assert taken.disks == {first.disks[0].path: "a"}
+    assert node.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
+
+
+@pytest.mark.parametrize(
+    ("registered", "asked", "hint"),
+    [
+        ([], "a", "run: infrasim init, or: infrasim config add NAME FILE"),
+        (["default"], "defualt", "did you mean 'default'?"),
+        (["x", "y"], "lab7", "known nodes: x, y; register one with: infrasim config add lab7 FILE"),
+    ],
+)
+@pytest.mark.parametrize("verb", [node.plan, node.start, node.stop_node, node.destroy, node.require_running])
+def test_unknown_node(
+    home: Home, registered: list[str], asked: str, hint: str, verb: Callable[[Home, str], object]
+) -> None:
+    for name in registered:
+        register(home, name)
+    with pytest.raises(UsageError) as caught:
+        verb(home, asked)
+    assert caught.value.message == f"there is no node {asked!r} in {home.root}"
+    assert caught.value.hint == hint
+    assert not list(home.root.glob("*/")) or {path.name for path in home.root.iterdir()} == {".node_map"}
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "", "..", "a..b", "-a", "x" * 64])
+@pytest.mark.parametrize("verb", [node.plan, node.start, node.stop_node, node.destroy])
+def test_name_that_cannot_be_one(home: Home, verb: Callable[[Home, str], object], name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        verb(home, name)
+    assert caught.value.message == f"node name {name!r} cannot be used"
+
+
+def test_verbs_on_a_node_that_was_never_started(home: Home) -> None:
+    register(home, "a")
+    assert node.stop_node(home, "a") is False
+    assert node.destroy(home, "a") is False
+    with pytest.raises(NotRunningError) as caught:
+        node.require_running(home, "a")
+    assert (caught.value.message, caught.value.hint) == ("node a is stopped", "run: infrasim node start a")
+    assert [path.name for path in home.root.iterdir()] == [".node_map"]
+
+
+def test_node_file_that_is_no_text(home: Home) -> None:
+    file = home.map_file("a")
+    file.write_bytes(b"name: \xff\n")
+    with pytest.raises(UsageError) as caught:
+        node.plan(home, "a")
+    assert str(file) in caught.value.message
+    assert "UTF-8" in caught.value.message
+
+
+def test_node_file_that_is_a_folder(home: Home) -> None:
+    file = home.map_file("a")
+    file.mkdir()
+    with pytest.raises((HostError, UsageError)) as caught:
+        node.plan(home, "a")
+    assert caught.value.message == f"cannot read {file}: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "bound", "message"),
+    [
+        ("udp", Socket("127.0.0.1", 623), "BMC: 127.0.0.1 port 623/udp is in use by ipmi_sim (pid 4711)"),
+        ("udp", Socket("0.0.0.0", 623), "BMC: 127.0.0.1 port 623/udp is in use by ipmi_sim (pid 4711)"),
+        ("tcp", Socket("::", 5901), "VNC screen: 127.0.0.1 port 5901/tcp is in use by ipmi_sim (pid 4711)"),
+    ],
+)
+def test_start_names_who_has_a_port(
+    home: Home, monkeypatch: pytest.MonkeyPatch, protocol: str, bound: Socket, message: str
+) -> None:
+    register(home, "a", "bmc: {address: 127.0.0.1}\ncompute: {vnc_display: 1}\n")
+    monkeypatch.setattr(probe, "bound_sockets", lambda kind: frozenset({bound} if kind == protocol else ()))
+    monkeypatch.setattr(probe, "holder_of", lambda *_: "ipmi_sim (pid 4711)")
+    with pytest.raises(HostError) as caught:
+        node.start(home, "a")
+    assert caught.value.message == message
+    assert not home.node("a").workspace.exists()
+    assert not home.node("a").verb_lock.exists()
+
+
+def test_same_port_of_another_address_or_protocol_is_free(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(home, "a")
+    other = {"udp": Socket("127.0.0.2", 623), "tcp": Socket("127.0.0.1", 623)}
+    monkeypatch.setattr(probe, "bound_sockets", lambda kind: frozenset({other[kind]}))
+    node._check_ports(node.plan(home, "a").plan)
+
+
+def test_facts_ask_for_kvm_only_when_the_node_may_use_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def gather(cache: Path, with_kvm: bool) -> HostFacts:
+        asked.append(with_kvm)
+        return dataclasses.replace(FACTS)
+
+    monkeypatch.setattr(probe, "gather_facts", gather)
+    for name, text in {"a": "{}", "b": "compute: {kvm_enabled: false}"}.items():
+        register(home, name, text)
+        node.plan(home, name)
+    assert asked == [True, False]
