@@ -137,7 +137,7 @@ class Document:
         return place.value if place else Mark(1, 1)
 
     def source(self, path: Path) -> str:
-        """The scalar at ``path`` as it is written, with its quotes; of a flow collection its bracket."""
+        """The scalar at ``path`` as it is written, quotes included; of a list in brackets the bracket."""
         start, end = self.span(path) or (0, 0)
         return self.text[start:end]
 
@@ -217,6 +217,12 @@ def dotted(path: Path) -> str:
         else:
             text += f".{step}" if text else step
     return text
+
+
+def undotted(text: str) -> Path:
+    """The path that ``dotted`` shows as ``text``, for keys without ``.`` and ``[``."""
+    steps = re.findall(r"\[(\d+)\]|([^.\[\]]+)", text)
+    return tuple(int(number) if number else key for number, key in steps)
 
 
 def scalar(text: str) -> Value:
@@ -402,7 +408,8 @@ class _Builder:
 
     def _note(self, container: object, step: str | int, key: Mark, event: Event) -> None:
         start, end = cast(YamlMark, event.start_mark), cast(YamlMark, event.end_mark)
-        place = _Place(key, _mark(event), start.index, end.index)
+        is_block = getattr(event, "flow_style", True) is False
+        place = _Place(key, _mark(event), start.index, start.index if is_block else end.index)
         self.places.setdefault(id(container), {})[step] = place
 
     def _duplicate(self, mapping: dict[str, Value], key: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from infrasim.errors import Problem
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.checks import Conflicts
-from infrasim.spec.document import Document, Path, dotted
+from infrasim.spec.document import Document, Path, dotted, undotted
 from infrasim.spec.keys import node_keys, section_keys
 from infrasim.units import WrongValue
 
@@ -41,6 +42,15 @@ def node_file_problems(
     """
     details = error.errors(include_url=False)
     return [problem for detail in details for problem in _problems(detail, document, moved or {})]
+
+
+def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
+    """The same problems on the lines of ``document`` that their dotted paths point to."""
+    found = []
+    for problem in error.problems:
+        line, column = _value_place(document, undotted(problem.path))
+        found.append(replace(problem, file=document.file, line=line, column=column))
+    return InvalidNodeFile(found, hint=error.hint)
 
 
 def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:

@@ -60,10 +60,10 @@ def test_errors_are_on_stderr_with_their_exit_code(infrasim: Run, home: Home) ->
         f"infrasim: node 'default' is registered already: {home.map_file('default')}\n"
         "hint: replace its file with: infrasim config update default good.yml\n",
     )
-    assert infrasim("show", "defautl") == (
+    assert infrasim("show", "default2") == (
         2,
         "",
-        f"infrasim: no node file is registered as 'defautl' in {home.root}\nhint: did you mean 'default'?\n",
+        f"infrasim: no node file is registered as 'default2' in {home.root}\nhint: did you mean 'default'?\n",
     )
     assert infrasim("add", "n", "nonesuch.yml") == (
         2,
@@ -258,7 +258,7 @@ def test_on_a_terminal_the_user_may_go_on(
     infrasim: Run, home: Home, monkeypatch: pytest.MonkeyPatch, answer: bool
 ) -> None:
     infrasim("add", "n", "good.yml")
-    texts = iter(["nome: x\n", "name: n # right\n"])
+    texts = iter(["naem: x\n", "name: n # right\n"])
 
     def run(argv: Sequence[str]) -> int:
         Path(argv[-1]).write_text(next(texts))
@@ -269,7 +269,7 @@ def test_on_a_terminal_the_user_may_go_on(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.confirm", lambda *_args, **_options: answer)
     code, _out, err = infrasim("edit", "n")
-    assert "1:1: nome: unknown key 'nome' (did you mean 'name'?)" in err
+    assert "1:1: naem: unknown key 'naem' (did you mean 'name'?)" in err
     assert code == (0 if answer else 2)
     assert home.map_file("n").read_text() == ("name: n # right\n" if answer else "name: n\n")
     assert ("hint: your text is kept in" in err) is not answer

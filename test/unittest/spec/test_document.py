@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infrasim.errors import InvalidNodeFile
-from infrasim.spec.document import MAX_ALIASED_VALUES, Document, Mark, dotted, load_document, scalar
+from infrasim.spec.document import MAX_ALIASED_VALUES, Document, Mark, dotted, load_document, scalar, undotted
 
 
 def read(text: str | bytes) -> Document:
@@ -224,6 +224,11 @@ def test_an_unknown_place_is_its_nearest_parent() -> None:
 def test_dotted() -> None:
     assert dotted(("compute", "networks", 0, "mac")) == "compute.networks[0].mac"
     assert dotted(()) == ""
+
+
+@given(st.lists(st.integers(min_value=0) | st.from_regex(r"[a-z0-9_-]+", fullmatch=True), max_size=5))
+def test_a_dotted_path_leads_back(steps: list[str | int]) -> None:
+    assert undotted(dotted(tuple(steps))) == tuple(steps)
 
 
 PIECES = (

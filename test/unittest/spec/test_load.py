@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.spec.document import load_document
 from infrasim.spec.keys import node_keys
 from infrasim.spec.load import LoadedNode, load_node
 from infrasim.spec.node import AhciController, Drive, Network, NodeSpec
+from infrasim.spec.problems import relocate
 
 FILE = Path("/srv/n.yml")
 
@@ -59,6 +61,24 @@ def test_all_problems_come_at_once_and_in_file_order() -> None:
         ["5:16", "compute.vnc_display"],
         ["6:21", "compute.cpu.quantities"],
     ]
+
+
+def test_problems_found_later_go_to_the_users_lines() -> None:
+    document = load_document("compute:\n  cpu: {quantities: 3}\n  networks:\n  - mac: x\n", file="n.yml")
+    later = [
+        Problem("", 0, 0, "compute.cpu.quantities", "is odd", "2"),
+        Problem("", 0, 0, "compute.networks[0].mac", "is taken"),
+        Problem("", 0, 0, "compute.networks", "is long"),
+        Problem("", 0, 0, "bmc.address", "is taken"),
+    ]
+    moved = relocate(InvalidNodeFile(later, hint="h"), document)
+    assert str(moved).splitlines() == [
+        "n.yml:2:21: compute.cpu.quantities: is odd (2)",
+        "n.yml:4:10: compute.networks[0].mac: is taken",
+        "n.yml:3:3: compute.networks: is long",
+        "n.yml:1:1: bmc.address: is taken",
+    ]
+    assert moved.hint == "h"
 
 
 def test_an_unknown_type_lists_the_known_ones() -> None:
