@@ -9,7 +9,7 @@ import click
 # Every program infrasim drives, how it says its version, and where in its words that stands.
 _PROGRAMS = {
     "QEMU": (["qemu-system-x86_64", "--version"], r"version (\S+)"),
-    "OpenIPMI": (["ipmi_sim", "-v"], r"version (\S+)"),
+    "ipmi_sim": (["ipmi_sim", "-v"], r"version (\S+)"),
     "socat": (["socat", "-V"], r"socat version (\S+)"),
     "ipmitool": (["ipmitool", "-V"], r"version (\S+)"),
 }

@@ -14,9 +14,6 @@ from infrasim.errors import ProgramError
 
 LOG = logging.getLogger(__name__)
 
-# The library logs every refused attempt to connect as an error; we wait for QEMU that way.
-logging.getLogger("qemu.qmp.protocol").setLevel(logging.CRITICAL)
-
 _CONNECT_POLL_S = 0.005
 _COMMAND_TIMEOUT_S = 10.0
 
@@ -33,6 +30,8 @@ class HostMonitor:
 
     def __init__(self, name: str) -> None:
         self._client = QMPClient(name)
+        # The library logs every refused attempt to connect as an error; we wait for QEMU that way.
+        self._client.logger.setLevel(logging.CRITICAL)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._pump: asyncio.Task[None] | None = None
 

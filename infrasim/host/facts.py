@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -48,13 +48,17 @@ class HostFacts:
     ipv6_loopback: bool = False
     machine_id: str = ""
 
+    def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
+        """The same machine, as if these were not bound."""
+        return replace(self, udp_in_use=self.udp_in_use - udp, tcp_in_use=self.tcp_in_use - tcp)
+
     def udp_free(self, address: str, port: int) -> bool:
         """Whether nobody is bound to that UDP port at that address."""
-        return _free(self.udp_in_use, address, port)
+        return is_free(self.udp_in_use, address, port)
 
     def tcp_free(self, address: str, port: int) -> bool:
         """Whether nobody is bound to that TCP port at that address."""
-        return _free(self.tcp_in_use, address, port)
+        return is_free(self.tcp_in_use, address, port)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ class Reserved:
     disks: dict[Path, str] = field(default_factory=dict)
 
 
-def _free(in_use: frozenset[Socket], address: str, port: int) -> bool:
+def is_free(in_use: frozenset[Socket], address: str, port: int) -> bool:
+    """Whether ``address`` and ``port`` can be bound beside the sockets ``in_use``."""
     if address in WILDCARDS:
-        return all(socket.port != port for socket in in_use)
+        # ipmi_sim's own address is bound beside the wildcard on purpose, so only wildcards clash.
+        return not any(Socket(place, port) in in_use for place in WILDCARDS)
     return not any(Socket(place, port) in in_use for place in (address, *WILDCARDS))

@@ -142,7 +142,7 @@ def spawn(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
+) -> Spawned:
     """Start a long-running child: own session, stdin from /dev/null, both outputs appended to ``log``.
 
     ``keep_open`` are descriptors it inherits; all others are closed.
@@ -189,6 +189,10 @@ def early_death(name: str, argv: Sequence[str], code: int | None, log: Path) -> 
         f"  command: {command_line(argv)}\n"
         f"  last lines of {log}:\n{lines}"
     )
+
+
+# A child that ``spawn`` started, for whoever keeps it: ``pid`` and ``wait()``.
+Spawned = subprocess.Popen[bytes]
 
 
 @functools.cache

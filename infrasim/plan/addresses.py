@@ -1,6 +1,7 @@
 """Which addresses, ports and names a node gets when its file leaves them open. Pure and repeatable.
 
-What a node was given once it keeps, because its last plan is asked first.
+What a node was given once it keeps as long as nobody else has taken it, because its last plan is
+asked first. The facts of a running node's plan must not count its own sockets as taken.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from infrasim.errors import UsageError
@@ -34,9 +36,8 @@ def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: NodeP
     Raises:
         UsageError: every address is taken.
     """
-    if previous and previous.bmc.port == port and previous.bmc.address.startswith("127."):
-        return previous.bmc.address
-    for address in (FIRST_ADDRESS, *_FURTHER_ADDRESSES):
+    kept = previous.bmc.address if previous and previous.bmc.address.startswith("127.") else FIRST_ADDRESS
+    for address in (kept, FIRST_ADDRESS, *_FURTHER_ADDRESSES):
         if Socket(address, port) not in reserved.sockets and facts.udp_free(address, port):
             return address
     raise UsageError(
@@ -45,14 +46,10 @@ def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: NodeP
     )
 
 
-def listen_addresses(
-    address: str, port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
-) -> tuple[str, ...]:
+def listen_addresses(address: str, port: int, facts: HostFacts, reserved: Reserved) -> tuple[str, ...]:
     """All addresses of the BMC: the first node is on IPv6's loopback too, as "localhost" is."""
     if address != FIRST_ADDRESS or not facts.ipv6_loopback:
         return (address,)
-    if previous and previous.bmc.address == address and previous.bmc.port == port:
-        return previous.bmc.listen
     if facts.udp_free("::1", port) and Socket("::1", port) not in reserved.sockets:
         return (address, "::1")
     return (address,)
@@ -66,9 +63,8 @@ def private_address(
     Raises:
         UsageError: none was free.
     """
-    if previous and previous.bmc.port == port:
-        return previous.bmc.private_address
-    for address in _private_candidates(home, name):
+    kept = [previous.bmc.private_address] if previous else []
+    for address in (*kept, *_private_candidates(home, name)):
         free = facts.udp_free(address, port) and facts.tcp_free(address, KCS_PORT)
         if free and Socket(address, port) not in reserved.sockets:
             return address
@@ -88,9 +84,8 @@ def vnc_display(facts: HostFacts, reserved: Reserved, previous: NodePlan | None,
     Raises:
         UsageError: none is free.
     """
-    if previous:
-        return previous.vnc_display
-    for display in range(FIRST_DISPLAY, _DISPLAYS_MOST):
+    kept = previous.vnc_display if previous else FIRST_DISPLAY
+    for display in chain((kept,), range(FIRST_DISPLAY, _DISPLAYS_MOST)):
         if display not in reserved.vnc_displays and facts.tcp_free(address, 5900 + display):
             return display
     raise UsageError("no VNC display is free", hint="set compute.vnc_display in the node file")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from infrasim.errors import HostError
-from infrasim.host.facts import Accelerator
+from infrasim.host.facts import Accelerator, Socket
 from infrasim.qemu.boot import BootDevice
 
 # Names of the processes of a node, in the order they start.
@@ -137,6 +137,10 @@ class NodePlan:
     def vnc_port(self) -> int:
         """TCP port of the screen."""
         return 5900 + self.vnc_display
+
+    def sockets(self, protocol: str) -> frozenset[Socket]:
+        """Every ``udp`` or ``tcp`` socket the node takes."""
+        return frozenset(Socket(spec.address, spec.port) for spec in self.ports if spec.protocol == protocol)
 
     def process(self, name: str) -> ProcessSpec:
         """The process of that name."""

@@ -192,7 +192,7 @@ def _bmc(
     return BmcPlan(
         address=address,
         port=port,
-        listen=addresses.listen_addresses(address, port, facts, reserved, previous),
+        listen=addresses.listen_addresses(address, port, facts, reserved),
         private_address=addresses.private_address(home.root, paths.name, port, facts, reserved, previous),
         kcs_port=addresses.KCS_PORT,
     )

@@ -7,14 +7,13 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from infrasim.bmc.rmcp import PRESENCE_PING
 from infrasim.clients.ipmi_vm import set_clock
-from infrasim.host.process import Identity, identify, send_signal, spawn
+from infrasim.host.process import Identity, Spawned, identify, send_signal, spawn
 from infrasim.plan.model import ProcessSpec, ReadyCheck
 
 _POLL_S = 0.003
@@ -31,7 +30,7 @@ class Children:
     def __init__(self, cwd: Path, on_exit: Callable[[str, int | None], None]) -> None:
         self._cwd = cwd
         self._on_exit = on_exit
-        self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._own: dict[str, Spawned] = {}
         self._identities: dict[str, Identity] = {}
         self._descriptors: dict[str, int] = {}
 

@@ -26,11 +26,11 @@ from infrasim.errors import (
     error_from_json,
 )
 from infrasim.host import probe
-from infrasim.host.facts import Reserved, Socket
+from infrasim.host.facts import Reserved, Socket, is_free
 from infrasim.host.files import last_lines, locked, make_dir
 from infrasim.host.process import alive, replace_by, send_signal, spawn, stop, wait_gone
 from infrasim.paths import Home, NodePaths
-from infrasim.plan.model import NodePlan, read_plan
+from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.state import NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_names, node_status
 from infrasim.runtime.workspace import check_disks, remove_workspace, write_workspace
@@ -40,6 +40,7 @@ _LOCK_WAIT_S = 120.0
 _START_WAIT_S = 120.0
 _STOP_WAIT_S = 60.0
 _TERM_WAIT_S = 5.0
+_ADDRESS_TRIES = 3
 _DAEMON = "infrasim.runtime.daemon"
 
 
@@ -69,15 +70,19 @@ def plan(home: Home, name: str) -> Planned:
         UsageError: there is no such node, or it cannot be as it is written.
         HostError: this machine lacks a program.
     """
-    from infrasim.personality.registry import load_type
+    from infrasim.personality.registry import load_type, type_names
     from infrasim.plan.planner import plan_node
     from infrasim.spec.load import load_node
 
     paths = home.node(name)
     node_file, text = _read_node_file(home, name)
-    loaded = load_node(node_file, text, name=name)
-    personality = load_type(loaded.spec.type, type_folders(home))
+    folders = type_folders(home)
+    loaded = load_node(node_file, text, name=name, known_types=type_names(folders))
+    personality = load_type(loaded.spec.type, folders)
+    previous = read_plan(paths.plan)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
+    if previous is not None and living(read_state(paths.state)):
+        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
     try:
         decided = plan_node(
             loaded.spec,
@@ -85,7 +90,7 @@ def plan(home: Home, name: str) -> Planned:
             facts,
             paths,
             home=home,
-            previous=read_plan(paths.plan),
+            previous=previous,
             reserved=reserved_by_others(home, name),
         )
     except InvalidNodeFile as exc:
@@ -116,12 +121,23 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
             if running is not None:
                 return _hand_over(paths, running, (), foreground=foreground)
             _end_children(state)
+        return _start_stopped(home, paths, foreground=foreground)
+
+
+def _start_stopped(home: Home, paths: NodePaths, *, foreground: bool) -> Started:
+    """Plan, write and start; again with other addresses if another home took one in between."""
+    for tries_left in reversed(range(_ADDRESS_TRIES)):
         with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
-            planned = plan(home, name)
+            planned = plan(home, paths.name)
             _check_ports(planned.plan)
             check_disks(planned.plan)
             write_workspace(planned.plan, paths, planned.node_text)
-        return _hand_over(paths, planned.plan, planned.warnings, foreground=foreground)
+        try:
+            return _hand_over(paths, planned.plan, planned.warnings, foreground=foreground)
+        except (HostError, ProgramError):
+            if not tries_left or _holder(planned.plan) is None:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def stop_node(home: Home, name: str) -> bool:
@@ -253,16 +269,23 @@ def _already_running(paths: NodePaths, state: NodeState) -> Started:
 
 def _check_ports(decided: NodePlan) -> None:
     """Name whoever has a port that the node needs."""
-    udp, tcp = probe.bound_sockets("udp"), probe.bound_sockets("tcp")
+    found = _holder(decided)
+    if found is not None:
+        wanted, holder = found
+        place = f"{wanted.address} port {wanted.port}/{wanted.protocol}"
+        raise HostError(
+            f"{wanted.purpose}: {place} is in use by {holder}",
+            hint="end that program, or give the node another address or port in its node file",
+        )
+
+
+def _holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
+    """The first port of a plan that is taken, and by whom."""
+    in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     for wanted in decided.ports:
-        in_use = udp if wanted.protocol == "udp" else tcp
-        if any(Socket(place, wanted.port) in in_use for place in (wanted.address, "0.0.0.0", "::")):
-            holder = probe.holder_of(wanted.protocol, wanted.address, wanted.port)
-            place = f"{wanted.address} port {wanted.port}/{wanted.protocol}"
-            raise HostError(
-                f"{wanted.purpose}: {place} is in use by {holder}",
-                hint="end that program, or give the node another address or port in its node file",
-            )
+        if not is_free(in_use[wanted.protocol], wanted.address, wanted.port):
+            return wanted, probe.holder_of(wanted.protocol, wanted.address, wanted.port)
+    return None
 
 
 def _hand_over(

@@ -98,7 +98,9 @@ def test_an_override_set_while_off_is_used_by_the_power_on(running: Lab) -> None
     assert "iPXE initialising" not in running.serial().partition("Booting from Hard Disk")[0]
     assert selector(running) == "No override"
     # The next boot is in the usual order again: network first.
+    pid = running.pid("qemu")
     running.ipmi("power", "cycle")
+    wait_for(lambda: running.pid("qemu") not in (None, pid), what="a new host")
     wait_for(lambda: "iPXE initialising" in running.serial(), what="a boot from the network")
     assert "Hard Disk" not in running.serial().partition("iPXE initialising")[0]
 
@@ -114,9 +116,13 @@ def test_none_takes_an_override_back(running: Lab) -> None:
 @pytest.mark.parametrize("how", ["reset", "cycle"])
 def test_bios_stops_at_the_firmwares_menu(running: Lab, how: str) -> None:
     power_on(running)
-    shown = running.serial().count("Select boot device:") if how == "reset" else 0
+    shown = running.serial().count("Select boot device:")
+    pid = running.pid("qemu")
     running.ipmi("chassis", "bootdev", "bios")
     running.ipmi("power", how)
+    if how == "cycle":
+        wait_for(lambda: running.pid("qemu") not in (None, pid), what="a new host")
+        shown = 0
     wait_for(lambda: running.serial().count("Select boot device:") > shown, what="the menu")
 
 

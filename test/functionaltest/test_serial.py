@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pexpect
+import psutil
 from lab import NODE, Lab, wait_for
 
 WAIT_S = 60
@@ -79,6 +80,8 @@ def test_sol_works_again_after_socat_was_killed(running: Lab) -> None:
     wait_for(lambda: running.count("restart") > restarts, what="the restart")
     wait_for(lambda: running.status()["state"] == "running", what="the node to be whole")
     wait_for(lambda: running.ipmitool("mc", "info").code == 0, what="the BMC")
+    # QEMU tries once a second to connect again; socat forks for it.
+    wait_for(lambda: psutil.Process(running.pid("socat")).children(), what="QEMU on the line")
     terminal = activate(running)
     running.ipmi("power", "reset")
     terminal.expect_exact("SeaBIOS")

@@ -59,12 +59,12 @@ def test_every_loopback_address_can_be_taken() -> None:
 
 def test_the_first_node_is_on_both_loopbacks() -> None:
     both = dataclasses.replace(FACTS, ipv6_loopback=True)
-    assert addresses.listen_addresses("127.0.0.1", 623, both, NOBODY, None) == ("127.0.0.1", "::1")
-    assert addresses.listen_addresses("127.0.0.1", 623, FACTS, NOBODY, None) == ("127.0.0.1",)
-    assert addresses.listen_addresses("127.0.1.1", 623, both, NOBODY, None) == ("127.0.1.1",)
-    assert addresses.listen_addresses("127.0.0.1", 623, both, reserved(("::1", 623)), None) == ("127.0.0.1",)
+    assert addresses.listen_addresses("127.0.0.1", 623, both, NOBODY) == ("127.0.0.1", "::1")
+    assert addresses.listen_addresses("127.0.0.1", 623, FACTS, NOBODY) == ("127.0.0.1",)
+    assert addresses.listen_addresses("127.0.1.1", 623, both, NOBODY) == ("127.0.1.1",)
+    assert addresses.listen_addresses("127.0.0.1", 623, both, reserved(("::1", 623))) == ("127.0.0.1",)
     busy = dataclasses.replace(both, udp_in_use=frozenset({Socket("::1", 623)}))
-    assert addresses.listen_addresses("127.0.0.1", 623, busy, NOBODY, None) == ("127.0.0.1",)
+    assert addresses.listen_addresses("127.0.0.1", 623, busy, NOBODY) == ("127.0.0.1",)
 
 
 def test_private_addresses_differ_by_home_and_name_and_are_loopback() -> None:
