@@ -26,18 +26,19 @@ class Matching:
     """How parts of one list are told apart: the key that names the kind, and further identifying keys.
 
     ``usual`` are values of such keys that need not be said. ``groups`` names the defaults of a file that
-    count for a part; None when the list has none.
+    count for a part; None when the list has none. ``is_ordered`` when the order of a part's keys matters.
     """
 
     kind: Callable[[Row], str]
     keys: tuple[str, ...]
     groups: Callable[[Row], tuple[str, ...]] | None = None
     usual: Row = field(default_factory=dict)
+    is_ordered: bool = False
 
     def label(self, values: Row) -> Any:
         """What ``after`` and ``remove`` call a part: its name, handle or id."""
-        kind = self.kind(values)
-        return values.get(kind) if kind else values.get(self.keys[0])
+        name = self.kind(values) or next(iter(self.keys), "")
+        return values.get(name)
 
     def key(self, values: Row) -> str:
         """What tells a part from all others of its list."""
@@ -126,8 +127,15 @@ def difference(
 ) -> Difference:
     """The rows that turn ``base`` into ``wanted``, order included; both with nothing common taken out."""
     known = {matching.key(row): row for row in base}
+    if matching.is_ordered:
+        fits = {matching.key(row) for row in wanted if _keeps_order(known.get(matching.key(row), {}), row)}
+        known = {key: row for key, row in known.items() if key in fits}
     keys = [matching.key(row) for row in wanted]
-    removed = [_short_call(row, base, matching) for key, row in known.items() if key not in set(keys)]
+    removed = [
+        _short_call(row, base, matching)
+        for row in base
+        if matching.key(row) not in known or matching.key(row) not in set(keys)
+    ]
     kept = [key for key in known if key in set(keys)]
     steady: set[str] = set()
     for match in SequenceMatcher(None, kept, keys, autojunk=False).get_matching_blocks():
@@ -145,6 +153,11 @@ def difference(
             identity = {} if old is None else _call(row, matching)
             rows.append(Said({**identity, **changes, **place}, old is None))
     return Difference(rows, removed)
+
+
+def _keeps_order(old: Row, new: Row) -> bool:
+    """Whether ``new`` laid over ``old`` has its keys in their order."""
+    return [key for key in {**old, **new} if key in new] == list(new)
 
 
 def _call(row: Row, matching: Matching) -> dict[str, Any]:

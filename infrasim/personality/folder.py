@@ -71,7 +71,7 @@ _RECORDS = Matching(
     usual={"owner": 0x20, "lun": 0},
 )
 _STRUCTURES = Matching(tables.kind_of, (), tables.groups)
-_FRUS = Matching(lambda _: "", ("id", "controller"), usual={"controller": 0x20})
+_FRUS = Matching(lambda _: "", ("id", "controller"), usual={"controller": 0x20}, is_ordered=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar
 
 from infrasim.errors import UsageError
 
@@ -189,7 +189,6 @@ def slot(
     return dataclasses.field(default=default, metadata={SLOT: place})
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(slot, dataclasses.field))
 class Fielded:
     """Base of all record classes: a frozen dataclass with keywords only, without generated code.
 
