@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -320,7 +321,7 @@ def decode_fru(fru_id: int, data: bytes, *, controller: int = 0x20) -> Fru:
         return _raw_fru(fru_id, data, controller)
     areas: list[Area] = []
     end = HEADER_BYTES
-    for place, follower in zip(order, [*order[1:], 0], strict=True):
+    for place, follower in itertools.zip_longest(order, order[1:]):
         limit = starts[follower] if follower else size
         area = _decode_area(place, data[: max(limit, starts[place])], starts[place])
         canonical = starts[place] == (end + 7) // 8 * 8

@@ -66,6 +66,7 @@ class Structure(Fielded):
     TYPE: ClassVar[int]
     KIND: ClassVar[str]
     LENGTH: ClassVar[int]
+    INSERTED_AT: ClassVar[int] = 0
 
     handle: int = 0
     length: int = 0
@@ -77,8 +78,13 @@ class Structure(Fielded):
         """The structure type."""
         return self.TYPE
 
+    @property
+    def inserted(self) -> bytes:
+        """Bytes of no fixed number in the midst of the fields; ``INSERTED_AT`` says where."""
+        return b""
+
     def formatted_length(self) -> int:
-        """The length byte. Field by field: whatever ``length`` says, or what the fields need."""
+        """Length of the formatted part less ``inserted``: what ``length`` says, or what the fields need."""
         if self.length:
             return self.length
         used = [
@@ -118,11 +124,13 @@ class Structure(Fielded):
                     f"{what}: field {name} at offset {place.offset:#x}: got {value!r}, {exc}"
                 ) from exc
         length = self.formatted_length()
+        body[length - len(self.extra) : length] = self.extra
+        body[self.INSERTED_AT : self.INSERTED_AT] = self.inserted
+        length += len(self.inserted)
         if not 4 <= length <= 255:
             raise DataError(f"{what}: length {length}; wanted 4 to 255")
         if not 0 <= self.handle <= 0xFFFF:
             raise DataError(f"{what}: wanted a handle from 0 to 0xffff")
-        body[length - len(self.extra) : length] = self.extra
         body[0], body[1] = self.type_number, length
         body[2:4] = self.handle.to_bytes(2, "little")
         return bytes(body[:length]) + _string_set(strings, what)
@@ -226,11 +234,12 @@ class Baseboard(Structure):
 
 
 class Chassis(Structure):
-    """Type 3; contained elements are ``extra`` when there are any, and the SKU number with them."""
+    """Type 3. ``elements`` are the records of contained elements, ``element_length`` bytes each."""
 
     TYPE: ClassVar[int] = 3
     KIND: ClassVar[str] = "chassis"
     LENGTH: ClassVar[int] = 0x16
+    INSERTED_AT: ClassVar[int] = 0x15
 
     manufacturer: str | int = slot(0x04, TEXT)
     has_lock: bool = slot(0x05, SWITCH, shift=7)
@@ -248,6 +257,12 @@ class Chassis(Structure):
     element_count: int = slot(0x13)
     element_length: int = slot(0x14)
     sku_number: str | int = slot(0x15, TEXT)
+    elements: bytes = b""
+
+    @property
+    def inserted(self) -> bytes:
+        """The records of contained elements lie before the SKU number. Source: DSP0134 section 7.4."""
+        return self.elements
 
 
 class Processor(Structure):
@@ -628,12 +643,19 @@ def decode_structure(data: bytes) -> Structure:
 
 def _decode_as(kind: type[Structure], data: bytes) -> Structure:
     length = data[1]
+    values: dict[str, Any] = {"handle": int.from_bytes(data[2:4], "little")}
+    whole = data
+    if kind is Chassis and length >= Chassis.INSERTED_AT:
+        end = Chassis.INSERTED_AT + data[0x13] * data[0x14]
+        if end <= length:
+            values["elements"] = data[Chassis.INSERTED_AT : end]
+            data = data[: Chassis.INSERTED_AT] + data[end:]
+            length -= len(values["elements"])
     texts = (
         tuple(text.decode("latin-1") for text in data[length:-2].split(b"\0"))
         if len(data) > length + 2
         else ()
     )
-    values: dict[str, Any] = {"handle": int.from_bytes(data[2:4], "little")}
     end = 4
     for name, place in slots(kind):
         if place.end > length:
@@ -647,13 +669,12 @@ def _decode_as(kind: type[Structure], data: bytes) -> Structure:
     if kind is OtherStructure:
         values["number"] = data[0]
     plain = kind(**values)
-    if plain.encode() == data:
-        return plain
     exact = dataclasses.replace(plain, length=length)
-    if exact.encode() == data:
-        return exact
     named = _with_strings(plain, texts, data)
-    return named if named.encode() == data else dataclasses.replace(named, length=length)
+    for structure in (plain, exact, named):
+        if structure.encode() == whole:
+            return structure
+    return dataclasses.replace(named, length=length)
 
 
 def _with_strings(structure: Structure, texts: tuple[str, ...], data: bytes) -> Structure:

@@ -17,12 +17,12 @@ from infrasim.personality.fields import (
     unknown_key,
 )
 from infrasim.personality.layout import DataError
-from infrasim.personality.smbios import KINDS, TEXT, OtherStructure, Structure
+from infrasim.personality.smbios import KINDS, TEXT, Chassis, OtherStructure, Structure
 from infrasim.personality.yamlform import Hex, Part
 
-UNSHARED = ("strings", "extra", "number")
+UNSHARED = ("strings", "extra", "elements", "number")
 # Keys that mean "not given" when they are null.
-NULLABLE = ("strings", "extra")
+NULLABLE = ("strings", "extra", "elements")
 
 
 @cache
@@ -48,6 +48,8 @@ def structure_value(structure: Structure) -> dict[str, Any]:
         table["length"] = structure.length
     if structure.extra:
         table["extra"] = bytes_value(structure.extra)
+    if isinstance(structure, Chassis) and structure.elements:
+        table["elements"] = bytes_value(structure.elements)
     if structure.strings:
         table["strings"] = list(structure.strings)
     return table
@@ -86,7 +88,7 @@ def read_structure(part: Part, problems: list[Problem]) -> Structure | None:
             fields[key] = read_field(part, key, value, place, problems)
         elif key == kind or key == "length" or (key == "number" and kind == OtherStructure.KIND):
             fields["handle" if key == kind else key] = _number(part, key, value, problems)
-        elif key == "extra":
+        elif key == "extra" or (key == "elements" and kind == Chassis.KIND):
             fields[key] = read_bytes(part, key, value, problems)
         elif key == "strings":
             fields[key] = tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)

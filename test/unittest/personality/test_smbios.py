@@ -103,6 +103,15 @@ def test_a_structure_that_ends_before_its_last_field() -> None:
     assert short.serial_number == "S"
 
 
+def test_contained_elements_of_a_chassis_move_its_sku_number() -> None:
+    body = bytes([1, 0x17, 0, 0, 0, 3, 3, 3, 3, 0, 0, 0, 0, 0, 1, 2, 3]) + b"abcdef" + bytes([2])
+    data = structure_bytes(3, body, [b"Maker", b"SKU"])
+    chassis = decode_structure(data)
+    assert isinstance(chassis, Chassis)
+    assert (chassis.sku_number, chassis.elements, chassis.strings) == ("SKU", b"abcdef", ())
+    assert chassis.encode() == data
+
+
 def test_fields_beyond_the_usual_length_make_it_longer() -> None:
     assert len(Processor().encode()) == 0x2A + 2
     assert Processor(thread_count_2=256).encode()[1] == 0x30

@@ -1,0 +1,199 @@
+"""What ipmi_sim and QEMU get: identity in its places, and the golden text of a whole type."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from infrasim.paths import data_dir
+from infrasim.personality import names
+from infrasim.personality.compare import compare
+from infrasim.personality.compiler import compile_personality
+from infrasim.personality.emu import parse_emu
+from infrasim.personality.fru import BoardArea, ChassisArea, Fru, ProductArea
+from infrasim.personality.identity import FruText, NodeIdentity, SmbiosValue
+from infrasim.personality.importer import import_capture
+from infrasim.personality.layout import DataError
+from infrasim.personality.model import Personality
+from infrasim.personality.registry import load_type, type_names
+from infrasim.personality.smbios import (
+    Baseboard,
+    Chassis,
+    IpmiDevice,
+    MemoryDevice,
+    Processor,
+    Structure,
+    System,
+    decode_structure,
+    dump_bytes,
+)
+
+SHIPPED = data_dir() / "personalities"
+TYPES = type_names([SHIPPED])
+IDENTITY = NodeIdentity(
+    uuid=UUID("3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"),
+    serial_number="NODE-0001",
+    asset_tag="RACK-7",
+    memory_mib=4096,
+)
+
+
+def load(name: str) -> Personality:
+    return load_type(name, [SHIPPED])
+
+
+def compiled_structures(name: str, identity: NodeIdentity = IDENTITY) -> list[Structure]:
+    return [decode_structure(data) for data in compile_personality(load(name), identity).smbios]
+
+
+def first_fru(name: str, identity: NodeIdentity = IDENTITY, fru_id: int = 0) -> Fru:
+    frus = parse_emu(compile_personality(load(name), identity).emu).frus
+    return next(fru for fru in frus if fru.fru_id == fru_id)
+
+
+def test_the_whole_text_of_the_generic_type(golden: Callable[[str, str], None]) -> None:
+    compiled = compile_personality(load("vnode"), IDENTITY)
+    golden("personality/vnode.emu", compiled.emu)
+    golden("personality/vnode.smbios", "".join(f"{data.hex()}\n" for data in compiled.smbios))
+
+
+def test_no_type_changes_unnoticed(golden: Callable[[str, str], None]) -> None:
+    lines = []
+    for name in TYPES:
+        compiled = compile_personality(load(name), IDENTITY)
+        emu, smbios = (
+            hashlib.sha256(data).hexdigest()[:16]
+            for data in (compiled.emu.encode(), b"".join(compiled.smbios))
+        )
+        lines.append(
+            f"{name}: emu {emu}, {len(compiled.smbios)} structures {smbios}, {compiled.sockets} sockets of "
+            f"{compiled.cores} cores, KCS at {compiled.kcs_io_port:#x}\n"
+        )
+    golden("personality/types.txt", "".join(lines))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_rendered_is_imported_as_it_was(name: str) -> None:
+    """Only what belongs to the node, and the interface of the BMC, may differ."""
+    personality = load(name)
+    memory = sum(device.size_mib for device in personality.structures(MemoryDevice))
+    compiled = compile_personality(personality, NodeIdentity(IDENTITY.uuid, "S-1", memory_mib=memory))
+    again = import_capture(name, emu=compiled.emu, emu_source="x", smbios_dump=dump_bytes(compiled.smbios))
+    differences = compare(personality, again, with_identity=False)
+    assert {item.where.split()[1] for item in differences} <= {"ipmi_device"} | {
+        item.where.split()[1]
+        for item in differences
+        if "strings" in item.field or item.field.endswith("length")
+    }
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_one_serial_number_everywhere(name: str) -> None:
+    structures = compiled_structures(name)
+    (system,) = (item for item in structures if isinstance(item, System))
+    assert (system.serial_number, system.uuid) == ("NODE-0001", str(IDENTITY.uuid))
+    for item in structures:
+        if isinstance(item, (Baseboard, Chassis)):
+            assert item.serial_number == "NODE-0001"
+        if isinstance(item, Chassis):
+            assert item.asset_tag == "RACK-7"
+    fru = first_fru(name)
+    for kind in (ChassisArea, BoardArea, ProductArea):
+        area = fru.area(kind)
+        assert area is None or getattr(area, "serial_number").text == "NODE-0001"  # noqa: B009
+    product = fru.area(ProductArea)
+    assert isinstance(product, ProductArea)
+    assert product.asset_tag.text == "RACK-7"
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_loading_writes_no_event(name: str) -> None:
+    """Every value and state is set with the event flag 0, after thresholds and events are known."""
+    seen: set[tuple[str, ...]] = set()
+    for line in compile_personality(load(name), IDENTITY).emu.splitlines():
+        words = line.split()
+        if words[:1] in (["sensor_set_value"], ["sensor_set_bit"]):
+            assert words[-1] == "0", line
+            seen.add(tuple(words[1:4]))
+        elif words[:1] in (["sensor_set_threshold"], ["sensor_set_event_support"]):
+            assert tuple(words[1:4]) not in seen, line
+    assert seen
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_sockets_and_the_ipmi_interface_are_what_qemu_has(name: str) -> None:
+    compiled = compile_personality(load(name), IDENTITY)
+    structures = [decode_structure(data) for data in compiled.smbios]
+    assert compiled.sockets == sum(isinstance(item, Processor) for item in structures)
+    (device,) = (item for item in structures if isinstance(item, IpmiDevice))
+    assert device.io_port == compiled.kcs_io_port
+    assert (device.interface, device.spacing, device.interrupt, device.has_interrupt) == (
+        "kcs",
+        "byte",
+        0,
+        False,
+    )
+    assert not [data for data in compiled.smbios if data[0] == 127]
+    assert all(data.endswith(b"\0\0") for data in compiled.smbios)
+
+
+def test_a_type_without_smbios() -> None:
+    bare = Personality(name="bare", manufacturer="", product_name="", summary="", controllers=())
+    compiled = compile_personality(bare, IDENTITY)
+    assert (compiled.smbios, compiled.sockets, compiled.cores, compiled.kcs_io_port) == ((), 1, 0, 0xCA2)
+
+
+def test_fields_of_the_nodes_own() -> None:
+    identity = NodeIdentity(
+        IDENTITY.uuid,
+        "S-1",
+        memory_mib=1024,
+        fru=(
+            FruText(0, "board", "part_number", "PN-7"),
+            FruText(0, "board", "serial_number", "BOARD-1"),
+            FruText(1, "chassis", "part_number", "C" * 60),
+        ),
+        smbios=(SmbiosValue("baseboard", "location", "here"), SmbiosValue("processor", "max_speed", 1234)),
+    )
+    board = first_fru("vnode", identity).area(BoardArea)
+    assert isinstance(board, BoardArea)
+    assert (board.part_number.text, board.serial_number.text) == ("PN-7", "BOARD-1")
+    added = first_fru("vnode", identity, fru_id=1).area(ChassisArea)
+    assert isinstance(added, ChassisArea)
+    assert added.part_number.text == "C" * 60
+    structures = compiled_structures("quanta_d51", identity)
+    assert [item.location for item in structures if isinstance(item, Baseboard)] == ["here"]
+    assert [item.max_speed for item in structures if isinstance(item, Processor)] == [1234, 1234]
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        ({"fru": (FruText(9, "board", "part_number", "x"),)}, "this server has no FRU 9"),
+        ({"fru": (FruText(0, "board", "color", "x"),)}, "a FRU has no board.color"),
+        ({"fru": (FruText(0, "lid", "part_number", "x"),)}, "a FRU has no lid.part_number"),
+        ({"fru": (FruText(0, "board", "part_number", "x" * 64),)}, "takes 64 bytes; the format allows 63"),
+        ({"smbios": (SmbiosValue("system", "color", 1),)}, "SMBIOS has no field 'color' in 'system'"),
+        ({"smbios": (SmbiosValue("lid", "color", 1),)}, "SMBIOS has no field 'color' in 'lid'"),
+        (
+            {"smbios": (SmbiosValue("processor", "core_count", 999),)},
+            "got 999, wanted a whole number from 0 to",
+        ),
+    ],
+)
+def test_fields_that_a_server_does_not_have(own: dict[str, tuple[FruText, ...]], wanted: str) -> None:
+    with pytest.raises(DataError, match=wanted):
+        compile_personality(load("vnode"), NodeIdentity(IDENTITY.uuid, "S-1", **own))  # type: ignore[arg-type]
+
+
+def test_a_serial_number_too_long() -> None:
+    with pytest.raises(DataError, match="takes 64 bytes; the format allows 63"):
+        compile_personality(load("vnode"), NodeIdentity(IDENTITY.uuid, "S" * 64))
+
+
+def test_every_name_of_an_event_type_has_a_code() -> None:
+    assert names.number(names.EVENT_TYPES, "sensor_specific") == 0x6F
+    assert names.number(names.EVENT_TYPES, 0x70) == 0x70
