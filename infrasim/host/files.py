@@ -24,10 +24,10 @@ def make_dir(path: Path, *, mode: int = 0o700) -> None:
     """
     missing = []
     probe = path
-    while not probe.exists():
-        missing.append(probe)
-        probe = probe.parent
     try:
+        while not probe.exists():
+            missing.append(probe)
+            probe = probe.parent
         for folder in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=mode)
