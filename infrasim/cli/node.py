@@ -180,7 +180,7 @@ def list_nodes(as_json: bool) -> None:
 def plan_command(name: str, as_json: bool) -> None:
     """Show what a start would do: files, disks, processes with their argv, ports. Touches nothing."""
     from infrasim.host.process import command_line
-    from infrasim.runtime.node import plan as plan_node
+    from infrasim.runtime.planning import plan as plan_node
 
     planned = plan_node(Home.from_environment(), name)
     _warn(planned.warnings)
@@ -210,8 +210,7 @@ def plan_command(name: str, as_json: bool) -> None:
 @_json
 def info(name: str, as_json: bool) -> None:
     """Show what a node is: identity, doors and folders."""
-    from infrasim.runtime.node import unknown_node
-    from infrasim.runtime.status import Condition, node_status
+    from infrasim.runtime.status import Condition, node_status, unknown_node
 
     home = Home.from_environment()
     found = node_status(home, name)
@@ -219,7 +218,7 @@ def info(name: str, as_json: bool) -> None:
         raise unknown_node(home, name)
     decided = found.plan
     if decided is None:
-        from infrasim.runtime.node import plan as plan_node
+        from infrasim.runtime.planning import plan as plan_node
 
         decided = plan_node(home, name).plan
     if as_json:

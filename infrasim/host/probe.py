@@ -10,7 +10,6 @@ import json
 import re
 import socket
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +132,8 @@ def _ask_kvm(qemu: str) -> KvmVerdict:
 
 def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[int, str]:
     """Run the probe as a guest's firmware; its exit code (0x21 is success) and QEMU's last words."""
+    import tempfile
+
     image = bytearray(_FIRMWARE_SIZE)
     image[: len(KVM_PROBE_CODE)] = KVM_PROBE_CODE
     offset, jump = _RESET_VECTOR

@@ -26,6 +26,9 @@ from infrasim.host.files import last_lines
 
 LOG = logging.getLogger(__name__)
 
+# A child that ``spawn`` started, for whoever keeps it: ``pid`` and ``wait()``.
+Spawned = subprocess.Popen[bytes]
+
 # Source: Linux include/uapi/linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -138,34 +141,36 @@ def adopt_orphans() -> None:
 def spawn(
     argv: Sequence[str],
     *,
-    log: Path,
+    output: Path | int,
     cwd: Path,
-    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
     keep_open: Sequence[int] = (),
 ) -> Spawned:
-    """Start a long-running child: own session, stdin from /dev/null, both outputs appended to ``log``.
+    """Start a long-running child in a session of its own.
 
-    ``keep_open`` are descriptors it inherits; all others are closed.
+    ``output`` is a log to append both outputs to, or an open descriptor for them; ``stdin`` is a
+    descriptor, by default /dev/null. The child inherits ``keep_open`` and no other descriptor.
 
     Raises:
         HostError: the program does not exist or the log cannot be written.
     """
     LOG.debug("spawn: %s", command_line(argv))
     try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
+        with contextlib.ExitStack() as opened:
+            if isinstance(output, Path):
+                descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+                opened.callback(os.close, descriptor)
+            else:
+                descriptor = output
             return subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=descriptor,
                 stderr=descriptor,
                 cwd=cwd,
-                env=None if env is None else dict(env),
                 start_new_session=True,
                 pass_fds=tuple(keep_open),
             )
-        finally:
-            os.close(descriptor)
     except OSError as exc:
         raise HostError(f"cannot start {argv[0]}: {exc.strerror}: {exc.filename}") from exc
 
@@ -189,10 +194,6 @@ def early_death(name: str, argv: Sequence[str], code: int | None, log: Path) -> 
         f"  command: {command_line(argv)}\n"
         f"  last lines of {log}:\n{lines}"
     )
-
-
-# A child that ``spawn`` started, for whoever keeps it: ``pid`` and ``wait()``.
-Spawned = subprocess.Popen[bytes]
 
 
 @functools.cache

@@ -44,7 +44,7 @@ class Children:
         Raises:
             HostError: its program cannot be started.
         """
-        child = spawn(spec.argv, log=spec.log, cwd=self._cwd)
+        child = spawn(spec.argv, output=spec.log, cwd=self._cwd)
         self._own[spec.name] = child
         # Not reaped yet, so the pid is surely its own, even if it has ended already.
         identity = identify(child.pid) or Identity(child.pid, 0, "")

@@ -1,7 +1,8 @@
 """A supervisor's process: ``python -m infrasim.runtime.daemon NODE WORKSPACE LOG_DIR MODE``.
 
-MODE ``background`` detaches with python-daemon and tells the command that waits, through the
-descriptor after it, how the start went; ``foreground`` stays and says so on standard output. It is a
+MODE ``foreground`` runs and says how the start went on standard output. ``background`` first reads a
+line from standard input, so that a command can start it early and plan while it imports; then it
+detaches with python-daemon and writes how the start went to the descriptor after MODE. It is a
 program of its own so that a command's imports do not stay in memory for the node's life.
 """
 
@@ -15,12 +16,16 @@ import os
 import sys
 from pathlib import Path
 
+import daemon  # type: ignore[import-untyped]  # the library has no type hints
+
 from infrasim.errors import HostError, InfrasimError
 from infrasim.host.files import hold_lock, release_lock
 from infrasim.host.process import adopt_orphans, alive
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
+from infrasim.runtime.launch import GO
 from infrasim.runtime.state import NodeState, read_state
+from infrasim.runtime.supervisor import Supervisor
 
 
 def main(arguments: list[str]) -> int:
@@ -30,13 +35,13 @@ def main(arguments: list[str]) -> int:
     if mode == "foreground":
         return _supervise(paths, notify=None)
     notify = int(rest[0])
+    if sys.stdin.readline() != GO:
+        return 0  # the command changed its mind
     with _detached(paths, notify):
         return _supervise(paths, notify=notify)
 
 
 def _detached(paths: NodePaths, notify: int) -> contextlib.AbstractContextManager[object]:
-    import daemon  # type: ignore[import-untyped]  # the library has no type hints
-
     log = paths.log("supervisor").open("a", encoding="utf-8")
     context: contextlib.AbstractContextManager[object] = daemon.DaemonContext(
         working_directory=str(paths.workspace),
@@ -67,8 +72,6 @@ def _supervise(paths: NodePaths, *, notify: int | None) -> int:
 
 
 async def _run(paths: NodePaths, notify: int | None) -> int:
-    from infrasim.runtime.supervisor import Supervisor
-
     plan = require_plan(paths.plan)
     supervisor = Supervisor(plan, paths)
     try:

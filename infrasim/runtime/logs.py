@@ -33,7 +33,7 @@ def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follo
     if unknown:
         raise UsageError(f"there is no log {unknown[0]!r}", hint=f"logs: {', '.join(files)}")
     if not paths.log_dir.is_dir():
-        from infrasim.runtime.node import unknown_node
+        from infrasim.runtime.status import unknown_node
 
         if home.map_file(name).exists():
             raise UsageError(f"node {name} has no logs yet in {paths.log_dir}")

@@ -15,6 +15,7 @@ from typing import assert_never
 
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
 from infrasim.qemu.boot import BootSelector
+from infrasim.runtime.state import ChildState, Phase
 
 # A child that dies is restarted after a delay that doubles; too many deaths in the window end that.
 BACKOFF_FIRST_S = 0.2
@@ -27,27 +28,7 @@ QUIT_WAIT_S = 1.0
 TERM_WAIT_S = 2.0
 
 
-class ChildState(StrEnum):
-    """The life of one child."""
-
-    DOWN = "down"
-    STARTING = "starting"
-    RUNNING = "running"
-    BACKOFF = "waiting to restart"
-    STOPPING = "stopping"
-    FAILED = "failed"
-
-
 _LIVING = (ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING)
-
-
-class Phase(StrEnum):
-    """The life of the node."""
-
-    STARTING = "starting"
-    UP = "up"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
 
 
 class PowerOrder(StrEnum):

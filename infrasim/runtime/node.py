@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
+import contextlib
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from infrasim.clients.control import ask
-from infrasim.errors import (
-    DeadlineError,
-    HostError,
-    InvalidNodeFile,
-    NotRunningError,
-    Problem,
-    ProgramError,
-    UsageError,
-    error_from_json,
-)
+from infrasim.errors import DeadlineError, HostError, NotRunningError, Problem, ProgramError
 from infrasim.host import probe
-from infrasim.host.facts import Reserved, Socket, is_free
-from infrasim.host.files import last_lines, locked, make_dir
-from infrasim.host.process import alive, replace_by, send_signal, spawn, stop, wait_gone
+from infrasim.host.facts import is_free
+from infrasim.host.files import locked, make_dir
+from infrasim.host.process import alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
+from infrasim.runtime.launch import Launch, become_supervisor
+from infrasim.runtime.planning import Planned, last_plan, plan
 from infrasim.runtime.state import NodeState, read_state
-from infrasim.runtime.status import Condition, living, node_names, node_status
-from infrasim.runtime.workspace import check_disks, remove_workspace, write_workspace
+from infrasim.runtime.status import Condition, living, node_status, unknown_node
+from infrasim.runtime.workspace import check_disks, refresh_workspace, remove_workspace, write_workspace
 
 # Another command may hold a node's lock as long as a start or stop may take.
 _LOCK_WAIT_S = 120.0
-_START_WAIT_S = 120.0
 _STOP_WAIT_S = 60.0
 _TERM_WAIT_S = 5.0
 _ADDRESS_TRIES = 3
-_DAEMON = "infrasim.runtime.daemon"
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan and what it came from; ``warnings`` are about the node file."""
-
-    plan: NodePlan
-    node_text: str
-    warnings: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
@@ -62,52 +40,14 @@ class Started:
     already_running: bool = False
 
 
-def plan(home: Home, name: str) -> Planned:
-    """Everything that would be done to start a node now; touches nothing of it.
-
-    Raises:
-        InvalidNodeFile: the node file has problems.
-        UsageError: there is no such node, or it cannot be as it is written.
-        HostError: this machine lacks a program.
-    """
-    from infrasim.personality.registry import load_type, type_names
-    from infrasim.plan.planner import plan_node
-    from infrasim.spec.load import load_node
-
-    paths = home.node(name)
-    node_file, text = _read_node_file(home, name)
-    folders = type_folders(home)
-    loaded = load_node(node_file, text, name=name, known_types=type_names(folders))
-    personality = load_type(loaded.spec.type, folders)
-    previous = read_plan(paths.plan)
-    facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
-    if previous is not None and living(read_state(paths.state)):
-        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
-    try:
-        decided = plan_node(
-            loaded.spec,
-            personality,
-            facts,
-            paths,
-            home=home,
-            previous=previous,
-            reserved=reserved_by_others(home, name),
-        )
-    except InvalidNodeFile as exc:
-        from infrasim.spec.document import load_document
-        from infrasim.spec.problems import relocate
-
-        raise relocate(exc, load_document(text, file=str(node_file))) from exc
-    return Planned(decided, text, loaded.warnings)
-
-
 def start(home: Home, name: str, *, foreground: bool = False) -> Started:
     """Start a node and return when its BMC answers and its host's monitor greets.
 
     ``foreground`` becomes the supervisor and does not return. A failed start leaves nothing running.
 
     Raises:
-        InfrasimError: as ``plan``; HostError for a port in use; ProgramError for a child that died.
+        InfrasimError: as ``planning.plan``; HostError for a port in use; ProgramError for a child
+            that died.
     """
     paths = home.node(name)
     make_dir(home.root)
@@ -119,25 +59,48 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
             # A supervisor was killed: its children go on under a new one, with the plan they run.
             running = read_plan(paths.plan)
             if running is not None:
-                return _hand_over(paths, running, (), foreground=foreground)
+                return _take_over(paths, running, foreground=foreground)
             _end_children(state)
-        return _start_stopped(home, paths, foreground=foreground)
+        if foreground:
+            _run_in_foreground(paths, _prepare(home, paths).warnings)
+        return _start_stopped(home, paths)
 
 
-def _start_stopped(home: Home, paths: NodePaths, *, foreground: bool) -> Started:
+def _take_over(paths: NodePaths, running: NodePlan, *, foreground: bool) -> Started:
+    """Give children that lost their supervisor a new one."""
+    if foreground:
+        _run_in_foreground(paths, ())
+    with contextlib.closing(Launch(paths)) as launch:
+        launch.go()
+    return Started(running)
+
+
+def _start_stopped(home: Home, paths: NodePaths) -> Started:
     """Plan, write and start; again with other addresses if another home took one in between."""
     for tries_left in reversed(range(_ADDRESS_TRIES)):
-        with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
-            planned = plan(home, paths.name)
-            _check_ports(planned.plan)
-            check_disks(planned.plan)
-            write_workspace(planned.plan, paths, planned.node_text)
-        try:
-            return _hand_over(paths, planned.plan, planned.warnings, foreground=foreground)
-        except (HostError, ProgramError):
-            if not tries_left or _holder(planned.plan) is None:
-                raise
+        with contextlib.closing(Launch(paths)) as launch:
+            planned = _prepare(home, paths)
+            try:
+                launch.go()
+                return Started(planned.plan, planned.warnings)
+            except (HostError, ProgramError):
+                if not tries_left or _holder(planned.plan) is None:
+                    raise
     raise AssertionError("the last try returns or raises")
+
+
+def _prepare(home: Home, paths: NodePaths) -> Planned:
+    """Plan the node and bring its workspace up to date."""
+    with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
+        last = last_plan(home, paths.name)
+        planned = last or plan(home, paths.name)
+        _check_ports(planned.plan)
+        check_disks(planned.plan)
+        if not planned.is_last:
+            write_workspace(planned, paths)
+        else:
+            refresh_workspace(planned.plan, paths)
+    return planned
 
 
 def stop_node(home: Home, name: str) -> bool:
@@ -202,55 +165,7 @@ def require_running(home: Home, name: str) -> NodePaths:
     return status.paths
 
 
-def unknown_node(home: Home, name: str) -> UsageError:
-    """The error of a name nobody registered."""
-    from difflib import get_close_matches
-
-    names = node_names(home)
-    close = get_close_matches(name, names, n=1)
-    if close:
-        hint = f"did you mean {close[0]!r}?"
-    elif names:
-        hint = f"known nodes: {', '.join(names)}; register one with: infrasim config add {name} FILE"
-    else:
-        hint = "run: infrasim init, or: infrasim config add NAME FILE"
-    return UsageError(f"there is no node {name!r} in {home.root}", hint=hint)
-
-
-def type_folders(home: Home) -> tuple[Path, ...]:
-    """Where server types are looked for, first wins."""
-    from infrasim.paths import data_dir
-
-    return (home.types, data_dir() / "personalities")
-
-
-def reserved_by_others(home: Home, name: str) -> Reserved:
-    """What the other nodes of this home have been given, running or not."""
-    sockets, displays, disks = set(), set(), {}
-    for other in node_names(home):
-        decided = read_plan(home.node(other).plan) if other != name else None
-        if decided is None:
-            continue
-        bmc = decided.bmc
-        sockets |= {Socket(address, bmc.port) for address in (*bmc.listen, bmc.private_address)}
-        displays.add(decided.vnc_display)
-        disks.update({disk.path: other for disk in decided.disks})
-    return Reserved(frozenset(sockets), frozenset(displays), disks)
-
-
 # --- steps of the verbs
-
-
-def _read_node_file(home: Home, name: str) -> tuple[Path, str]:
-    path = home.map_file(name)
-    try:
-        return path, path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise unknown_node(home, name) from None
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from exc
-    except OSError as exc:
-        raise HostError(f"cannot read {path}: {exc.strerror}") from exc
 
 
 @contextmanager
@@ -288,52 +203,12 @@ def _holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
     return None
 
 
-def _hand_over(
-    paths: NodePaths, decided: NodePlan, warnings: tuple[Problem, ...], *, foreground: bool
-) -> Started:
-    argv = [sys.executable, "-m", _DAEMON, paths.name, str(paths.workspace), str(paths.log_dir)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
-    if foreground:
-        for warning in warnings:
-            sys.stderr.write(f"warning: {warning}\n")
-        # exec closes our lock; the supervisor takes its own before it touches anything.
-        paths.verb_lock.unlink(missing_ok=True)
-        replace_by([*argv, "foreground"])
-    reader, writer = os.pipe()
-    try:
-        log = paths.log("supervisor")
-        launcher = spawn([*argv, "background", str(writer)], log=log, cwd=paths.workspace, keep_open=[writer])
-        os.close(writer)
-        outcome = _read_outcome(reader, log)
-        launcher.wait()
-    finally:
-        os.close(reader)
-    if not outcome.get("ok"):
-        raise error_from_json(outcome)
-    return Started(decided, warnings)
-
-
-def _read_outcome(reader: int, log: Path) -> dict[str, Any]:
-    """How the start went, from the supervisor itself."""
-    poll = select.poll()
-    poll.register(reader, select.POLLIN | select.POLLHUP)
-    deadline = time.monotonic() + _START_WAIT_S
-    said = b""
-    while not said.endswith(b"\n"):
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise DeadlineError(
-                f"the supervisor did not report within {_START_WAIT_S:g} s", hint=f"see {log}"
-            )
-        chunk = os.read(reader, 65536)
-        if not chunk:
-            lines = "\n".join(last_lines(log))
-            raise ProgramError(f"the supervisor ended without a word; last lines of {log}:\n{lines}")
-        said += chunk
-    outcome = json.loads(said)
-    assert isinstance(outcome, dict)
-    return outcome
+def _run_in_foreground(paths: NodePaths, warnings: tuple[Problem, ...]) -> NoReturn:
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    # exec closes our lock; the supervisor takes its own before it touches anything.
+    paths.verb_lock.unlink(missing_ok=True)
+    become_supervisor(paths)
 
 
 def _stop_supervisor(paths: NodePaths, state: NodeState) -> None:

@@ -8,11 +8,32 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from infrasim.host.files import write_atomic
 from infrasim.host.process import Identity
+
+
+class ChildState(StrEnum):
+    """The life of one child."""
+
+    DOWN = "down"
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKOFF = "waiting to restart"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """The life of the node."""
+
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)

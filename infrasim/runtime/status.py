@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infrasim.errors import ExitCode
+from infrasim.errors import ExitCode, UsageError
 from infrasim.host.process import Identity, alive
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
-from infrasim.runtime.machine import ChildState, Phase
-from infrasim.runtime.state import NodeState, ProcessState, read_state
+from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
 
 SUPERVISOR = "supervisor"
 
@@ -117,6 +116,21 @@ def node_names(home: Home) -> tuple[str, ...]:
         path.parent.name for path in home.root.glob("*/plan.json") if not path.parent.name.startswith(".")
     )
     return tuple(sorted({*home.registered(), *with_workspace}))
+
+
+def unknown_node(home: Home, name: str) -> UsageError:
+    """The error of a name nobody registered."""
+    from difflib import get_close_matches
+
+    names = node_names(home)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif names:
+        hint = f"known nodes: {', '.join(names)}; register one with: infrasim config add {name} FILE"
+    else:
+        hint = "run: infrasim init, or: infrasim config add NAME FILE"
+    return UsageError(f"there is no node {name!r} in {home.root}", hint=hint)
 
 
 def living(state: NodeState | None) -> tuple[Identity, ...]:

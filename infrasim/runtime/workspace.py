@@ -15,6 +15,7 @@ from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.runtime.planning import Planned
 
 _IMAGE_TIMEOUT_S = 60.0
 # vbmc.conf's line of the node file's user; what a client set since lives in ipmi_sim's own files.
@@ -40,26 +41,40 @@ def check_disks(plan: NodePlan) -> None:
             )
 
 
-def write_workspace(plan: NodePlan, paths: NodePaths, node_text: str) -> None:
+def write_workspace(planned: Planned, paths: NodePaths) -> None:
     """Make or refresh everything of the workspace.
 
     Raises:
         HostError: a place cannot be written or is full.
     """
-    for folder in (paths.workspace, paths.data, paths.smbios_dir, paths.scripts, paths.disks, paths.run):
+    plan = planned.plan
+    for folder in (paths.data, paths.smbios_dir, paths.scripts, paths.disks):
         make_dir(folder)
-    make_dir(paths.bmc_state)
-    make_dir(paths.lan)
-    make_dir(paths.log_dir, mode=0o750)
-    _forget_what_the_node_file_changed(plan, paths)
+    _forget_an_edited_user(plan, paths)
     _remove_old_smbios(plan, paths)
     for spec in plan.files:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
+    write_if_changed(paths.node_file, planned.node_text)
+    refresh_workspace(plan, paths)
+    described = {**plan.as_json(), "inputs": planned.inputs, "warnings": len(planned.warnings)}
+    write_atomic(paths.plan, json.dumps(described, indent=1))
+
+
+def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
+    """What every start needs, also one whose files are as they were.
+
+    Raises:
+        HostError: a place cannot be written or is full.
+    """
+    for folder in (paths.run, paths.bmc_state, paths.lan):
+        make_dir(folder)
+    make_dir(paths.log_dir, mode=0o750)
+    for path in (paths.bmc_state / "ipmi_sim" / plan.name).glob(_PERSONALITY_STATE):
+        path.unlink(missing_ok=True)
     for disk in plan.disks:
         if disk.create and not disk.path.exists():
+            make_dir(disk.path.parent)
             create_disk(disk)
-    write_if_changed(paths.node_file, node_text)
-    write_atomic(paths.plan, json.dumps(plan.as_json(), indent=1))
 
 
 def create_disk(disk: DiskSpec) -> None:
@@ -110,15 +125,12 @@ def _check_format(disk: DiskSpec) -> None:
         raise UsageError(f"disk image {disk.path} is a qcow2 image, not raw as its format says")
 
 
-def _forget_what_the_node_file_changed(plan: NodePlan, paths: NodePaths) -> None:
-    """ipmi_sim's own files win over vbmc.conf, so an edited user or personality must end them."""
-    state = paths.bmc_state / "ipmi_sim" / plan.name
-    for path in state.glob(_PERSONALITY_STATE):
-        path.unlink(missing_ok=True)
+def _forget_an_edited_user(plan: NodePlan, paths: NodePaths) -> None:
+    """ipmi_sim's own record of users wins over vbmc.conf, so an edited user must end it."""
     wanted = next(spec.content.decode() for spec in plan.files if spec.path == paths.vbmc_conf)
     with contextlib.suppress(OSError):
         if _user_line(paths.vbmc_conf.read_text()) != _user_line(wanted):
-            for path in state.glob("users*"):
+            for path in (paths.bmc_state / "ipmi_sim" / plan.name).glob("users*"):
                 path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,100 @@
+"""The command's end of a supervisor's start: begin early, say go, hear how it went."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from infrasim.errors import DeadlineError, ProgramError, error_from_json
+from infrasim.host.files import last_lines
+from infrasim.host.process import replace_by, spawn
+from infrasim.paths import NodePaths
+
+GO = "go\n"
+
+_DAEMON = "infrasim.runtime.daemon"
+_START_WAIT_S = 200.0
+
+
+class Launch:
+    """A supervisor that imports what it needs and then waits for ``go``; ``cancel`` lets it end."""
+
+    def __init__(self, paths: NodePaths) -> None:
+        self._paths = paths
+        # What it says before it has its log, such as a failed import.
+        self._early_words = os.memfd_create("infrasim-supervisor")
+        self._outcome, outcome_end = os.pipe()
+        order_end, self._order = os.pipe()
+        try:
+            self._process = spawn(
+                [*_argv(paths), "background", str(outcome_end)],
+                output=self._early_words,
+                cwd=paths.workspace.parent,
+                stdin=order_end,
+                keep_open=[outcome_end],
+            )
+        finally:
+            os.close(order_end)
+            os.close(outcome_end)
+
+    def go(self) -> None:
+        """Start the node by its plan.json and return when it is up.
+
+        Raises:
+            InfrasimError: what the supervisor says of a failed start; nothing runs then.
+        """
+        try:
+            os.write(self._order, GO.encode())
+            outcome = self._read_outcome()
+        except BrokenPipeError:
+            raise self._silent_end() from None
+        if not outcome.get("ok"):
+            raise error_from_json(outcome)
+
+    def close(self) -> None:
+        """Let go of the supervisor; one that was not told to go ends."""
+        for descriptor in (self._order, self._outcome):
+            os.close(descriptor)
+        self._process.wait()
+        os.close(self._early_words)
+
+    def _read_outcome(self) -> dict[str, Any]:
+        poll = select.poll()
+        poll.register(self._outcome, select.POLLIN | select.POLLHUP)
+        deadline = time.monotonic() + _START_WAIT_S
+        said = b""
+        while not said.endswith(b"\n"):
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise DeadlineError(f"the supervisor did not report within {_START_WAIT_S:g} s")
+            chunk = os.read(self._outcome, 65536)
+            if not chunk:
+                raise self._silent_end()
+            said += chunk
+        outcome = json.loads(said)
+        assert isinstance(outcome, dict)
+        return outcome
+
+    def _silent_end(self) -> ProgramError:
+        size = os.lseek(self._early_words, 0, os.SEEK_END)
+        early = os.pread(self._early_words, size, 0).decode(errors="replace").splitlines()
+        log = self._paths.log("supervisor")
+        lines = "\n".join(f"    {line}" for line in (*early, *last_lines(log))[-20:])
+        return ProgramError(f"the supervisor ended without a word; last lines of {log}:\n{lines}")
+
+
+def become_supervisor(paths: NodePaths) -> NoReturn:
+    """Turn this process into the node's supervisor, in the foreground; does not return."""
+    replace_by([*_argv(paths), "foreground"])
+
+
+def _argv(paths: NodePaths) -> list[str]:
+    # The package may lie in a clone that only this process was told of.
+    package = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([package, *filter(None, known)]))
+    return [sys.executable, "-m", _DAEMON, paths.name, str(paths.workspace), str(paths.log_dir)]

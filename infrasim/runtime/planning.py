@@ -1,0 +1,160 @@
+"""The plan of a node on this machine: made anew, or the last one when nothing it came from has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrasim.errors import HostError, InvalidNodeFile, Problem, UsageError
+from infrasim.host import probe
+from infrasim.host.facts import Reserved, Socket
+from infrasim.host.files import sha256_file
+from infrasim.host.process import boot_id, find_program
+from infrasim.paths import Home, data_dir, template_dir
+from infrasim.plan.model import NodePlan, read_plan
+from infrasim.runtime.state import read_state
+from infrasim.runtime.status import living, node_names, unknown_node
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and what it came from.
+
+    ``warnings`` are about the node file; ``inputs`` is a digest of everything the plan depends on but
+    bound sockets and other nodes. ``is_last`` says that it is the plan of the last start, whose files
+    lie in the workspace, so it carries none.
+    """
+
+    plan: NodePlan
+    node_text: str
+    warnings: tuple[Problem, ...]
+    inputs: str
+    is_last: bool = False
+
+
+def plan(home: Home, name: str) -> Planned:
+    """Everything that would be done to start a node now; touches nothing of it.
+
+    Raises:
+        InvalidNodeFile: the node file has problems.
+        UsageError: there is no such node, or it cannot be as it is written.
+        HostError: this machine lacks a program.
+    """
+    from infrasim.personality.registry import load_type, type_names
+    from infrasim.plan.planner import plan_node
+    from infrasim.spec.load import load_node
+
+    paths = home.node(name)
+    node_file, text = _read_node_file(home, name)
+    folders = type_folders(home)
+    loaded = load_node(node_file, text, name=name, known_types=type_names(folders))
+    personality = load_type(loaded.spec.type, folders)
+    previous = read_plan(paths.plan)
+    facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
+    if previous is not None and living(read_state(paths.state)):
+        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
+    try:
+        decided = plan_node(
+            loaded.spec,
+            personality,
+            facts,
+            paths,
+            home=home,
+            previous=previous,
+            reserved=reserved_by_others(home, name),
+        )
+    except InvalidNodeFile as exc:
+        from infrasim.spec.document import load_document
+        from infrasim.spec.problems import relocate
+
+        raise relocate(exc, load_document(text, file=str(node_file))) from exc
+    return Planned(decided, text, loaded.warnings, inputs_digest(home, name, text))
+
+
+def last_plan(home: Home, name: str) -> Planned | None:
+    """The plan of the last start if planning again would give the same; None if that is not certain.
+
+    Planning imports and compiles a lot; most starts are of nodes that nobody has edited.
+    """
+    paths = home.node(name)
+    _, text = _read_node_file(home, name)
+    # An interface's address may change without any file changing.
+    if "interface" in text:
+        return None
+    previous = read_plan(paths.plan)
+    try:
+        kept = json.loads(paths.plan.read_bytes())
+        inputs = inputs_digest(home, name, text)
+        if previous is None or kept["inputs"] != inputs or kept["warnings"]:
+            return None
+        if not all(sha256_file(Path(file["path"])) == file["sha256"] for file in kept["files"]):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    others = reserved_by_others(home, name)
+    if previous.vnc_display in others.vnc_displays or others.sockets & previous.sockets("udp"):
+        return None
+    in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
+    if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
+        return None
+    return Planned(previous, text, (), inputs, is_last=True)
+
+
+def inputs_digest(home: Home, name: str, text: str) -> str:
+    """A digest of the node file, infrasim itself, its data, the programs and this boot, as hex."""
+    digest = hashlib.sha256(f"{home.root}\0{home.log_root}\0{name}\0{text}\0{boot_id()}".encode())
+    for path in _files_a_plan_depends_on(home):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def type_folders(home: Home) -> tuple[Path, ...]:
+    """Where server types are looked for, first wins."""
+    return (home.types, data_dir() / "personalities")
+
+
+def reserved_by_others(home: Home, name: str) -> Reserved:
+    """What the other nodes of this home have been given, running or not."""
+    sockets, displays, disks = set(), set(), {}
+    for other in node_names(home):
+        decided = read_plan(home.node(other).plan) if other != name else None
+        if decided is None:
+            continue
+        bmc = decided.bmc
+        sockets |= {Socket(address, bmc.port) for address in (*bmc.listen, bmc.private_address)}
+        displays.add(decided.vnc_display)
+        disks.update({disk.path: other for disk in decided.disks})
+    return Reserved(frozenset(sockets), frozenset(displays), disks)
+
+
+def _files_a_plan_depends_on(home: Home) -> Iterator[Path]:
+    package = Path(__file__).parents[1]
+    roots: Sequence[tuple[Path, str]] = (
+        (package, "**/*.py"),
+        (template_dir(), "**/*"),
+        *((folder, "*/*") for folder in type_folders(home)),
+        (home.cache, "*.json"),
+    )
+    for root, pattern in roots:
+        yield from sorted(root.glob(pattern))
+    programs = (probe.QEMU_PROGRAM, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM)
+    yield from (Path(found) for program in programs if (found := find_program(program)))
+
+
+def _read_node_file(home: Home, name: str) -> tuple[Path, str]:
+    path = home.map_file(name)
+    try:
+        return path, path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise unknown_node(home, name) from None
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from exc
+    except OSError as exc:
+        raise HostError(f"cannot read {path}: {exc.strerror}") from exc
