@@ -27,7 +27,6 @@ from infrasim.personality.model import (
     Entry,
     EventLog,
     Personality,
-    SensorState,
 )
 from infrasim.personality.registry import TYPE_FILE
 from infrasim.personality.sdr import FruLocator
@@ -147,7 +146,8 @@ def _read_sources(
     if part := _load(folder / SENSOR_FILE):
         _check_keys(part, ("defaults", "records", "hidden_sensors", "remove"), problems)
         sources.records = _laid_over(sources.records, part, "records", _RECORDS, problems)
-        sources.hidden += _parts(part, "hidden_sensors", problems)
+        if "hidden_sensors" in part.values:
+            sources.hidden = _parts(part, "hidden_sensors", problems)
     if part := _load(folder / FRU_FILE):
         _check_keys(part, ("frus", "remove"), problems)
         sources.frus = _laid_over(sources.frus, part, "frus", _FRUS, problems)
@@ -201,6 +201,7 @@ def _personality(name: str, sources: _Sources, problems: list[Problem]) -> Perso
     for part in sources.structures:
         structures.append(tables.read_structure(part, problems))
     frus = [inventory.read_fru(part, problems) for part in sources.frus]
+    hidden = [sensors.read_hidden(part, problems) for part in sources.hidden]
     return Personality(
         name=name,
         manufacturer=_text(about, "manufacturer", problems),
@@ -211,7 +212,7 @@ def _personality(name: str, sources: _Sources, problems: list[Problem]) -> Perso
         controllers=tuple(_controller(part, problems) for part in sources.controllers),
         event_log=_event_log(about, problems),
         sdrs=tuple(entry for entry in entries if entry),
-        hidden_sensors=tuple(_hidden(part, problems) for part in sources.hidden),
+        hidden_sensors=tuple(state for state in hidden if state),
         frus=tuple(fru for fru in frus if fru),
         smbios=tuple(structure for structure in structures if structure),
     )
@@ -317,20 +318,6 @@ def _firmware(part: Part, value: Any, problems: list[Problem]) -> tuple[int, int
     return numbers
 
 
-def _hidden(part: Part, problems: list[Problem]) -> SensorState:
-    keys = ("owner", "lun", "number", "sensor_type", "event_type")
-    _check_keys(part, (*keys, "value", "state", "is_event_only"), problems)
-    numbers: dict[str, Any] = {key: _whole(part, key, 0xFF, problems) for key in keys}
-    value = part.values.get("value")
-    mask = sensors.read_bits(part, "state", part.values.get("state", []), {}, problems)
-    return SensorState(
-        **numbers,
-        is_event_only=part.values.get("is_event_only") is True,
-        value=value if type(value) is int and 0 <= value <= 0xFF else None,
-        bits=frozenset(bit for bit in range(15) if mask >> bit & 1),
-    )
-
-
 # ---------------------------------------------------------------- writing
 
 
@@ -427,7 +414,9 @@ def _sensor_text(personality: Personality, base: Personality | None) -> str:
     old = None if base is None else [sensors.entry_value(entry) for entry in base.sdrs]
     lines = _list_lines("records", rows, old, _RECORDS, _SENSOR_FORM)
     if personality.hidden_sensors and (base is None or base.hidden_sensors != personality.hidden_sensors):
-        lines += items("hidden_sensors", [_hidden_value(state) for state in personality.hidden_sensors])
+        lines += items(
+            "hidden_sensors", [sensors.hidden_value(state) for state in personality.hidden_sensors]
+        )
     return _joined(lines)
 
 
@@ -466,14 +455,6 @@ def _difference_lines(key: str, found: Difference, form: Form) -> list[str]:
     new = iter(rest)
     rows = [next(new) if row.is_new else row.values for row in found.rows]
     return [*lines, *_common_lines(common), *items(key, rows)] if rows else lines
-
-
-def _hidden_value(state: SensorState) -> dict[str, Any]:
-    keys = ("owner", "lun", "number", "sensor_type", "event_type")
-    table: dict[str, Any] = {key: Hex(getattr(state, key)) for key in keys}
-    table |= {"is_event_only": True} if state.is_event_only else {}
-    table |= {} if state.value is None else {"value": state.value}
-    return table | ({"state": sorted(state.bits)} if state.bits else {})
 
 
 def _fru_text(personality: Personality, base: Personality | None) -> str:

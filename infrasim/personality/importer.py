@@ -12,6 +12,7 @@ from typing import Any
 from infrasim.personality import fru, names, sdr, smbios
 from infrasim.personality.emu import parse_emu
 from infrasim.personality.model import Entry, Personality, SensorState, default_state
+from infrasim.personality.sensors import hidden_record
 from infrasim.personality.smbios import Structure
 
 
@@ -32,7 +33,7 @@ def import_capture(name: str, *, emu: str, emu_source: str, smbios_dump: bytes =
         controllers=emulation.controllers,
         event_log=emulation.event_log,
         sdrs=tuple(_entry(entry) for entry in emulation.entries),
-        hidden_sensors=emulation.hidden_sensors,
+        hidden_sensors=tuple(_hidden(state) for state in emulation.hidden_sensors),
         frus=emulation.frus,
         smbios=structures,
     )
@@ -45,6 +46,12 @@ def _entry(entry: Entry) -> Entry:
     if state is None or usual is None:
         return Entry(record, state)
     return Entry(record, _state(record, state, usual))
+
+
+def _hidden(state: SensorState) -> SensorState:
+    record = hidden_record(state)
+    usual = default_state(record)
+    return state if usual is None or state.is_event_only else _state(record, state, usual)
 
 
 def _state(record: sdr.Record, state: SensorState, usual: SensorState) -> SensorState:

@@ -48,7 +48,10 @@ def _replacements(personality: Personality) -> dict[str, str]:
 def _serials(personality: Personality) -> Iterator[str]:
     for structure in personality.smbios:
         serial = getattr(structure, "serial_number", "")
-        yield structure.strings[serial - 1] if isinstance(serial, int) else serial
+        if isinstance(serial, str):
+            yield serial
+        else:
+            yield from structure.strings[serial - 1 : serial]
     for fru in personality.frus:
         for area in fru.areas:
             if isinstance(area, InfoArea):

@@ -34,7 +34,7 @@ from infrasim.personality.model import (
     default_state,
 )
 from infrasim.personality.sdr import KINDS, FullSensor, Record, Sensor
-from infrasim.personality.yamlform import Part, raw_value
+from infrasim.personality.yamlform import Hex, Part, raw_value
 
 ANALOG = (
     "nominal",
@@ -49,6 +49,8 @@ MASK_KEYS = ("asserts", "deasserts", "compares", "readable", "settable", "reads"
 STATE_KEYS = ("value", "state", "live", "simulated")
 _LIVE_KEYS = ("events", "scanning", "control", "asserts", "deasserts", "asserts_enabled", "deasserts_enabled")
 _LIVE_LEVELS = ("access", "limits", "hysteresis")
+_LIVE_TYPES = ("sensor_type", "event_type")
+_ALL_LIVE = (*_LIVE_KEYS, *_LIVE_LEVELS, *_LIVE_TYPES)
 # Keys whose usual value depends on the sensor; they are not shared between records.
 UNSHARED = (*ANALOG, "value", "number", "trailing", "sensor_type", "fru_id", "address")
 # Keys that mean "not given" when they are null.
@@ -214,7 +216,9 @@ def _reading(record: Sensor, raw: int) -> Any:
 
 def _live_values(record: Sensor, state: SensorState, usual: SensorState) -> dict[str, Any]:
     """How the sensor differs from what its record says."""
-    live: dict[str, Any] = {}
+    live: dict[str, Any] = {
+        key: Hex(getattr(state, key)) for key in _LIVE_TYPES if getattr(state, key) != getattr(usual, key)
+    }
     if state.events != usual.events and state.events and usual.events:
         table = _EVENT_NAMES if record.is_threshold else {}
         for key, field in zip(_LIVE_KEYS, dataclasses.fields(Events), strict=True):
@@ -363,10 +367,8 @@ def _read_live(
     if not isinstance(live, dict):
         problems.append(part.problem("live", f"got {live!r}, wanted a mapping"))
         return state
-    for key in set(live) - {*_LIVE_KEYS, *_LIVE_LEVELS}:
-        problems.append(
-            part.problem("live", f"unknown key {key!r}", f"known: {', '.join((*_LIVE_KEYS, *_LIVE_LEVELS))}")
-        )
+    for key in set(live) - set(_ALL_LIVE):
+        problems.append(part.problem("live", f"unknown key {key!r}", f"known: {', '.join(_ALL_LIVE)}"))
     table = _EVENT_NAMES if record.is_threshold else {}
     changes: dict[str, Any] = {}
     for key, field in zip(_LIVE_KEYS, dataclasses.fields(Events), strict=True):
@@ -379,6 +381,13 @@ def _read_live(
         state = dataclasses.replace(state, events=dataclasses.replace(state.events, **changes))
     if "access" in live or "limits" in live:
         state = dataclasses.replace(state, thresholds=_read_limits(part, record, state, live, problems))
+    types = {key: live[key] for key in _LIVE_TYPES if key in live}
+    for key, value in types.items():
+        if type(value) is not int or not 0 <= value <= 0xFF:
+            problems.append(
+                part.problem("live", f"{key}: got {value!r}, wanted a whole number from 0 to 255")
+            )
+    state = dataclasses.replace(state, **types)
     if "hysteresis" in live:
         access, positive, negative = live["hysteresis"]
         state = dataclasses.replace(state, hysteresis=(access, positive, negative))
@@ -404,3 +413,46 @@ def _read_limits(
         mask |= 1 << bit
         values[bit] = _to_raw(part, "live", value, record.conversion.to_raw, problems)
     return Thresholds(access, mask, tuple(values))
+
+
+# ---------------------------------------------------------------- sensors without a record
+
+_HIDDEN_KEYS = ("owner", "lun", "number", "sensor_type", "event_type")
+
+
+def hidden_record(state: SensorState) -> FullSensor:
+    """A record for a sensor that has none, so that it is written like all others; its units are raw."""
+    return FullSensor(
+        owner=state.owner,
+        lun=state.lun,
+        number=state.number,
+        sensor_type=names.SENSOR_TYPES.get(state.sensor_type, state.sensor_type),
+        event_type=names.EVENT_TYPES.get(state.event_type, state.event_type),
+    )
+
+
+def hidden_value(state: SensorState) -> dict[str, Any]:
+    """A sensor without a record as it is written."""
+    table: dict[str, Any] = {key: Hex(getattr(state, key)) for key in _HIDDEN_KEYS}
+    if state.is_event_only:
+        return table | {"is_event_only": True}
+    return table | _state_values(hidden_record(state), state)
+
+
+def read_hidden(part: Part, problems: list[Problem]) -> SensorState | None:
+    """The opposite of :func:`hidden_value`; None if there is something wrong with it."""
+    values = part.merged()
+    known = (*_HIDDEN_KEYS, "is_event_only", "value", "state", "live")
+    before = len(problems)
+    problems += [unknown_key(part, key, known) for key in values if key not in known]
+    for key in _HIDDEN_KEYS:
+        value = values.get(key)
+        if type(value) is not int or not 0 <= value <= 0xFF:
+            got = "nothing" if value is None else repr(value)
+            problems.append(part.problem(key, f"got {got}, wanted a whole number from 0 to 255"))
+    if len(problems) > before:
+        return None
+    plain = SensorState(**{key: values[key] for key in _HIDDEN_KEYS})
+    if values.get("is_event_only") is True:
+        return dataclasses.replace(plain, is_event_only=True)
+    return _read_state(part, hidden_record(plain), values, problems)
