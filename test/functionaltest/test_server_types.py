@@ -20,6 +20,7 @@ from lab import Ran, execute, free_address, wait_for
 from infrasim.personality.compiler import CompiledPersonality, compile_personality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.registry import load_type, shipped_types, type_names
+from infrasim.personality.sdr import Sensor
 from infrasim.personality.smbios import dump_bytes
 
 GOLDEN = Path(__file__).parent / "golden" / "types"
@@ -148,10 +149,12 @@ def test_ipmitool_shows_what_it_shows_of_the_capture(
 
 
 def test_freeipmi_reads_every_record_without_complaint(simulator: Simulator, server_type: str) -> None:
+    # With -vv FreeIPMI 1.6.10 ends silently at records with events above 11, of a capture and of ours alike.
     sensors = simulator.freeipmi("ipmi-sensors", "-v")
     assert sensors.err == ""
-    records = load_type(server_type, [shipped_types()]).sdrs
-    assert len(re.findall(r"^Record ID:", sensors.out, re.MULTILINE)) == len(records)
+    entries = load_type(server_type, [shipped_types()]).sdrs
+    records = [entry.record for entry in entries if isinstance(entry.record, Sensor)]
+    assert len(set(re.findall(r"^Record ID: (\d+)$", sensors.out, re.MULTILINE))) == len(records)
     inventory = simulator.freeipmi("ipmi-fru")
     assert inventory.err == ""
     assert "FRU Error" not in inventory.out
