@@ -17,7 +17,6 @@ from infrasim.runtime.machine import (
     DEATHS_WINDOW_S,
     Action,
     Begin,
-    ChildState,
     Event,
     Exited,
     Finished,
@@ -27,7 +26,6 @@ from infrasim.runtime.machine import (
     NodeUp,
     OpenFirmwareMenu,
     OrderRefused,
-    Phase,
     Power,
     PowerOrder,
     PressPowerButton,
@@ -45,6 +43,7 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
+from infrasim.runtime.state import ChildState, Phase
 
 READY_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
 ON, OFF, RESET, SOFT = (
