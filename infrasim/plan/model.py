@@ -26,7 +26,7 @@ IPMI_SIM = "ipmi_sim"
 QEMU = "qemu"
 
 # Raised when a plan.json of an older infrasim cannot be read by this one.
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 
 class ReadyCheck(StrEnum):
@@ -56,12 +56,24 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk image; ``create`` ones are made when missing and live until destroy."""
+    """A disk image; ``create`` ones are made when missing and live until destroy.
+
+    ``key`` is its place in the node file, such as ``compute.storage_backend[0].drives[0].file``.
+    """
 
     path: Path
     format: str
     size_gib: int
     create: bool
+    key: str
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A file of the user's that the host reads, such as a kernel; ``key`` is its place in the node file."""
+
+    path: Path
+    key: str
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,7 @@ class NodePlan:
     processes: tuple[ProcessSpec, ...]
     ports: tuple[PortSpec, ...]
     disks: tuple[DiskSpec, ...]
+    inputs: tuple[InputSpec, ...]
     files: tuple[FileSpec, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ Pure: the same input gives the same plan, and nothing is touched.
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from infrasim.plan.model import (
     DiskSpec,
     FileSpec,
     HostPlan,
+    InputSpec,
     NodePlan,
     PortSpec,
     ProcessSpec,
@@ -110,7 +112,8 @@ def plan_node(
         ),
         processes=_processes(parts, drives, boot_devices),
         ports=_ports(parts),
-        disks=_disks(parts, drives, taken),
+        disks=_disks(drives, taken),
+        inputs=_inputs(spec),
         files=_files(parts),
     )
 
@@ -184,7 +187,7 @@ def _bmc(
 ) -> BmcPlan:
     port = spec.bmc.ipmi_over_lan_port
     if spec.bmc.address is not None:
-        address = str(spec.bmc.address)
+        address = _own_address(spec.bmc.address, facts)
     elif spec.bmc.interface is not None:
         address = _interface_address(spec.bmc.interface, facts)
     else:
@@ -196,6 +199,16 @@ def _bmc(
         private_address=addresses.private_address(home.root, paths.name, port, facts, reserved, previous),
         kcs_port=addresses.KCS_PORT,
     )
+
+
+def _own_address(address: str, facts: HostFacts) -> str:
+    """``address`` if something can listen on it here: any loopback address, a wildcard, or an interface's."""
+    parsed = ipaddress.ip_address(address)
+    known = [place for places in facts.interfaces.values() for place in places]
+    if not (parsed.is_loopback or parsed.is_unspecified or address in known):
+        hint = f"it has: {', '.join(known)}"
+        raise _problem("bmc.address", f"this machine has no address {address}", hint)
+    return address
 
 
 def _interface_address(name: str, facts: HostFacts) -> str:
@@ -230,7 +243,8 @@ def _drives(parts: _Parts) -> tuple[_Drive, ...]:
             name = f"disk-sata-{number}-{slot}"
             given = Path(drive.file) if drive.file else None
             path = given or parts.paths.disks / f"{name}.{drive.format}"
-            disk = DiskSpec(path, drive.format, drive.size, create=given is None)
+            key = f"compute.storage_backend[{number}].drives[{slot}].file"
+            disk = DiskSpec(path, drive.format, drive.size, create=given is None, key=key)
             options: dict[str, str | int | None] = {
                 "serial": drive.serial,
                 "model": drive.model,
@@ -377,18 +391,28 @@ def _ports(parts: _Parts) -> tuple[PortSpec, ...]:
     )
 
 
-def _disks(parts: _Parts, drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
+def _disks(drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
     disks = tuple(drive.disk for drive in drives if drive.disk)
     for number, disk in enumerate(disks):
         if disk.path in reserved.disks:
             raise _problem(
-                "compute.storage_backend",
+                disk.key,
                 f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}",
                 "two nodes cannot write one image",
             )
         if any(disk.path == other.path for other in disks[:number]):
-            raise _problem("compute.storage_backend", f"disk image {disk.path} is named twice", "")
+            raise _problem(disk.key, f"disk image {disk.path} is named twice", "")
     return disks
+
+
+def _inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
+    compute = spec.compute
+    named = (
+        (compute.cdrom.file if compute.cdrom else None, "compute.cdrom"),
+        (compute.kernel, "compute.kernel"),
+        (compute.initrd, "compute.initrd"),
+    )
+    return tuple(InputSpec(Path(path), key) for path, key in named if path)
 
 
 def _files(parts: _Parts) -> tuple[FileSpec, ...]:

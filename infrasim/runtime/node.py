@@ -19,10 +19,10 @@ from infrasim.host.process import alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import Launch, become_supervisor
-from infrasim.runtime.planning import Planned, last_plan, plan
+from infrasim.runtime.planning import Planned, last_plan, plan, problems_on_lines_of
 from infrasim.runtime.state import NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
-from infrasim.runtime.workspace import check_disks, refresh_workspace, remove_workspace, write_workspace
+from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_workspace, write_workspace
 
 # Another command may hold a node's lock as long as a start or stop may take.
 _LOCK_WAIT_S = 120.0
@@ -50,6 +50,8 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
             that died.
     """
     paths = home.node(name)
+    if node_status(home, name).condition is Condition.ABSENT:
+        raise unknown_node(home, name)
     make_dir(home.root)
     with _exclusive(paths, "start"):
         state = read_state(paths.state)
@@ -95,7 +97,8 @@ def _prepare(home: Home, paths: NodePaths) -> Planned:
         last = last_plan(home, paths.name)
         planned = last or plan(home, paths.name)
         _check_ports(planned.plan)
-        check_disks(planned.plan)
+        with problems_on_lines_of(home.map_file(paths.name), planned.node_text):
+            check_inputs(planned.plan)
         if not planned.is_last:
             write_workspace(planned, paths)
         else:

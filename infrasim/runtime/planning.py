@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,7 @@ def plan(home: Home, name: str) -> Planned:
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     if previous is not None and living(read_state(paths.state)):
         facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
-    try:
+    with problems_on_lines_of(node_file, text):
         decided = plan_node(
             loaded.spec,
             personality,
@@ -66,12 +67,19 @@ def plan(home: Home, name: str) -> Planned:
             previous=previous,
             reserved=reserved_by_others(home, name),
         )
+    return Planned(decided, text, loaded.warnings, inputs_digest(home, name, text))
+
+
+@contextlib.contextmanager
+def problems_on_lines_of(node_file: Path, text: str) -> Iterator[None]:
+    """Problems raised inside get the lines they have in the node file."""
+    try:
+        yield
     except InvalidNodeFile as exc:
         from infrasim.spec.document import load_document
         from infrasim.spec.problems import relocate
 
         raise relocate(exc, load_document(text, file=str(node_file))) from exc
-    return Planned(decided, text, loaded.warnings, inputs_digest(home, name, text))
 
 
 def last_plan(home: Home, name: str) -> Planned | None:

@@ -9,7 +9,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from infrasim.errors import HostError, UsageError
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host.files import make_dir, remove_tree, write_atomic, write_if_changed
 from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
@@ -24,21 +24,20 @@ _USER_LINE = "user 2 "
 _PERSONALITY_STATE = "sdr.*"
 
 
-def check_disks(plan: NodePlan) -> None:
-    """Refuse disk images that cannot be used as the node file says, before anything is written.
+def check_inputs(plan: NodePlan) -> None:
+    """Refuse images and other files of the user's that cannot be used, before anything is written.
 
     Raises:
-        UsageError: missing, a folder, or of another format.
+        InvalidNodeFile: every one that is missing, a folder, unreadable or of another format; the
+            problems carry no line yet.
     """
-    for disk in plan.disks:
-        if disk.path.is_dir():
-            raise UsageError(f"disk image {disk.path} is a directory")
-        if disk.path.exists():
-            _check_format(disk)
-        elif not disk.create:
-            raise UsageError(
-                f"disk image {disk.path} does not exist", hint="leave 'file' out to have one made"
-            )
+    faults = [
+        *((disk.key, _disk_fault(disk)) for disk in plan.disks),
+        *((given.key, _file_fault(given.path)) for given in plan.inputs),
+    ]
+    problems = [Problem("", 0, 0, key, *fault) for key, fault in faults if fault]
+    if problems:
+        raise InvalidNodeFile(problems)
 
 
 def write_workspace(planned: Planned, paths: NodePaths) -> None:
@@ -107,22 +106,36 @@ def remove_workspace(home: Home, paths: NodePaths) -> None:
         remove_tree(paths.log_dir, inside=home.log_root)
 
 
-def _check_format(disk: DiskSpec) -> None:
+def _disk_fault(disk: DiskSpec) -> tuple[str, str] | None:
+    """What is wrong with a disk image, and a hint; None when it can be used or made."""
+    if not disk.path.exists():
+        hint = "leave the key out to have a disk made in the workspace"
+        return None if disk.create else (f"{disk.path} does not exist", hint)
     if disk.path.is_relative_to("/dev"):
-        return
+        return None
+    fault = _file_fault(disk.path)
+    if fault:
+        return fault
+    with disk.path.open("rb") as stream:
+        # Source: QEMU docs/interop/qcow2, header magic.
+        is_qcow2 = stream.read(4) == b"QFI\xfb"
+    if disk.format == "qcow2" and not is_qcow2:
+        return f"{disk.path} is not a qcow2 image", "say format: raw, if it is a raw one"
+    if disk.format == "raw" and is_qcow2:
+        return f"{disk.path} is a qcow2 image, not a raw one", "say format: qcow2"
+    return None
+
+
+def _file_fault(path: Path) -> tuple[str, str] | None:
+    if path.is_dir():
+        return f"{path} is a directory, not a file", ""
     try:
-        with disk.path.open("rb") as stream:
-            magic = stream.read(4)
+        with path.open("rb"):
+            return None
+    except FileNotFoundError:
+        return f"{path} does not exist", ""
     except OSError as exc:
-        raise HostError(f"disk image {disk.path} cannot be read: {exc.strerror}") from exc
-    # Source: QEMU docs/interop/qcow2, header magic "QFI\\xfb".
-    found = "qcow2" if magic == b"QFI\xfb" else "raw"
-    if disk.format == "qcow2" and found != "qcow2":
-        raise UsageError(
-            f"disk image {disk.path} is not a qcow2 image, as its format says", hint="format: raw?"
-        )
-    if disk.format == "raw" and found == "qcow2":
-        raise UsageError(f"disk image {disk.path} is a qcow2 image, not raw as its format says")
+        return f"{path} cannot be read: {exc.strerror}", ""
 
 
 def _forget_an_edited_user(plan: NodePlan, paths: NodePaths) -> None:

@@ -20,6 +20,7 @@ from infrasim.plan.model import (
     DiskSpec,
     FileSpec,
     HostPlan,
+    InputSpec,
     NodePlan,
     PortSpec,
     ProcessSpec,
@@ -46,7 +47,8 @@ PLAN = NodePlan(
         ProcessSpec("ipmi_sim", ("/usr/bin/ipmi_sim", "-n"), Path("/l"), ReadyCheck.RMCP_PING, "a 1", 30.0),
     ),
     ports=(PortSpec("BMC", "udp", "127.0.0.1", 623),),
-    disks=(DiskSpec(Path("/d.qcow2"), "qcow2", 8, True),),
+    disks=(DiskSpec(Path("/d.qcow2"), "qcow2", 8, True, "compute.storage_backend[0].drives[0].file"),),
+    inputs=(InputSpec(Path("/boot/vmlinuz"), "compute.kernel"),),
     files=(FileSpec(Path("/vbmc.conf"), b'password "secret"', 0o600),),
 )
 

@@ -43,7 +43,7 @@ BUSY = dataclasses.replace(
     tcp_in_use=frozenset({Socket("0.0.0.0", 5903)}),
 )
 FOLDER = Path(__file__).parents[1] / "golden" / "plan"
-FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY, "kept": BUSY}
+FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY}
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/node.yml"))
 
 Plan = Callable[..., NodePlan]
@@ -106,9 +106,9 @@ def in_words(plan: NodePlan) -> Iterator[str]:
 def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
     text = (FOLDER / case / "node.yml").read_text()
     facts = FACTS_OF.get(case, FACTS)
-    reserved = OTHERS if case in ("further-node", "kept") else None
-    # The previous plan was made on a quiet machine; now its own sockets are in use.
-    previous = plan(text) if case == "kept" else None
+    reserved = OTHERS if case == "further-node" else None
+    # The previous plan was made on a busy machine; now lower addresses and screens are free.
+    previous = plan(text, facts=BUSY, reserved=OTHERS) if case == "kept" else None
     decided = plan(text, facts=facts, reserved=reserved, previous=previous)
     golden(f"plan/{case}/plan.txt", "\n".join(in_words(decided)) + "\n")
     assert plan(text, facts=facts, reserved=reserved, previous=previous) == decided, "the same each time"
@@ -119,9 +119,17 @@ def test_there_are_cases() -> None:
 
 
 def test_kept_plan_is_the_previous_one(plan: Plan) -> None:
+    first = plan("{}", facts=BUSY, reserved=OTHERS)
+    assert plan("{}", previous=first) == first
+    assert plan("{}") != first
+
+
+def test_what_somebody_else_has_taken_is_not_kept(plan: Plan) -> None:
     first = plan("{}")
-    assert plan("{}", facts=BUSY, reserved=OTHERS, previous=first) == first
-    assert plan("{}", facts=BUSY, reserved=OTHERS) != first
+    moved = plan("{}", facts=BUSY, reserved=OTHERS, previous=first)
+    assert moved.bmc.address != first.bmc.address
+    assert moved.vnc_display != first.vnc_display
+    assert moved.bmc.private_address == first.bmc.private_address
 
 
 def test_edited_port_gives_up_the_kept_addresses(plan: Plan) -> None:
@@ -153,7 +161,7 @@ def test_edited_port_gives_up_the_kept_addresses(plan: Plan) -> None:
         ),
         (
             "compute: {storage_backend: [{drives: [{file: /srv/a.img}]}]}",
-            "compute.storage_backend: disk image /srv/a.img belongs to node node-1 "
+            "compute.storage_backend[0].drives[0].file: disk image /srv/a.img belongs to node node-1 "
             "(two nodes cannot write one image)",
         ),
     ],

@@ -12,10 +12,20 @@ import pytest
 from infrasim.errors import HostError, InvalidNodeFile, NotRunningError, UsageError
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
-from infrasim.paths import Home
-from infrasim.runtime import node
+from infrasim.paths import Home, NodePaths
+from infrasim.runtime import node, planning
 
 FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "/dev/kvm does not exist"), machine_id="m")
+
+
+class NoLaunch:
+    """A supervisor that is begun early and never told to go."""
+
+    def __init__(self, paths: NodePaths) -> None:
+        self.paths = paths
+
+    def close(self) -> None:
+        """Nothing was begun."""
 
 
 @pytest.fixture
@@ -23,6 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     made = Home(tmp_path / "home", tmp_path / "logs")
     made.node_map.mkdir(parents=True)
     monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: FACTS)
+    monkeypatch.setattr(node, "Launch", NoLaunch)
     return made
 
 
@@ -35,14 +46,14 @@ def register(home: Home, name: str, text: str = "{}") -> Path:
 def test_plan_touches_nothing(home: Home) -> None:
     register(home, "a")
     before = sorted(home.root.rglob("*"))
-    assert node.plan(home, "a").plan.name == "a"
+    assert planning.plan(home, "a").plan.name == "a"
     assert sorted(home.root.rglob("*")) == before
 
 
 def test_what_cannot_be_on_this_machine_is_said_on_the_users_line(home: Home) -> None:
     file = register(home, "a", "# mine\ncompute:\n  memory: {size: 512}\n  kvm_enabled: true\n")
     with pytest.raises(InvalidNodeFile) as caught:
-        node.plan(home, "a")
+        planning.plan(home, "a")
     assert caught.value.message == (
         f"{file}:4:16: compute.kvm_enabled: KVM does not run a guest on this machine: "
         "/dev/kvm does not exist (leave it out to use KVM only where it works, or see: infrasim doctor)"
@@ -52,17 +63,17 @@ def test_what_cannot_be_on_this_machine_is_said_on_the_users_line(home: Home) ->
 def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     register(home, "a")
     register(home, "b")
-    first = node.plan(home, "a").plan
+    first = planning.plan(home, "a").plan
     paths = home.node("a")
     paths.workspace.mkdir()
     paths.plan.write_text(json.dumps(first.as_json()))
-    second = node.plan(home, "b").plan
+    second = planning.plan(home, "b").plan
     assert (first.bmc.address, first.vnc_display) == ("127.0.0.1", 1)
     assert (second.bmc.address, second.vnc_display) == ("127.0.1.1", 2)
-    taken = node.reserved_by_others(home, "b")
+    taken = planning.reserved_by_others(home, "b")
     assert Socket(first.bmc.private_address, 623) in taken.sockets
     assert taken.disks == {first.disks[0].path: "a"}
-    assert node.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
+    assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,9 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
         (["x", "y"], "lab7", "known nodes: x, y; register one with: infrasim config add lab7 FILE"),
     ],
 )
-@pytest.mark.parametrize("verb", [node.plan, node.start, node.stop_node, node.destroy, node.require_running])
+@pytest.mark.parametrize(
+    "verb", [planning.plan, node.start, node.stop_node, node.destroy, node.require_running]
+)
 def test_unknown_node(
     home: Home, registered: list[str], asked: str, hint: str, verb: Callable[[Home, str], object]
 ) -> None:
@@ -87,7 +100,7 @@ def test_unknown_node(
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", "", "..", "a..b", "-a", "x" * 64])
-@pytest.mark.parametrize("verb", [node.plan, node.start, node.stop_node, node.destroy])
+@pytest.mark.parametrize("verb", [planning.plan, node.start, node.stop_node, node.destroy])
 def test_name_that_cannot_be_one(home: Home, verb: Callable[[Home, str], object], name: str) -> None:
     with pytest.raises(UsageError) as caught:
         verb(home, name)
@@ -108,7 +121,7 @@ def test_node_file_that_is_no_text(home: Home) -> None:
     file = home.map_file("a")
     file.write_bytes(b"name: \xff\n")
     with pytest.raises(UsageError) as caught:
-        node.plan(home, "a")
+        planning.plan(home, "a")
     assert str(file) in caught.value.message
     assert "UTF-8" in caught.value.message
 
@@ -117,7 +130,7 @@ def test_node_file_that_is_a_folder(home: Home) -> None:
     file = home.map_file("a")
     file.mkdir()
     with pytest.raises((HostError, UsageError)) as caught:
-        node.plan(home, "a")
+        planning.plan(home, "a")
     assert caught.value.message == f"cannot read {file}: Is a directory"
 
 
@@ -148,7 +161,7 @@ def test_same_port_of_another_address_or_protocol_is_free(
     register(home, "a")
     other = {"udp": Socket("127.0.0.2", 623), "tcp": Socket("127.0.0.1", 623)}
     monkeypatch.setattr(probe, "bound_sockets", lambda kind: frozenset({other[kind]}))
-    node._check_ports(node.plan(home, "a").plan)
+    node._check_ports(planning.plan(home, "a").plan)
 
 
 def test_facts_ask_for_kvm_only_when_the_node_may_use_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,5 +174,5 @@ def test_facts_ask_for_kvm_only_when_the_node_may_use_it(home: Home, monkeypatch
     monkeypatch.setattr(probe, "gather_facts", gather)
     for name, text in {"a": "{}", "b": "compute: {kvm_enabled: false}"}.items():
         register(home, name, text)
-        node.plan(home, name)
+        planning.plan(home, name)
     assert asked == [True, False]
