@@ -251,7 +251,7 @@ def test_a_circle_of_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "wanted"),
     [
-        ("type", "summary", "sumary", "type.yml:3:1: sumary: unknown key (did you mean 'summary'?)"),
+        ("type", "summary", "summaryy", "type.yml:3:1: summaryy: unknown key (did you mean 'summary'?)"),
         ("type", "something", "[1]", "type.yml:3:1: summary: got [1], wanted text"),
         ("type", '"1.20"', "1.2", "firmware: got 1.2, wanted text like"),
         ("type", '"1.20"', '"200.20"', "firmware: got '200.20', wanted text like"),
@@ -295,7 +295,7 @@ def test_a_circle_of_types(tmp_path: Path) -> None:
             "records[0].value: got 60000, wanted a value from 0 to 25500",
         ),
         ("sensors", "value: 6000", "value: fast", "records[0].value: got 'fast', wanted a number"),
-        ("sensors", "value: 6000", "valeu: 6000", "records[0].valeu: unknown key (did you mean 'value'?)"),
+        ("sensors", "value: 6000", "valuee: 6000", "records[0].valuee: unknown key (did you mean 'value'?)"),
         ("sensors", "lnc: 1500", "lnc: -99", "records[0].lnc: got -99, wanted a value from 0 to 25500"),
         (
             "sensors",
@@ -352,7 +352,7 @@ def test_a_circle_of_types(tmp_path: Path) -> None:
         ("fru", "id: 0", "size: 1", "the key 'size' is given twice"),
         ("fru", "- id: 0\n  size", "- size", "frus[0]: id is missing"),
         ("fru", "size: 256", "size: 8", "frus[0]: FRU 0: the product area ends at 0x20, the device at 0x8"),
-        ("fru", "product:", "produkt:", "frus[0].produkt: unknown key (did you mean 'product'?)"),
+        ("fru", "product:", "productt:", "frus[0].productt: unknown key (did you mean 'product'?)"),
         ("fru", "product_name", "product_nam", "frus[0].product.product_nam: unknown key (did you mean"),
         (
             "fru",
@@ -382,7 +382,7 @@ def test_a_circle_of_types(tmp_path: Path) -> None:
         (
             "smbios",
             "system: 0x1",
-            "sistem: 0x1",
+            "systemm: 0x1",
             "structures[0]: no kind of structure; wanted one of: bios, system",
         ),
         ("smbios", "0x1", "70000", "structures[0].system: got 70000, wanted a whole number from 0 to 0xffff"),
