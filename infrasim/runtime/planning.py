@@ -24,7 +24,7 @@ from infrasim.runtime.status import living, node_names, unknown_node
 class Planned:
     """A plan and what it came from.
 
-    ``warnings`` are about the node file; ``inputs`` is a digest of everything the plan depends on but
+    ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
     bound sockets and other nodes. ``is_last`` says that it is the plan of the last start, whose files
     lie in the workspace, so it carries none.
     """
@@ -32,7 +32,7 @@ class Planned:
     plan: NodePlan
     node_text: str
     warnings: tuple[Problem, ...]
-    inputs: str
+    made_from: str
     is_last: bool = False
 
 
@@ -67,7 +67,7 @@ def plan(home: Home, name: str) -> Planned:
             previous=previous,
             reserved=reserved_by_others(home, name),
         )
-    return Planned(decided, text, loaded.warnings, inputs_digest(home, name, text))
+    return Planned(decided, text, loaded.warnings, origin_digest(home, name, text))
 
 
 @contextlib.contextmanager
@@ -95,8 +95,8 @@ def last_plan(home: Home, name: str) -> Planned | None:
     previous = read_plan(paths.plan)
     try:
         kept = json.loads(paths.plan.read_bytes())
-        inputs = inputs_digest(home, name, text)
-        if previous is None or kept["inputs"] != inputs or kept["warnings"]:
+        made_from = origin_digest(home, name, text)
+        if previous is None or kept["made_from"] != made_from or kept["warnings"]:
             return None
         if not all(sha256_file(Path(file["path"])) == file["sha256"] for file in kept["files"]):
             return None
@@ -108,10 +108,10 @@ def last_plan(home: Home, name: str) -> Planned | None:
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
         return None
-    return Planned(previous, text, (), inputs, is_last=True)
+    return Planned(previous, text, (), made_from, is_last=True)
 
 
-def inputs_digest(home: Home, name: str, text: str) -> str:
+def origin_digest(home: Home, name: str, text: str) -> str:
     """A digest of the node file, infrasim itself, its data, the programs and this boot, as hex."""
     digest = hashlib.sha256(f"{home.root}\0{home.log_root}\0{name}\0{text}\0{boot_id()}".encode())
     for path in _files_a_plan_depends_on(home):

@@ -55,7 +55,7 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
     write_if_changed(paths.node_file, planned.node_text)
     refresh_workspace(plan, paths)
-    described = {**plan.as_json(), "inputs": planned.inputs, "warnings": len(planned.warnings)}
+    described = {**plan.as_json(), "made_from": planned.made_from, "warnings": len(planned.warnings)}
     write_atomic(paths.plan, json.dumps(described, indent=1))
 
 
