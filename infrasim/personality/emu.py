@@ -23,9 +23,10 @@ from infrasim.personality.model import (
     SensorState,
     Thresholds,
     comparison_bits,
+    default_state,
     sensor_key,
 )
-from infrasim.personality.sdr import Record, decode_record
+from infrasim.personality.sdr import FullSensor, Record, Sensor, decode_record
 
 _BYTES_PER_LINE = 16
 _LAST_STATE = 14
@@ -319,7 +320,37 @@ def _read_sensor_add(reading: _Reading, words: _Words) -> None:
     )
     if state.key in reading.sensors:
         raise ValueError(f"sensor {number:#04x} of controller {owner:#04x} was added before")
-    reading.sensors[state.key] = state
+    known = next((record for record in reading.records if sensor_key(record) == state.key), None)
+    reading.sensors[state.key] = _initialised(state, known) if isinstance(known, Sensor) else state
+
+
+def _initialised(state: SensorState, record: Sensor) -> SensorState:
+    """A sensor whose record is there already is set up by it, as far as its initialization flags say.
+
+    Source: measured with ipmi_sim 2.0.33. Which thresholds there are follows from the comparison bits.
+    """
+    usual = default_state(record)
+    flags = record.initialization
+    if usual is None or usual.events is None:
+        return state
+    changes: dict[str, Any] = {
+        "events": dataclasses.replace(
+            usual.events,
+            enabled=usual.events.enabled and "init_events" in flags,
+            scanning=usual.events.scanning and "init_scanning" in flags,
+        )
+    }
+    if "init_hysteresis" in flags and isinstance(record, FullSensor):
+        changes["hysteresis"] = (
+            record.hysteresis_access,
+            record.hysteresis_positive,
+            record.hysteresis_negative,
+        )
+    if "init_thresholds" in flags and isinstance(record, FullSensor):
+        mask = record.assertion_mask >> 12 & 7 | (record.deassertion_mask >> 12 & 7) << 3
+        values = record.thresholds if record.threshold_access == "settable" else (0,) * 6
+        changes["thresholds"] = Thresholds(record.threshold_access, mask, values)
+    return dataclasses.replace(state, **changes)
 
 
 def _change(reading: _Reading, key: tuple[int, int, int], **values: Any) -> None:

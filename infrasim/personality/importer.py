@@ -11,7 +11,7 @@ from typing import Any
 
 from infrasim.personality import fru, names, sdr, smbios
 from infrasim.personality.emu import parse_emu
-from infrasim.personality.model import Entry, Personality, SensorState, default_state
+from infrasim.personality.model import Entry, Personality, SensorState, Thresholds, default_state
 from infrasim.personality.sensors import hidden_record
 from infrasim.personality.smbios import Structure
 
@@ -60,6 +60,8 @@ def _state(record: sdr.Record, state: SensorState, usual: SensorState) -> Sensor
     changes: dict[str, Any] = {}
     if state.event_type != names.number(names.EVENT_TYPES, "threshold"):
         changes["thresholds"] = None
+    elif state.thresholds is None and usual.thresholds:
+        changes["thresholds"] = Thresholds("none", 0, (0,) * 6)
     elif state.thresholds:
         limits = state.thresholds
         values = tuple(value if limits.mask >> bit & 1 else 0 for bit, value in enumerate(limits.values))

@@ -86,7 +86,7 @@ def scalar(value: Any) -> str:
     if isinstance(value, Hex):
         return f"{int(value):#x}"
     if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else _fraction(repr(value))
     if isinstance(value, int):
         return str(int(value))
     return _text(str(value))
@@ -102,6 +102,12 @@ def _text(text: str) -> str:
     if text.isprintable() and not set(text) & {"\\", '"'}:
         return f'"{text}"'
     return '"' + "".join(_escaped(char) for char in text) + '"'
+
+
+def _fraction(text: str) -> str:
+    """``text`` with a point: without one, ``5e-05`` is read as text."""
+    mantissa, exponent, power = text.partition("e")
+    return mantissa + ("" if "." in mantissa or not exponent else ".0") + exponent + power
 
 
 def _escaped(char: str) -> str:

@@ -161,7 +161,9 @@ def test_freeipmi_reads_every_record_without_complaint(simulator: Simulator, ser
 
 
 def test_the_event_log_stays_empty_over_starts(simulator: Simulator) -> None:
+    listed = simulator.ipmitool("sdr", "elist", "all")
     for _ in range(2):
+        assert simulator.ipmitool("sdr", "elist", "all") == listed
         assert re.search(r"Entries +: 0\n", simulator.ipmitool("sel", "info"))
         simulator.stop()
         simulator.start()

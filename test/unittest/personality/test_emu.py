@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from infrasim.personality.emu import Emulation, emu_text, parse_emu
@@ -102,6 +104,23 @@ def test_a_value_set_before_thresholds_crosses_none() -> None:
     assert parse_emu(text).hidden_sensors[0].bits == frozenset()
     swapped = text + "sensor_set_value 0x20 0 1 0xff 1\n"
     assert parse_emu(swapped).hidden_sensors[0].bits == {4}
+
+
+def test_a_sensor_added_after_its_record_is_set_up_by_it() -> None:
+    """Measured: ipmi_sim does so, by the record's initialization flags and comparison bits."""
+    flags = ("scanning_on", "events_on", "init_events", "init_hysteresis", "init_thresholds")
+    record = dataclasses.replace(
+        FAN, initialization=flags, threshold_access="settable", assertion_mask=0x3005, deassertion_mask=0
+    )
+    rows = " ".join(f"{byte:#x}" for byte in record.encode(1))
+    (entry,) = parse_emu(f"main_sdr_add 0x20 {rows}\nsensor_add 0x20 0 0x30 4 1\n").entries
+    state = entry.state
+    assert state is not None
+    assert state.events is not None
+    assert (state.events.enabled, state.events.scanning, state.events.assertion) == (True, False, 5)
+    assert state.hysteresis == ("readable", 1, 0)
+    assert state.thresholds is not None
+    assert (state.thresholds.mask, state.thresholds.values[:2]) == (3, (15, 10))
 
 
 def test_other_ways_to_say_it() -> None:

@@ -63,6 +63,8 @@ def test_lists_of_items_come_back(rows: list[dict[str, Any]]) -> None:
         ("\x00é\u2028", '"\\x00é\\u2028"'),
         (2.0, "2"),
         (5.025, "5.025"),
+        (5e-05, "5.0e-05"),
+        (1.5e-07, "1.5e-07"),
         (Hex(0xCA2), "0xca2"),
         (Raw(31), "raw 0x1f"),
         (True, "true"),
