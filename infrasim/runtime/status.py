@@ -104,7 +104,7 @@ def node_status(home: Home, name: str) -> NodeStatus:
     if paths.state.exists() and state is None:
         errors.append(f"{paths.state} cannot be read")
     processes = _processes(plan, state)
-    condition = _condition(home, paths, state, processes)
+    condition = _condition(home, paths, state)
     if condition is Condition.DEGRADED and state and not alive(state.supervisor):
         errors.append("the supervisor is gone; 'infrasim node start' makes a new one that takes over")
     return NodeStatus(name, condition, paths, plan, state, processes, tuple(errors))
@@ -138,13 +138,14 @@ def living(state: NodeState | None) -> tuple[Identity, ...]:
     return tuple(identity for identity in state.identities() if alive(identity)) if state else ()
 
 
-def _condition(
-    home: Home, paths: NodePaths, state: NodeState | None, processes: tuple[ProcessStatus, ...]
-) -> Condition:
+def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Condition:
     if state is not None and alive(state.supervisor):
         healthy = state.phase == Phase.UP.value and not state.degraded
         # The state file is as new as the supervisor's last event; a child may have died just now.
-        gone = any(process.pid is None and process.state == ChildState.RUNNING for process in processes)
+        gone = any(
+            process.state == ChildState.RUNNING and process.identity and not alive(process.identity)
+            for process in state.processes
+        )
         return Condition.RUNNING if healthy and not gone else Condition.DEGRADED
     if living(state):
         return Condition.DEGRADED

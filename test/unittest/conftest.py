@@ -13,9 +13,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import urllib3  # noqa: F401  # before the hook, because importing it binds a socket to try IPv6
+
+if TYPE_CHECKING:
+    from infrasim.paths import Home
+    from infrasim.plan.model import NodePlan
 
 REFUSED = {
     "subprocess.Popen": "process",
@@ -99,3 +104,22 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == kept, f"{path} differs; if it should, run pytest --refresh-golden and look at the diff"
 
     return compare
+
+
+@pytest.fixture
+def make_plan() -> Callable[[Home, str, str], NodePlan]:
+    """A function that plans a node of a home from the text of its file, on a machine that has everything."""
+    from infrasim.host.facts import HostFacts, KvmVerdict
+    from infrasim.personality.registry import load_type, shipped_types
+    from infrasim.plan.planner import plan_node
+    from infrasim.spec.load import load_node
+
+    kvm = KvmVerdict(False, "/dev/kvm does not exist")
+    facts = HostFacts("/usr/bin/qemu-system-x86_64", (7, 2), "/usr/bin/ipmi_sim", "/usr/bin/socat", kvm)
+
+    def make(home: Home, name: str, text: str) -> NodePlan:
+        spec = load_node(home.map_file(name), text, name=name).spec
+        personality = load_type(spec.type, [shipped_types()])
+        return plan_node(spec, personality, facts, home.node(name), home=home)
+
+    return make

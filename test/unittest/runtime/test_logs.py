@@ -1,0 +1,95 @@
+"""A node's logs as one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from infrasim.errors import UsageError
+from infrasim.paths import Home, NodePaths
+from infrasim.runtime.logs import show_logs
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home", tmp_path / "logs")
+
+
+@pytest.fixture
+def paths(home: Home) -> NodePaths:
+    found = home.node("a")
+    found.log_dir.mkdir(parents=True)
+    found.log("qemu").write_text("one\ntwo\n")
+    found.log("openipmi").write_text("hello\n")
+    found.serial_log.write_text("login:")
+    return found
+
+
+def test_one_log_has_no_labels(home: Home, paths: NodePaths) -> None:
+    assert list(show_logs(home, "a", ["qemu"], lines=1, follow=False)) == ["two"]
+    assert list(show_logs(home, "a", ["serial"], lines=5, follow=False)) == ["login:"]
+    assert list(show_logs(home, "a", ["socat"], lines=5, follow=False)) == []
+
+
+def test_several_logs_have_labels_and_the_console_is_left_out(home: Home, paths: NodePaths) -> None:
+    assert list(show_logs(home, "a", [], lines=5, follow=False)) == [
+        "openipmi   | hello",
+        "qemu       | one",
+        "qemu       | two",
+    ]
+    assert list(show_logs(home, "a", ["qemu", "serial"], lines=1, follow=False)) == [
+        "qemu       | two",
+        "serial     | login:",
+    ]
+
+
+def test_following(home: Home, paths: NodePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens to the log between two looks is done by the sleep."""
+    log = paths.log("qemu")
+
+    def append(text: str) -> None:
+        log.write_text(log.read_text() + text)
+
+    steps: Iterator[Callable[[], object]] = iter(
+        [
+            partial(append, "three\nfo"),
+            partial(append, "ur\n"),
+            partial(append, ""),
+            partial(log.write_text, "new\n"),
+            log.unlink,
+            partial(log.write_text, "again\n"),
+        ]
+    )
+    monkeypatch.setattr("infrasim.runtime.logs.time.sleep", lambda _: next(steps)())
+    stream = show_logs(home, "a", ["qemu"], lines=1, follow=True)
+    assert [next(stream) for _ in range(5)] == ["two", "three", "four", "new", "again"]
+
+
+def test_following_a_log_that_does_not_exist_yet(
+    home: Home, paths: NodePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "infrasim.runtime.logs.time.sleep", lambda _: paths.log("socat").write_text("first\n")
+    )
+    assert next(show_logs(home, "a", ["socat"], lines=1, follow=True)) == "first"
+
+
+def test_unknown_log(home: Home, paths: NodePaths) -> None:
+    with pytest.raises(UsageError) as caught:
+        next(show_logs(home, "a", ["qemu", "kernel"], lines=1, follow=False))
+    assert caught.value.message == "there is no log 'kernel'"
+    assert caught.value.hint == "logs: supervisor, openipmi, qemu, socat, serial, events"
+
+
+def test_no_logs_yet_and_no_such_node(home: Home) -> None:
+    home.node_map.mkdir(parents=True)
+    home.map_file("a").write_text("{}")
+    with pytest.raises(UsageError) as caught:
+        next(show_logs(home, "a", [], lines=1, follow=False))
+    assert caught.value.message == f"node a has no logs yet in {home.node('a').log_dir}"
+    with pytest.raises(UsageError) as caught:
+        next(show_logs(home, "b", [], lines=1, follow=False))
+    assert caught.value.message == f"there is no node 'b' in {home.root}"

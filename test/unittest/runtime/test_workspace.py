@@ -1,0 +1,231 @@
+"""The workspace on disk: what is refused, what is written, what stays and what goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infrasim.errors import InvalidNodeFile, ProgramError
+from infrasim.host.process import Finished
+from infrasim.paths import Home
+from infrasim.plan.model import DiskSpec, InputSpec, NodePlan, read_plan
+from infrasim.runtime import workspace
+from infrasim.runtime.planning import Planned
+from infrasim.runtime.workspace import check_inputs, create_disk, remove_workspace, write_workspace
+
+MakePlan = Callable[[Home, str, str], NodePlan]
+QCOW2 = b"QFI\xfb\x00\x00\x00\x03"
+NO_DISK_HINT = "leave the key out to have a disk made in the workspace"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home", tmp_path / "logs")
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Every call of a qemu-img that makes a file."""
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], *, timeout_s: float) -> Finished:
+        calls.append(argv)
+        Path(argv[-2]).write_bytes(QCOW2)
+        return Finished(tuple(argv), 0, "", "")
+
+    monkeypatch.setattr(workspace, "run", run)
+    monkeypatch.setattr(workspace, "require_program", lambda name: f"/usr/bin/{name}")
+    return calls
+
+
+def write(home: Home, plan: NodePlan, text: str = "{}") -> None:
+    write_workspace(Planned(plan, text, (), "digest"), home.node(plan.name))
+
+
+# --- what is refused before anything is written
+
+
+def problem_of(plan: NodePlan) -> tuple[str, str, str] | None:
+    """Place, message and hint of the one problem there is."""
+    try:
+        check_inputs(plan)
+    except InvalidNodeFile as exc:
+        (problem,) = exc.problems
+        return problem.path, problem.message, problem.hint
+    return None
+
+
+@pytest.mark.parametrize(
+    ("format_", "content", "message", "hint"),
+    [
+        ("qcow2", QCOW2, None, ""),
+        ("raw", b"\xebX\x90", None, ""),
+        ("raw", b"", None, ""),
+        ("qcow2", b"\xebX\x90", "{path} is not a qcow2 image", "say format: raw, if it is a raw one"),
+        ("qcow2", b"", "{path} is not a qcow2 image", "say format: raw, if it is a raw one"),
+        ("raw", QCOW2, "{path} is a qcow2 image, not a raw one", "say format: qcow2"),
+    ],
+)
+def test_format_of_an_image(
+    home: Home,
+    make_plan: MakePlan,
+    tmp_path: Path,
+    format_: str,
+    content: bytes,
+    message: str | None,
+    hint: str,
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    disk = DiskSpec(path, format_, 8, create=False, key="the.key")
+    plan = dataclasses.replace(make_plan(home, "a", "{}"), disks=(disk,))
+    expected = ("the.key", message.replace("{path}", str(path)), hint) if message else None
+    assert problem_of(plan) == expected
+
+
+def test_missing_image_is_refused_unless_it_is_to_be_made(
+    home: Home, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = make_plan(home, "a", "{}")
+    check_inputs(plan)
+    missing = DiskSpec(tmp_path / "none", "raw", 8, create=False, key="the.key")
+    assert problem_of(dataclasses.replace(plan, disks=(missing,))) == (
+        "the.key",
+        f"{tmp_path}/none does not exist",
+        NO_DISK_HINT,
+    )
+
+
+def test_folders_are_no_images_and_no_kernels(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = make_plan(home, "a", "{}")
+    disk = DiskSpec(tmp_path, "raw", 8, create=False, key="disk")
+    with pytest.raises(InvalidNodeFile) as caught:
+        check_inputs(
+            dataclasses.replace(
+                plan,
+                disks=(disk,),
+                inputs=(InputSpec(tmp_path, "kernel"), InputSpec(tmp_path / "none", "initrd")),
+            )
+        )
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("disk", f"{tmp_path} is a directory, not a file"),
+        ("kernel", f"{tmp_path} is a directory, not a file"),
+        ("initrd", f"{tmp_path}/none does not exist"),
+    ]
+
+
+# --- writing
+
+
+def test_everything_of_the_plan_is_written_with_its_mode(
+    home: Home, make_plan: MakePlan, images: list[list[str]]
+) -> None:
+    plan = make_plan(home, "a", "{}")
+    paths = home.node("a")
+    write(home, plan, "# my node\n")
+    for spec in plan.files:
+        assert spec.path.read_bytes() == spec.content
+        assert stat.S_IMODE(spec.path.stat().st_mode) == spec.mode
+    assert paths.node_file.read_text() == "# my node\n"
+    assert read_plan(paths.plan) == dataclasses.replace(plan, files=())
+    assert stat.S_IMODE(paths.workspace.stat().st_mode) == 0o700
+    assert stat.S_IMODE(paths.vbmc_conf.stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths.log_dir.stat().st_mode) == 0o750
+    assert not [path for path in paths.workspace.rglob("*") if path.name.endswith((".tmp", ".new"))]
+
+
+def test_password_is_in_vbmc_conf_only(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+    write(home, make_plan(home, "a", "bmc: {password: s3cr3t-word}"))
+    written = [path for path in home.root.rglob("*") if path.is_file()]
+    assert [path for path in written if b"s3cr3t-word" in path.read_bytes()] == [home.node("a").vbmc_conf]
+
+
+def test_disks_are_made_once_and_kept(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+    plan = make_plan(home, "a", "{}")
+    (disk,) = plan.disks
+    write(home, plan)
+    temporary = disk.path.with_name(f".{disk.path.name}.new")
+    assert images == [["/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", str(temporary), "8G"]]
+    assert stat.S_IMODE(disk.path.stat().st_mode) == 0o600
+    disk.path.write_bytes(QCOW2 + b"installed")
+    write(home, plan)
+    assert len(images) == 1
+    assert disk.path.read_bytes() == QCOW2 + b"installed"
+
+
+def test_disk_of_the_users_is_never_made(
+    home: Home, make_plan: MakePlan, images: list[list[str]], tmp_path: Path
+) -> None:
+    write(home, make_plan(home, "a", f"compute: {{storage_backend: [{{drives: [{{file: {tmp_path}/x}}]}}]}}"))
+    assert images == []
+
+
+def test_half_made_disk_is_removed(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], *, timeout_s: float) -> Finished:
+        Path(argv[-2]).write_bytes(QCOW2)
+        raise ProgramError("no space left on device")
+
+    monkeypatch.setattr(workspace, "run", run)
+    monkeypatch.setattr(workspace, "require_program", lambda name: name)
+    with pytest.raises(ProgramError):
+        create_disk(DiskSpec(tmp_path / "disk.qcow2", "qcow2", 8, create=True, key="k"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_plan_leaves_files_untouched(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+    plan = make_plan(home, "a", "{}")
+    write(home, plan)
+    before = {spec.path: spec.path.stat().st_ino for spec in plan.files}
+    write(home, plan)
+    assert {path: path.stat().st_ino for path in before} == before
+
+
+def test_what_another_plan_left_goes(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+    paths = home.node("a")
+    plan = make_plan(home, "a", "{}")
+    write(home, plan)
+    old = [paths.smbios_dir / "999.bin", paths.emu("other_type")]
+    kept = [paths.smbios_dir / "notes.txt", paths.disks / "mine.qcow2", paths.lan / "ip_addr"]
+    for path in (*old, *kept):
+        path.write_text("x")
+    write(home, plan)
+    assert [path for path in old if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+    assert all(spec.path.exists() for spec in plan.files)
+
+
+@pytest.mark.parametrize(
+    ("text", "users_stay"),
+    [
+        ("{}", True),
+        ("compute: {memory: {size: 2048}}", True),
+        ("bmc: {password: calvin}", False),
+        ("bmc: {username: root}", False),
+    ],
+)
+def test_edited_user_ends_what_the_bmc_remembers_of_users(
+    home: Home, make_plan: MakePlan, images: list[list[str]], text: str, users_stay: bool
+) -> None:
+    write(home, make_plan(home, "a", "{}"))
+    state = home.node("a").bmc_state / "ipmi_sim" / "a"
+    state.mkdir(parents=True)
+    for name in ("users.1.20", "sel.20", "sdr.20.main"):
+        (state / name).write_text("x")
+    write(home, make_plan(home, "a", text))
+    left = {path.name for path in state.iterdir()}
+    assert left == {"sel.20", *(["users.1.20"] if users_stay else [])}, "sensors come from the personality"
+
+
+def test_remove_workspace_takes_logs_and_nothing_else(
+    home: Home, make_plan: MakePlan, images: list[list[str]]
+) -> None:
+    write(home, make_plan(home, "a", "{}"))
+    write(home, make_plan(home, "b", "{}"))
+    remove_workspace(home, home.node("a"))
+    assert sorted(path.name for path in home.root.iterdir()) == ["b"]
+    assert sorted(path.name for path in home.log_root.iterdir()) == ["b"]
+    remove_workspace(home, home.node("a"))
