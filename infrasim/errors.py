@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+NO_PERMISSION_HINT = "run with sudo, or point INFRASIM_HOME and INFRASIM_LOG_DIR at folders of your own"
+
 
 class ExitCode(IntEnum):
     """What the ``infrasim`` command returns to the shell; documented in README.md."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from infrasim.errors import ExitCode, InfrasimError, InvalidNodeFile
+from infrasim.errors import NO_PERMISSION_HINT, ExitCode, HostError, InfrasimError, InvalidNodeFile
 
 # name -> (where it lives, what it does). The one list of commands.
 COMMANDS = {
@@ -27,8 +27,26 @@ COMMANDS = {
 }
 
 
+class _ReaderGone(Exception):
+    """Nobody reads our output any more. click would make exit code 1 of the BrokenPipeError itself."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on first use."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """As click does; a help text is printed here."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except BrokenPipeError as exc:
+            raise _ReaderGone from exc
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as exc:
+            raise _ReaderGone from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the table."""
@@ -113,7 +131,11 @@ def run(words: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("infrasim: interrupted", err=True)
         return 130
-    except BrokenPipeError:
+    except PermissionError as error:
+        place = error.filename or "this machine"
+        report(HostError(f"{place}: {error.strerror}", hint=NO_PERMISSION_HINT), as_json="--json" in words)
+        return int(ExitCode.HOST)
+    except _ReaderGone:
         # The reader of our output went away, as `| head` does: no fault, nothing left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)

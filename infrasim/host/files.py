@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from infrasim.errors import DeadlineError, HostError
+from infrasim.errors import NO_PERMISSION_HINT, DeadlineError, HostError
 
 _LOCK_POLL_S = 0.02
 
@@ -183,8 +183,5 @@ def _try_flock(descriptor: int, *, shared: bool = False) -> bool:
 def _cannot(action: str, path: Path, exc: OSError) -> HostError:
     reason = exc.strerror or str(exc)
     if isinstance(exc, PermissionError):
-        return HostError(
-            f"cannot {action} {path}: {reason}",
-            hint="run with sudo, or point INFRASIM_HOME and INFRASIM_LOG_DIR at folders of your own",
-        )
+        return HostError(f"cannot {action} {path}: {reason}", hint=NO_PERMISSION_HINT)
     return HostError(f"cannot {action} {path}: {reason}")
