@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from infrasim.bmc.rmcp import Answer, Forward, judge
 from infrasim.errors import HostError
+from infrasim.host.facts import WILDCARDS
 
 LOG = logging.getLogger(__name__)
 
@@ -137,8 +138,9 @@ def _bind(address: str, port: int) -> socket.socket:
     )
     try:
         if version == 6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        elif address == "0.0.0.0":
+            # "::" is every address of both families.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address != "::"))
+        if address in WILDCARDS:
             # ipmi_sim binds its own loopback address at the same port, with this option too.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))

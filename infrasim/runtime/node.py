@@ -88,6 +88,10 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
             except (HostError, ProgramError):
                 if not tries_left or _holder(planned.plan) is None:
                     raise
+            except KeyboardInterrupt:
+                # The supervisor has a session of its own and did not hear it.
+                _stop(paths)
+                raise
     raise AssertionError("the last try returns or raises")
 
 
@@ -119,15 +123,7 @@ def stop_node(home: Home, name: str) -> bool:
     if not paths.workspace.is_dir():
         return False
     with _exclusive(paths, "stop"):
-        state = read_state(paths.state)
-        if state is None:
-            return False
-        ran = alive(state.supervisor) or bool(living(state))
-        if alive(state.supervisor):
-            _stop_supervisor(paths, state)
-        _end_children(read_state(paths.state) or state)
-        _remove_traces(paths)
-        return ran
+        return _stop(paths)
 
 
 def restart(home: Home, name: str) -> Started:
@@ -146,8 +142,8 @@ def destroy(home: Home, name: str) -> bool:
         if not home.map_file(name).exists():
             raise unknown_node(home, name)
         return False
-    stop_node(home, name)
     with _exclusive(paths, "destroy"):
+        _stop(paths)
         remove_workspace(home, paths)
     return True
 
@@ -212,6 +208,19 @@ def _run_in_foreground(paths: NodePaths, warnings: tuple[Problem, ...]) -> NoRet
     # exec closes our lock; the supervisor takes its own before it touches anything.
     paths.verb_lock.unlink(missing_ok=True)
     become_supervisor(paths)
+
+
+def _stop(paths: NodePaths) -> bool:
+    """Take everything of a node down; False when nothing of it ran."""
+    state = read_state(paths.state)
+    if state is None:
+        return False
+    ran = alive(state.supervisor) or bool(living(state))
+    if alive(state.supervisor):
+        _stop_supervisor(paths, state)
+    _end_children(read_state(paths.state) or state)
+    _remove_traces(paths)
+    return ran
 
 
 def _stop_supervisor(paths: NodePaths, state: NodeState) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import assert_never
 
-from infrasim.errors import DeadlineError, HostError, InfrasimError
+from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.host.files import last_lines, make_dir, write_atomic
 from infrasim.host.process import early_death, identify
 from infrasim.paths import NodePaths
@@ -51,6 +52,8 @@ from infrasim.runtime.machine import (
 )
 from infrasim.runtime.state import NodeState, ProcessState, write_state
 
+LOG = logging.getLogger(__name__)
+
 # Events that say something went wrong; the last of them are part of the status.
 _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
@@ -80,6 +83,7 @@ class Supervisor:
         self._control = ControlServer(self)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._becoming_ready: dict[str, asyncio.Task[None]] = {}
         self._trouble: tuple[str, ...] = ()
         self._failure: InfrasimError | None = None
         self._identify_until_s: float | None = None
@@ -106,10 +110,21 @@ class Supervisor:
             self._children.adopt(name, process.identity)
             self.record("adopted", process=name, pid=process.identity.pid)
         if QEMU in adopted:
-            await asyncio.wait_for(self.host.attach(), self.plan.process(QEMU).ready_timeout_s)
+            await self._attach_to_host()
         override = BootSelector(left.boot_override) if left and left.boot_override else None
         restarts = {name: process.restarts for name, process in adopted.items()}
         self.feed(Begin(restarts, left.power if left else None, override))
+
+    async def _attach_to_host(self) -> None:
+        spec = self.plan.process(QEMU)
+        try:
+            await asyncio.wait_for(self.host.attach(), spec.ready_timeout_s)
+        except TimeoutError:
+            place = f"the running host's monitor {spec.ready_target}"
+            raise DeadlineError(
+                f"{place} did not answer in {spec.ready_timeout_s:g} s",
+                hint="run: infrasim node stop",
+            ) from None
 
     async def close(self) -> None:
         """Close the doors and remove what only a running node has."""
@@ -166,12 +181,12 @@ class Supervisor:
             case StartFailed(name, code, timed_out):
                 self._failure = self._start_error(name, code, timed_out)
             case Finished():
-                self._settle(self._failure)
+                self._settle(self._failure or ProgramError("the node was stopped while it was starting"))
                 self.finished.set()
             case _:
                 assert_never(action)
 
-    def _background(self, work: Coroutine[None, None, None]) -> None:
+    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
 
         async def guarded() -> None:
@@ -179,10 +194,14 @@ class Supervisor:
                 await work
             except InfrasimError as exc:
                 self.record("error", message=exc.message)
+            except Exception as exc:
+                LOG.exception("in the background")
+                self.record("error", message=f"bug: {type(exc).__name__}: {exc}")
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _timer_fired(self, key: str) -> None:
         self._timers.pop(key, None)
@@ -225,7 +244,7 @@ class Supervisor:
             return
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
-        self._background(self._become_ready(name))
+        self._becoming_ready[name] = self._background(self._become_ready(name))
 
     async def _become_ready(self, name: str) -> None:
         booted_with: BootSelector | None = None
@@ -240,6 +259,8 @@ class Supervisor:
         self.feed(Ready(name, booted_with))
 
     def _child_ended(self, name: str, code: int | None) -> None:
+        if waiting := self._becoming_ready.pop(name, None):
+            waiting.cancel()
         if name == QEMU:
             self._background(self._host_ended(code))
         else:

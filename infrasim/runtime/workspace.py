@@ -18,6 +18,7 @@ from infrasim.plan.model import DiskSpec, NodePlan
 from infrasim.runtime.planning import Planned
 
 _IMAGE_TIMEOUT_S = 60.0
+_LOG_MOST_BYTES = 4 * 1024 * 1024
 # vbmc.conf's line of the node file's user; what a client set since lives in ipmi_sim's own files.
 _USER_LINE = "user 2 "
 # ipmi_sim's persistent records that come from the personality; the event log and users are not.
@@ -68,12 +69,21 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
     for folder in (paths.run, paths.bmc_state, paths.lan):
         make_dir(folder)
     make_dir(paths.log_dir, mode=0o750)
+    _set_long_logs_aside(paths)
     for path in (paths.bmc_state / "ipmi_sim" / plan.name).glob(_PERSONALITY_STATE):
         path.unlink(missing_ok=True)
     for disk in plan.disks:
         if disk.create and not disk.path.exists():
             make_dir(disk.path.parent)
             create_disk(disk)
+
+
+def _set_long_logs_aside(paths: NodePaths) -> None:
+    """Logs go on from start to start; one that has grown long is begun anew, the old one kept once."""
+    for log in paths.log_dir.glob("*"):
+        is_log = log.suffix in (".log", ".jsonl")
+        if is_log and log != paths.serial_log and log.stat().st_size > _LOG_MOST_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def create_disk(disk: DiskSpec) -> None:

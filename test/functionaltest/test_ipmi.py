@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 
 import pytest
@@ -135,8 +136,32 @@ def test_freeipmi_switches_power(running: Lab) -> None:
     assert running.status()["host"]["power"] == "on"
 
 
+def free_port() -> int:
+    """A UDP port that nobody has at any address."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(("everywhere", "places"), [("0.0.0.0", ["127.0.0.1"]), ("::", ["127.0.0.1", "::1"])])
+def test_a_bmc_on_every_address(scratch: Lab, everywhere: str, places: list[str]) -> None:
+    port = free_port()
+    scratch.start(bmc={"address": everywhere, "ipmi_over_lan_port": port})
+    for place in places:
+        login = ("-H", place, "-p", str(port), "-U", "admin", "-P", "admin")
+        ran = execute("ipmitool", "-I", "lanplus", *login, "mc", "info")
+        assert ran.code == 0, (place, ran.err)
+
+
+def test_a_bmc_on_an_interface(scratch: Lab) -> None:
+    port = free_port()
+    scratch.register(bmc={"interface": "lo", "ipmi_over_lan_port": port, "address": None})
+    scratch.must("node", "start", NODE)
+    assert scratch.status()["bmc"] == {"address": "127.0.0.1", "port": port}
+
+
 def test_a_bmc_on_an_ipv6_address(scratch: Lab) -> None:
-    port = 6230 + (int(scratch.address.rsplit(".", 1)[1]) % 200)
+    port = free_port()
     scratch.start(bmc={"address": "::1", "ipmi_over_lan_port": port})
     login = ("-H", "::1", "-p", str(port), "-U", "admin", "-P", "admin")
     ran = execute("ipmitool", "-I", "lanplus", *login, "mc", "info")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 
+import pytest
 from lab import CLONE, NODE, Lab, execute, wait_for
 
 
@@ -107,6 +109,45 @@ def test_run_stays_in_the_foreground_says_ready_and_obeys_sigterm(scratch: Lab) 
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert scratch.leftovers() == []
+
+
+@pytest.mark.parametrize("moment", ["at once", "supervisor begun", "host begun"])
+def test_an_interrupted_start_leaves_nothing_running(scratch: Lab, moment: str) -> None:
+    scratch.register()
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    process = subprocess.Popen(words, env=scratch.env, stderr=subprocess.PIPE, text=True)
+    if moment != "at once":
+        wanted = "runtime.daemon" if moment == "supervisor begun" else "qemu-system"
+        wait_for(
+            lambda: (
+                process.poll() is not None
+                or [found for found in scratch.processes() if wanted in " ".join(found.info["cmdline"])]
+            ),
+            what=wanted,
+        )
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    if process.returncode == 0:
+        assert scratch.status()["state"] == "running", "it was up before the signal came"
+        return
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+    assert scratch.status()["state"] == "stopped"
+    scratch.must("node", "start", NODE)
+
+
+def test_a_stop_during_a_start_ends_it(scratch: Lab) -> None:
+    scratch.register()
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    process = subprocess.Popen(words, env=scratch.env, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: process.poll() is not None or scratch.count("started"), what="the first child")
+    state = scratch.home / NODE / "run" / "state.json"
+    supervisor = json.loads(state.read_text())["supervisor"]["pid"] if state.exists() else None
+    if supervisor:
+        os.kill(supervisor, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    if process.returncode:
+        assert (process.returncode, said) == (5, "infrasim: the node was stopped while it was starting\n")
+    wait_for(lambda: scratch.leftovers() == [] or not supervisor, what="everything gone")
 
 
 def test_several_nodes_get_addresses_and_screens_of_their_own(scratch: Lab) -> None:
