@@ -184,7 +184,9 @@ class Lab:
         return {str(path): path.read_bytes() for path in files if ".cache" not in path.parts}
 
     def stop_all(self) -> None:
-        """Stop every node, whatever its state."""
+        """Stop every node that was ever started, whatever its state."""
+        if not any(self.home.glob("*/plan.json")):
+            return
         ran = self.infrasim("node", "list", "--json")
         for entry in json.loads(ran.out) if ran.code == 0 else []:
             self.infrasim("node", "stop", entry["name"])

@@ -107,12 +107,12 @@ def test_address_of_another_machine(scratch: Lab) -> None:
     assert ran.err.startswith(f"{path}:1:16: bmc.address: this machine has no address 203.0.113.5 (it has: ")
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", "../x", "a b", "", "-x", "x" * 64])
 @pytest.mark.parametrize("verb", ["start", "stop", "status", "destroy", "plan", "logs"])
-def test_names_that_cannot_be_nodes(scratch: Lab, verb: str, name: str) -> None:
-    ran = scratch.infrasim("node", verb, "--", name)
-    assert ran.code == 2
-    assert ran.err.startswith(f"infrasim: node name {name!r} cannot be used\nhint: letters, digits,")
+def test_names_that_cannot_be_nodes(scratch: Lab, verb: str) -> None:
+    for name in ("a/b", "..", "../x", "a b", "", "-x", "x" * 64):
+        ran = scratch.infrasim("node", verb, "--", name)
+        assert ran.code == 2
+        assert ran.err.startswith(f"infrasim: node name {name!r} cannot be used\nhint: letters, digits,")
     assert scratch.names_on_disk() == {}
 
 
