@@ -199,13 +199,13 @@ def test_plan_json(home: Home, machine: None, capsys: Said) -> None:
 
 
 def test_plan_of_a_wrong_file(home: Home, machine: None, capsys: Said) -> None:
-    register(home, "a", "bmc:\n  pasword: x\n")
+    register(home, "a", "bmc:\n  passwd: x\n")
     assert run(["node", "plan", "a"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"{home.map_file('a')}:2:3: bmc.pasword: ")
+    assert err.startswith(f"{home.map_file('a')}:2:3: bmc.passwd: ")
     assert run(["node", "plan", "a", "--json"]) == 2
-    assert json.loads(capsys.readouterr().err)["problems"][0]["path"] == "bmc.pasword"
+    assert json.loads(capsys.readouterr().err)["problems"][0]["path"] == "bmc.passwd"
 
 
 def test_info(home: Home, machine: None, capsys: Said) -> None:
@@ -224,10 +224,10 @@ def test_info(home: Home, machine: None, capsys: Said) -> None:
 @pytest.mark.parametrize("verb", ["info", "plan", "stop", "destroy", "logs", "console"])
 def test_verbs_on_an_unknown_node(home: Home, capsys: Said, verb: str) -> None:
     register(home, "default")
-    assert run(["node", verb, "defalt"]) == 2
+    assert run(["node", verb, "defaul"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"infrasim: there is no node 'defalt' in {home.root}\nhint: did you mean 'default'?\n"
+    assert err == f"infrasim: there is no node 'defaul' in {home.root}\nhint: did you mean 'default'?\n"
 
 
 # --- stop, destroy, logs

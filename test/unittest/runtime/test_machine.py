@@ -891,7 +891,7 @@ def possible(node: Node, wish: Event | str, choice: int) -> Event | None:
             return wish
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     sol=st.booleans(),
     startnow=st.booleans(),
