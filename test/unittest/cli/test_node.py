@@ -224,10 +224,10 @@ def test_info(home: Home, machine: None, capsys: Said) -> None:
 @pytest.mark.parametrize("verb", ["info", "plan", "stop", "destroy", "logs", "console"])
 def test_verbs_on_an_unknown_node(home: Home, capsys: Said, verb: str) -> None:
     register(home, "default")
-    assert run(["node", verb, "defaul"]) == 2
+    assert run(["node", verb, "default2"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"infrasim: there is no node 'defaul' in {home.root}\nhint: did you mean 'default'?\n"
+    assert err == f"infrasim: there is no node 'default2' in {home.root}\nhint: did you mean 'default'?\n"
 
 
 # --- stop, destroy, logs
