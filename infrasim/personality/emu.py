@@ -440,4 +440,8 @@ _COMMANDS: dict[str, Callable[[_Reading, _Words], None]] = {
     "sensor_set_hysteresis": _read_hysteresis,
     "sensor_set_event_support": _read_events,
     "define": _read_define,
+    "mc_disable": _read_nothing,
+    "sleep": _read_nothing,
+    "debug": _read_nothing,
+    "persist": _read_nothing,
 }

@@ -57,20 +57,29 @@ def _hidden(state: SensorState) -> SensorState:
 def _state(record: sdr.Record, state: SensorState, usual: SensorState) -> SensorState:
     if usual.is_event_only:
         return usual
-    changes: dict[str, Any] = {}
-    if state.event_type != names.number(names.EVENT_TYPES, "threshold"):
-        changes["thresholds"] = None
-    elif state.thresholds is None and usual.thresholds:
-        changes["thresholds"] = Thresholds("none", 0, (0,) * 6)
-    elif state.thresholds:
-        limits = state.thresholds
-        values = tuple(value if limits.mask >> bit & 1 else 0 for bit, value in enumerate(limits.values))
-        changes["thresholds"] = dataclasses.replace(limits, values=values)
+    if state.is_event_only:
+        return dataclasses.replace(
+            usual,
+            sensor_type=state.sensor_type,
+            event_type=state.event_type,
+            is_event_only=True,
+            value=None,
+        )
+    changes: dict[str, Any] = {"thresholds": _thresholds(state, usual)}
     if state.hysteresis is None:
         changes["hysteresis"] = usual.hysteresis
     if state.events is None:
         changes["events"] = usual.events
     return dataclasses.replace(state, **changes)
+
+
+def _thresholds(state: SensorState, usual: SensorState) -> Thresholds | None:
+    """Those that can be seen: none of a sensor without any, no values of those that are not enabled."""
+    limits = state.thresholds
+    if limits is None or state.event_type != names.number(names.EVENT_TYPES, "threshold"):
+        return Thresholds("none", 0, (0,) * 6) if usual.thresholds else None
+    values = tuple(value if limits.mask >> bit & 1 else 0 for bit, value in enumerate(limits.values))
+    return dataclasses.replace(limits, values=values)
 
 
 def _names(structures: tuple[Structure, ...], frus: tuple[fru.Fru, ...]) -> tuple[str, str]:

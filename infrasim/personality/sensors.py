@@ -50,7 +50,7 @@ STATE_KEYS = ("value", "state", "live", "simulated")
 _LIVE_KEYS = ("events", "scanning", "control", "asserts", "deasserts", "asserts_enabled", "deasserts_enabled")
 _LIVE_LEVELS = ("access", "limits", "hysteresis")
 _LIVE_TYPES = ("sensor_type", "event_type")
-_ALL_LIVE = (*_LIVE_KEYS, *_LIVE_LEVELS, *_LIVE_TYPES)
+_ALL_LIVE = (*_LIVE_KEYS, *_LIVE_LEVELS, *_LIVE_TYPES, "event_only")
 # Keys whose usual value depends on the sensor; they are not shared between records.
 UNSHARED = (*ANALOG, "value", "number", "trailing", "sensor_type", "fru_id", "address")
 # Keys that mean "not given" when they are null.
@@ -219,6 +219,8 @@ def _live_values(record: Sensor, state: SensorState, usual: SensorState) -> dict
     live: dict[str, Any] = {
         key: Hex(getattr(state, key)) for key in _LIVE_TYPES if getattr(state, key) != getattr(usual, key)
     }
+    if state.is_event_only:
+        live["event_only"] = True
     if state.events != usual.events and state.events and usual.events:
         table = _EVENT_NAMES if record.is_threshold else {}
         for key, field in zip(_LIVE_KEYS, dataclasses.fields(Events), strict=True):
@@ -387,7 +389,7 @@ def _read_live(
             problems.append(
                 part.problem("live", f"{key}: got {value!r}, wanted a whole number from 0 to 255")
             )
-    state = dataclasses.replace(state, **types)
+    state = dataclasses.replace(state, **types, is_event_only=live.get("event_only") is True)
     if "hysteresis" in live:
         access, positive, negative = live["hysteresis"]
         state = dataclasses.replace(state, hysteresis=(access, positive, negative))

@@ -753,7 +753,8 @@ def decode_table(data: bytes) -> tuple[Structure, ...]:
 
 def split_table(data: bytes) -> Iterator[bytes]:
     """The bytes of each structure before the end of the table. Raises as :func:`decode_table`."""
-    offset = table_offset(data)
+    offset, end = table_span(data)
+    data = data[:end]
     while offset < len(data):
         size = structure_size(data, offset)
         if data[offset] == END_OF_TABLE:
@@ -762,8 +763,8 @@ def split_table(data: bytes) -> Iterator[bytes]:
         offset += size
 
 
-def table_offset(data: bytes) -> int:
-    """Where the first structure lies in a capture.
+def table_span(data: bytes) -> tuple[int, int]:
+    """Where the table begins and ends in a capture.
 
     An entry point may name the place (``dmidecode --dump-bin`` does) or be followed by the table right away.
     Source: DSP0134 sections 5.2.1 and 5.2.2.
@@ -772,11 +773,11 @@ def table_offset(data: bytes) -> int:
         DataError: for an entry point whose checksum is wrong or that is cut off.
     """
     if data.startswith(b"_SM3_"):
-        size, address_at, width = 0x18, 0x10, 8
+        size, address_at, width, length_at, length_width = 0x18, 0x10, 8, 0x0C, 4
     elif data.startswith(b"_SM_"):
-        size, address_at, width = 0x1F, 0x18, 4
+        size, address_at, width, length_at, length_width = 0x1F, 0x18, 4, 0x16, 2
     else:
-        return 0
+        return 0, len(data)
     if len(data) < size:
         raise DataError(f"SMBIOS entry point: {len(data)} bytes; wanted {size}")
     length = data[5 if size == 0x1F else 6]
@@ -784,7 +785,8 @@ def table_offset(data: bytes) -> int:
         total = sum(data[:length]) & 0xFF
         raise DataError(f"SMBIOS entry point: its {length} bytes add up to {total:#x}, wanted 0 (mod 256)")
     address = int.from_bytes(data[address_at : address_at + width], "little")
-    return address if length <= address < len(data) else length
+    start = address if length <= address < len(data) else length
+    return start, min(len(data), start + int.from_bytes(data[length_at : length_at + length_width], "little"))
 
 
 def dump_bytes(structures: Sequence[bytes]) -> bytes:

@@ -163,8 +163,9 @@ def entry_point_2(table: bytes, address: int) -> bytes:
         dump_bytes(TABLE),
         entry_point_2(b"".join(TABLE) + END, 32) + b"\0" + b"".join(TABLE) + END,
         entry_point_2(b"".join(TABLE) + END, 0xE0000) + b"".join(TABLE) + END,
+        entry_point_2(b"".join(TABLE), 0xE0000) + b"".join(TABLE) + bytes(8),
     ],
-    ids=["bare", "bare-with-end", "3.0", "2.x-dump", "2.x-in-front"],
+    ids=["bare", "bare-with-end", "3.0", "2.x-dump", "2.x-in-front", "2.x-without-end"],
 )
 def test_tables_with_and_without_entry_point(data: bytes) -> None:
     assert [structure.encode() for structure in decode_table(data)] == TABLE
