@@ -127,8 +127,7 @@ class DeadlineError(InfrasimError):
 
 def error_from_json(data: Mapping[str, object]) -> InfrasimError:
     """The error that another process described with ``as_json``: same message, hint and exit code."""
-    kinds = {
-        kind.exit_code: kind for kind in (UsageError, NotRunningError, HostError, ProgramError, DeadlineError)
-    }
-    kind = kinds.get(ExitCode(int(str(data.get("exit_code", 1)))), InfrasimError)
+    kinds = (UsageError, NotRunningError, HostError, ProgramError, DeadlineError)
+    by_code = {int(kind.exit_code): kind for kind in kinds}
+    kind = by_code.get(int(str(data.get("exit_code", 1))), InfrasimError)
     return kind(str(data.get("error", "")), hint=str(data.get("hint", "")))

@@ -124,18 +124,6 @@ def release_lock(path: Path, descriptor: int) -> None:
     os.close(descriptor)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file ``path``; False when there is no such file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return not _try_flock(descriptor, shared=True)
-    finally:
-        os.close(descriptor)
-
-
 def remove_tree(path: Path, *, inside: Path) -> None:
     """Remove ``path`` with everything below it; links are removed, never followed.
 
@@ -172,9 +160,9 @@ def _open_lock(path: Path) -> int:
         raise _cannot("make lock file", path, exc) from exc
 
 
-def _try_flock(descriptor: int, *, shared: bool = False) -> bool:
+def _try_flock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -39,10 +39,13 @@ class HostLink:
         self._monitor: HostMonitor | None = None
         self._watch: asyncio.Task[None] | None = None
         self._shut_down_by_guest: bool | None = None
+        self._ordering = asyncio.Lock()
+        self._own_reset: asyncio.Event | None = None
 
     async def attach(self) -> None:
         """Connect to the monitor of a QEMU that runs or is starting; the caller bounds the wait."""
         self._shut_down_by_guest = None
+        self._own_reset = None
         monitor = HostMonitor(self._paths.name)
         await monitor.connect(self._paths.qmp_socket)
         self._monitor = monitor
@@ -55,7 +58,9 @@ class HostLink:
         if override is not None:
             await self.set_boot_order(override)
             # The boot order is read at a reset, and the one at QEMU's start is over.
+            self._own_reset = asyncio.Event()
             await self._monitor.reset()
+            await self._own_reset.wait()
         await self._monitor.resume()
         return override
 
@@ -91,8 +96,10 @@ class HostLink:
 
     async def set_boot_order(self, selector: BootSelector | None) -> None:
         """Give the devices the order that the next reset will read."""
-        if self._monitor:
-            await self._monitor.set_boot_order(order_with(self._host.boot_devices, selector))
+        # Indexes are taken from all devices before they are given anew: one order at a time.
+        async with self._ordering:
+            if self._monitor:
+                await self._monitor.set_boot_order(order_with(self._host.boot_devices, selector))
 
     async def open_firmware_menu(self) -> None:
         """Press the firmware's menu key until the menu shows on the serial port.
@@ -135,6 +142,8 @@ class HostLink:
             match event["event"]:
                 case "SHUTDOWN":
                     self._note_shutdown(event)
+                case "RESET" if self._own_reset and not self._own_reset.is_set():
+                    self._own_reset.set()
                 case "RESET":
                     self._feed(HostReset())
                 case "STOP":

@@ -19,7 +19,6 @@ from infrasim.runtime.state import ChildState, Phase
 
 # A child that dies is restarted after a delay that doubles; too many deaths in the window end that.
 BACKOFF_FIRST_S = 0.2
-BACKOFF_LONGEST_S = 10.0
 DEATHS_ALLOWED = 5
 DEATHS_WINDOW_S = 60.0
 
@@ -248,6 +247,7 @@ class NodeMachine:
         self.phase = Phase.STARTING
         self.power_wanted = power_on_at_start
         self.override: BootSelector | None = None
+        self._going_down = False
         self._poweroff_wait_s = poweroff_wait_s
         self._kill_wait_s = kill_wait_s
 
@@ -358,10 +358,16 @@ class NodeMachine:
             return [*actions, Report("ended", details), *self._stop_next()]
         if was is ChildState.STOPPING:
             return [*actions, Report("ended", details), *self._advance()]
+        going_down = child.name == QEMU and self._going_down
+        self._going_down = self._going_down and child.name != QEMU
         if child.name == QEMU and guest_off:
             self.power_wanted = False
             return [*actions, Report("guest-powered-off"), *self._advance()]
         actions.append(Report("died", details))
+        if going_down:
+            # It was to go off anyway.
+            self.power_wanted = False
+            return [*actions, *self._advance()]
         if self.phase is Phase.STARTING:
             return [*actions, StartFailed(child.name, code, timed_out=False), *self._stop()]
         return actions + self._restart_later(child, now_s)
@@ -376,7 +382,7 @@ class NodeMachine:
             return [Report("gave-up", {"process": child.name, "deaths": len(child.deaths)}), *self._advance()]
         child.state = ChildState.BACKOFF
         child.restarts += 1
-        delay_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** (len(child.deaths) - 1))
+        delay_s = BACKOFF_FIRST_S * 2 ** (len(child.deaths) - 1)
         return [
             Report("restart", {"process": child.name, "delay_s": delay_s}),
             StartTimer(f"restart:{child.name}", delay_s),
@@ -467,6 +473,7 @@ class NodeMachine:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
+                self._going_down = False
                 return [report, StopTimer(f"soft:{QEMU}"), ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
@@ -474,6 +481,7 @@ class NodeMachine:
                 if not os_listens:
                     # With no ACPI system, a power button switches off at once, as on hardware.
                     return [report, *self._cut_power()]
+                self._going_down = True
                 return [report, PressPowerButton(), StartTimer(f"soft:{QEMU}", self._poweroff_wait_s)]
             case _:
                 assert_never(order)

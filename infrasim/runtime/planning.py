@@ -105,6 +105,8 @@ def last_plan(home: Home, name: str) -> Planned | None:
     others = reserved_by_others(home, name)
     if previous.vnc_display in others.vnc_displays or others.sockets & previous.sockets("udp"):
         return None
+    if any(disk.path in others.disks for disk in previous.disks):
+        return None
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
         return None

@@ -101,9 +101,6 @@ class Supervisor:
         """
         make_dir(self.paths.chassis)
         self._front.open()
-        await self._control.open()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
         adopted = {process.name: process for process in left.processes} if left else {}
         for name, process in adopted.items():
             assert process.identity is not None
@@ -111,6 +108,10 @@ class Supervisor:
             self.record("adopted", process=name, pid=process.identity.pid)
         if QEMU in adopted:
             await self._attach_to_host()
+        # Nobody may give an order before the machine knows what runs.
+        await self._control.open()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
         override = BootSelector(left.boot_override) if left and left.boot_override else None
         restarts = {name: process.restarts for name, process in adopted.items()}
         self.feed(Begin(restarts, left.power if left else None, override))

@@ -598,6 +598,16 @@ def test_soft_asks_the_operating_system() -> None:
     assert node.do(Exited(QEMU, 0, guest_off=True)) == ["cancel soft:qemu", "report guest-powered-off"]
 
 
+def test_host_that_dies_while_it_was_to_go_off_stays_off() -> None:
+    node = Node().up()
+    node.do(SOFT)
+    assert node.do(Exited(QEMU, -11)) == ["cancel soft:qemu", "report died process=qemu exit_code=-11"]
+    assert not node.machine.power
+    node.do(ON)
+    node.do(Ready(QEMU))
+    assert node.do(Exited(QEMU, -11))[-1].startswith("timer restart:qemu"), "the next death is a crash"
+
+
 def test_soft_without_an_operating_system_is_power_off() -> None:
     node = Node().up()
     assert node.do(Power(PowerOrder.SOFT, os_listens=False)) == [
