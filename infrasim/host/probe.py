@@ -7,6 +7,7 @@ the KVM verdict until the next boot.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import struct
@@ -102,7 +103,8 @@ def kvm_verdict(qemu: str, cache: Path, *, again: bool = False) -> KvmVerdict:
     /dev/kvm may exist and open, and yet no operating system may boot with it. Source: measured.
     """
     kept = _read_cache(cache / "kvm.json")
-    key = [boot_id(), qemu]
+    # Another user may have other rights to the device.
+    key = [boot_id(), qemu, os.geteuid()]
     if kept.get("key") == key and not again:
         return KvmVerdict(bool(kept["works"]), str(kept["reason"]))
     verdict = _ask_kvm(qemu)
