@@ -16,6 +16,9 @@ from infrasim.errors import UsageError
 HOME_VARIABLE = "INFRASIM_HOME"
 LOG_VARIABLE = "INFRASIM_LOG_DIR"
 
+# The node that commands mean when they name none, and that ``infrasim init`` registers.
+DEFAULT_NODE = "default"
+
 # sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
 SOCKET_PATH_MAX_BYTES = 107
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from infrasim.errors import ExitCode, HostError, InvalidNodeFile, UsageError
-from infrasim.paths import Home
+from infrasim.paths import DEFAULT_NODE, Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from infrasim.errors import Problem
     from infrasim.spec.load import LoadedNode
 
-DEFAULT_NODE = "default"
 # Tried in this order when neither VISUAL nor EDITOR is set. Source: Debian policy 11.4.
 EDITORS = ("sensible-editor", "editor", "nano", "vi")
 

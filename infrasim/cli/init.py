@@ -9,9 +9,7 @@ from pathlib import Path
 import click
 
 from infrasim.errors import UsageError
-from infrasim.paths import Home
-
-DEFAULT_NODE = "default"
+from infrasim.paths import DEFAULT_NODE, Home
 
 
 @click.command()

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infrasim.paths import Home
+from infrasim.paths import DEFAULT_NODE, Home
 
 if TYPE_CHECKING:
     from infrasim.errors import Problem
     from infrasim.plan.model import NodePlan
     from infrasim.runtime.status import NodeStatus
-
-DEFAULT_NODE = "default"
 
 _name = click.argument("name", metavar="[NODE]", default=DEFAULT_NODE)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -26,6 +26,8 @@ def version(as_json: bool) -> None:
     found = {"infrasim": __version__, "Python": platform.python_version(), "kernel": platform.release()}
     for name, (argv, pattern) in _PROGRAMS.items():
         found[name] = program_version(argv, pattern)
+    # ipmi_sim counts for itself; bug reports and documents mean the package it comes in.
+    found["OpenIPMI"] = program_version(["dpkg-query", "-W", "openipmi"], r"openipmi\S*\s+(\S+)")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

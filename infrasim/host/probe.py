@@ -24,6 +24,9 @@ QEMU_IMG_PROGRAM = "qemu-img"
 IPMI_SIM_PROGRAM = "ipmi_sim"
 SOCAT_PROGRAM = "socat"
 
+# The module whose name stands in a supervisor's command line, before the node and its workspace.
+SUPERVISOR_MODULE = "infrasim.runtime.daemon"
+
 _KVM_DEVICE = Path("/dev/kvm")
 _KVM_TIMEOUT_S = 2.0
 
@@ -206,12 +209,18 @@ def machine_id() -> str:
 
 
 def _process_title(pid: int | None) -> str:
+    """A process as people know it; a supervisor by the node it runs."""
     import psutil
 
     if pid is None:
         return "another process"
     try:
-        return f"{psutil.Process(pid).name()} (pid {pid})"
+        process = psutil.Process(pid)
+        words = process.cmdline()
+        if SUPERVISOR_MODULE in words[:-2]:
+            name, workspace = words[words.index(SUPERVISOR_MODULE) + 1 :][:2]
+            return f"infrasim node {name} of {Path(workspace).parent} (pid {pid})"
+        return f"{process.name()} (pid {pid})"
     except psutil.Error:
         return f"pid {pid}"
 

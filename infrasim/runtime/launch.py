@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 from infrasim.errors import DeadlineError, ProgramError, error_from_json
 from infrasim.host.files import last_lines
+from infrasim.host.probe import SUPERVISOR_MODULE
 from infrasim.host.process import replace_by, spawn
 from infrasim.paths import NodePaths
 
 GO = "go\n"
 
-_DAEMON = "infrasim.runtime.daemon"
 _START_WAIT_S = 200.0
 
 
@@ -97,4 +97,4 @@ def _argv(paths: NodePaths) -> list[str]:
     package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([package, *filter(None, known)]))
-    return [sys.executable, "-m", _DAEMON, paths.name, str(paths.workspace), str(paths.log_dir)]
+    return [sys.executable, "-m", SUPERVISOR_MODULE, paths.name, str(paths.workspace), str(paths.log_dir)]

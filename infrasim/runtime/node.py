@@ -189,7 +189,7 @@ def _check_ports(decided: NodePlan) -> None:
         place = f"{wanted.address} port {wanted.port}/{wanted.protocol}"
         raise HostError(
             f"{wanted.purpose}: {place} is in use by {holder}",
-            hint="end that program, or give the node another address or port in its node file",
+            hint="stop that one, or give this node another address or port in its node file",
         )
 
 

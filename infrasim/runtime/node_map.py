@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, ProgramError, UsageError
 from infrasim.host.files import locked, make_dir, write_atomic
 from infrasim.host.process import command_line, describe_exit, run_interactive
-from infrasim.paths import Home
+from infrasim.paths import DEFAULT_NODE, Home
 from infrasim.spec.document import decode, load_document
 
 if TYPE_CHECKING:
     from infrasim.spec.load import LoadedNode
 
-DEFAULT_NODE = "default"
 # A node file is text somebody wrote; more than this is a wrong file.
 MAX_FILE_BYTES = 1024 * 1024
 _LOCK_WAIT_S = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from infrasim.errors import ExitCode, UsageError
 from infrasim.host.process import Identity, alive
-from infrasim.paths import Home, NodePaths
+from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
 from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
 
@@ -127,7 +127,8 @@ def unknown_node(home: Home, name: str) -> UsageError:
     if close:
         hint = f"did you mean {close[0]!r}?"
     elif names:
-        hint = f"known nodes: {', '.join(names)}; register one with: infrasim config add {name} FILE"
+        make = "infrasim init" if name == DEFAULT_NODE else f"infrasim config add {name} FILE"
+        hint = f"known nodes: {', '.join(names)}; register one with: {make}"
     else:
         hint = "run: infrasim init, or: infrasim config add NAME FILE"
     return UsageError(f"there is no node {name!r} in {home.root}", hint=hint)

@@ -160,10 +160,22 @@ def test_port_in_use_names_who_holds_it(scratch: Lab, protocol: str) -> None:
     mine = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
     assert ran.err == (
         f"infrasim: {purpose}: {place} is in use by {mine} (pid {os.getpid()})\n"
-        "hint: end that program, or give the node another address or port in its node file\n"
+        "hint: stop that one, or give this node another address or port in its node file\n"
     )
     assert ran.code == 4
     assert scratch.names_on_disk() == before
+
+
+def test_address_of_another_node_names_that_node(scratch: Lab) -> None:
+    scratch.start("b")
+    scratch.register("c")
+    ran = scratch.infrasim("node", "start", "c")
+    assert ran.code == 4
+    supervisor = scratch.pid("supervisor", "b")
+    assert ran.err.splitlines()[0] == (
+        f"infrasim: BMC: {scratch.address} port 623/udp is in use by "
+        f"infrasim node b of {scratch.home} (pid {supervisor})"
+    )
 
 
 def test_image_of_another_node(scratch: Lab) -> None:

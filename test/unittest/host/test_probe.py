@@ -114,6 +114,11 @@ class Connection:
         ("tcp", [Connection("127.0.0.1", 623, "ESTABLISHED")], "another process"),
         ("tcp", [Connection("127.0.0.1", 623, "LISTEN")], "ipmi_sim (pid 4711)"),
         ("udp", [Connection("127.0.0.1", 623, pid=1)], "pid 1"),
+        (
+            "udp",
+            [Connection("127.0.0.1", 623, pid=4712)],
+            "infrasim node node-0 of /home/lab (pid 4712)",
+        ),
         ("udp", [], "another process"),
     ],
 )
@@ -128,6 +133,12 @@ def test_holder_of(
             if self.pid == 1:
                 raise psutil.NoSuchProcess(1)
             return "ipmi_sim"
+
+        def cmdline(self) -> list[str]:
+            if self.pid == 4712:
+                daemon = ["python", "-m", "infrasim.runtime.daemon", "node-0", "/home/lab/node-0", "/l"]
+                return [*daemon, "background", "7"]
+            return ["ipmi_sim", "-n"]
 
     monkeypatch.setattr(psutil, "net_connections", lambda kind: connections if kind == protocol else [])
     monkeypatch.setattr(psutil, "Process", Process)
