@@ -220,6 +220,11 @@ class Home:
         return self.root / "types"
 
     @property
+    def type_folders(self) -> tuple[Path, ...]:
+        """Where server types are looked for, first wins: the user's own, then the shipped ones."""
+        return (self.types, shipped_types())
+
+    @property
     def cache(self) -> Path:
         """Downloads and probe results."""
         return self.root / ".cache"
@@ -276,6 +281,11 @@ def template_dir() -> Path:
 def data_dir() -> Path:
     """The folder of shipped data, in a clone and in an installed package alike."""
     return _resource("data")
+
+
+def shipped_types() -> Path:
+    """The folder of the server types that come with infrasim."""
+    return data_dir() / "personalities"
 
 
 def _resource(folder: str) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infrasim.errors import UsageError
-from infrasim.paths import Home, check_node_name, data_dir
+from infrasim.paths import Home, check_node_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ _VALUE_WIDTH = 60
 @click.pass_context
 def type_group(ctx: click.Context, folders: tuple[Path, ...]) -> None:
     """List, check and import server types."""
-    ctx.obj = {"folders": (*folders, Home.from_environment().types, data_dir() / "personalities")}
+    ctx.obj = {"folders": (*folders, *Home.from_environment().type_folders)}
 
 
 def _folders(ctx: click.Context) -> Sequence[Path]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infrasim import paths
 from infrasim.errors import UsageError
 from infrasim.spec.document import load_document
 
@@ -28,11 +27,6 @@ class TypeSummary:
     product_name: str
     summary: str
     folder: Path
-
-
-def shipped_types() -> Path:
-    """The folder of the types that come with infrasim."""
-    return paths.data_dir() / "personalities"
 
 
 def type_names(folders: Sequence[Path]) -> tuple[str, ...]:

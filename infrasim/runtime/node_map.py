@@ -210,7 +210,7 @@ def write_default_node_file(home: Home, *, server_type: str = "", name: str = DE
     from infrasim.spec.template import default_node_text, draw_identity
 
     target = home.map_file(name)
-    find_type(server_type or DEFAULT_SERVER_TYPE, _type_folders(home))
+    find_type(server_type or DEFAULT_SERVER_TYPE, home.type_folders)
     identity = draw_identity()
     text = default_node_text(
         name,
@@ -280,13 +280,7 @@ def _load(home: Home, path: Path, text: str, *, name: str | None) -> LoadedNode:
     from infrasim.personality.registry import type_names
     from infrasim.spec.load import load_node
 
-    return load_node(path, text, name=name, known_types=type_names(_type_folders(home)))
-
-
-def _type_folders(home: Home) -> tuple[Path, ...]:
-    from infrasim.personality.registry import shipped_types
-
-    return (home.types, shipped_types())
+    return load_node(path, text, name=name, known_types=type_names(home.type_folders))
 
 
 def _glance(home: Home, name: str) -> Registered:

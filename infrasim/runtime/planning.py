@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infrasim.errors import HostError, InvalidNodeFile, Problem, UsageError
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host import probe
 from infrasim.host.facts import Reserved, Socket
 from infrasim.host.files import sha256_file
 from infrasim.host.process import boot_id, find_program
-from infrasim.paths import Home, data_dir, template_dir
+from infrasim.paths import Home, template_dir
 from infrasim.plan.model import NodePlan, read_plan
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
@@ -46,13 +46,15 @@ def plan(home: Home, name: str) -> Planned:
     """
     from infrasim.personality.registry import load_type, type_names
     from infrasim.plan.planner import plan_node
+    from infrasim.runtime.node_map import read_registered
     from infrasim.spec.load import load_node
 
     paths = home.node(name)
-    node_file, text = _read_node_file(home, name)
-    folders = type_folders(home)
-    loaded = load_node(node_file, text, name=name, known_types=type_names(folders))
-    personality = load_type(loaded.spec.type, folders)
+    if not home.map_file(name).exists():
+        raise unknown_node(home, name)
+    node_file, text = read_registered(home, name)
+    loaded = load_node(node_file, text, name=name, known_types=type_names(home.type_folders))
+    personality = load_type(loaded.spec.type, home.type_folders)
     previous = read_plan(paths.plan)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     if previous is not None and living(read_state(paths.state)):
@@ -88,7 +90,10 @@ def last_plan(home: Home, name: str) -> Planned | None:
     Planning imports and compiles a lot; most starts are of nodes that nobody has edited.
     """
     paths = home.node(name)
-    _, text = _read_node_file(home, name)
+    try:
+        text = home.map_file(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
     # An interface's address may change without any file changing.
     if "interface" in text:
         return None
@@ -125,11 +130,6 @@ def origin_digest(home: Home, name: str, text: str) -> str:
     return digest.hexdigest()
 
 
-def type_folders(home: Home) -> tuple[Path, ...]:
-    """Where server types are looked for, first wins."""
-    return (home.types, data_dir() / "personalities")
-
-
 def reserved_by_others(home: Home, name: str) -> Reserved:
     """What the other nodes of this home have been given, running or not."""
     sockets, displays, disks = set(), set(), {}
@@ -149,22 +149,10 @@ def _files_a_plan_depends_on(home: Home) -> Iterator[Path]:
     roots: Sequence[tuple[Path, str]] = (
         (package, "**/*.py"),
         (template_dir(), "**/*"),
-        *((folder, "*/*") for folder in type_folders(home)),
+        *((folder, "*/*") for folder in home.type_folders),
         (home.cache, "*.json"),
     )
     for root, pattern in roots:
         yield from sorted(root.glob(pattern))
     programs = (probe.QEMU_PROGRAM, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM)
     yield from (Path(found) for program in programs if (found := find_program(program)))
-
-
-def _read_node_file(home: Home, name: str) -> tuple[Path, str]:
-    path = home.map_file(name)
-    try:
-        return path, path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise unknown_node(home, name) from None
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from exc
-    except OSError as exc:
-        raise HostError(f"cannot read {path}: {exc.strerror}") from exc

@@ -17,9 +17,10 @@ from uuid import UUID
 import pytest
 from lab import Ran, execute, free_address, wait_for
 
+from infrasim.paths import shipped_types
 from infrasim.personality.compiler import CompiledPersonality, compile_personality
 from infrasim.personality.identity import NodeIdentity
-from infrasim.personality.registry import load_type, shipped_types, type_names
+from infrasim.personality.registry import load_type, type_names
 from infrasim.personality.sdr import Sensor
 from infrasim.personality.smbios import dump_bytes
 

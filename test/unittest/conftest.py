@@ -110,7 +110,8 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def make_plan() -> Callable[[Home, str, str], NodePlan]:
     """A function that plans a node of a home from the text of its file, on a machine that has everything."""
     from infrasim.host.facts import HostFacts, KvmVerdict
-    from infrasim.personality.registry import load_type, shipped_types
+    from infrasim.paths import shipped_types
+    from infrasim.personality.registry import load_type
     from infrasim.plan.planner import plan_node
     from infrasim.spec.load import load_node
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from uuid import UUID
 
+from infrasim.paths import shipped_types
 from infrasim.personality.check import check
 from infrasim.personality.compiler import compile_personality
 from infrasim.personality.folder import read_folder
 from infrasim.personality.identity import NodeIdentity
-from infrasim.personality.registry import shipped_types
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "personality.md"
 

@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from infrasim.errors import UsageError
-from infrasim.personality.registry import (
-    find_type,
-    load_type,
-    shipped_types,
-    type_names,
-    type_summaries,
-)
+from infrasim.paths import shipped_types
+from infrasim.personality.registry import find_type, load_type, type_names, type_summaries
 
 TYPE = "manufacturer: {}\nproduct_name: Thing\ncontrollers: [{{address: 0x20, device_id: 1}}]\n"
 

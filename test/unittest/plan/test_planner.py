@@ -10,9 +10,9 @@ import pytest
 
 from infrasim.errors import InvalidNodeFile, UsageError
 from infrasim.host.facts import HostFacts, KvmVerdict, Reserved, Socket
-from infrasim.paths import Home, NodePaths
+from infrasim.paths import Home, NodePaths, shipped_types
 from infrasim.personality.model import Personality
-from infrasim.personality.registry import load_type, shipped_types
+from infrasim.personality.registry import load_type
 from infrasim.plan.model import QEMU, NodePlan
 from infrasim.plan.planner import plan_node
 from infrasim.spec.load import load_node
