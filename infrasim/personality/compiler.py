@@ -6,14 +6,15 @@ tag in FRU 0 and SMBIOS, memory in SMBIOS and machine, the IPMI interface SMBIOS
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from infrasim.personality.emu import Emulation, emu_text
-from infrasim.personality.fru import INFO_AREAS, Area, BoardArea, ChassisArea, Fru, InfoArea, ProductArea
-from infrasim.personality.identity import FruText, NodeIdentity, SmbiosValue
+from infrasim.personality.fru import INFO_AREAS, Fru, InfoArea
+from infrasim.personality.identity import FruText, IdentityError, NodeIdentity, Part, SmbiosValue
 from infrasim.personality.idstring import IdString
 from infrasim.personality.layout import DataError, slots
 from infrasim.personality.memory import with_memory
@@ -34,6 +35,8 @@ from infrasim.personality.smbios import (
 BMC_ADDRESS = 0x20
 # Where QEMU's isa-ipmi-kcs is unless told otherwise. Source: QEMU 7.2, measured.
 KCS_IO_PORT = 0xCA2
+# In a count of one byte: the two bytes further back have it. Source: DSP0134 section 7.5.6.
+_MANY = 0xFF
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
     """Render ``personality`` for the node with ``identity``.
 
     Raises:
-        DataError: if the identity does not fit, such as a serial number too long for its FRU, or a field of
-            its own that the server does not have.
+        IdentityError: if a part of the identity does not fit, such as a serial number too long for its FRU,
+            or a field that the server does not have.
+        DataError: if the server type itself does not fit its formats.
     """
     port = kcs_io_port(personality)
     structures = with_memory(personality.smbios, identity.memory_mib, identity.dimms)
@@ -82,6 +86,15 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
         cores=personality.cpu_cores,
         kcs_io_port=port,
     )
+
+
+@contextlib.contextmanager
+def _blaming(part: Part, what: str = "") -> Iterator[None]:
+    """Data that does not fit inside is the fault of ``part`` of the identity."""
+    try:
+        yield
+    except DataError as exc:
+        raise IdentityError(part, f"{what}{exc.message}", hint=exc.hint) from exc
 
 
 def kcs_io_port(personality: Personality) -> int:
@@ -123,20 +136,57 @@ def _with_values(structures: tuple[Structure, ...], values: tuple[SmbiosValue, .
         kind = KINDS.get(wanted.kind)
         places = dict(slots(kind)) if kind else {}
         if wanted.field not in places:
-            raise DataError(
-                f"SMBIOS has no field {wanted.field!r} in {wanted.kind!r}", hint=", ".join(places)
+            message = f"SMBIOS has no field {wanted.field!r} in {wanted.kind!r}"
+            raise IdentityError(wanted, message, hint=", ".join(places))
+        if not any(isinstance(item, KINDS[wanted.kind]) for item in structures):
+            raise IdentityError(wanted, f"this server's SMBIOS has no {wanted.kind}")
+        able = [isinstance(item, KINDS[wanted.kind]) and _takes(item, wanted.field) for item in structures]
+        if not any(able):
+            raise IdentityError(wanted, f"the {wanted.kind} in this server's SMBIOS has no {wanted.field}")
+        with _blaming(wanted):
+            structures = tuple(
+                _with_value(item, wanted) if is_able else item
+                for item, is_able in zip(structures, able, strict=True)
             )
-        structures = tuple(
-            _with_value(item, wanted) if isinstance(item, kind or Structure) else item for item in structures
-        )
     return structures
 
 
+def _takes(structure: Structure, field: str) -> bool:
+    """Whether a structure is long enough for a field and there is something that the field is about."""
+    if isinstance(structure, Processor) and not structure.is_populated:
+        return False
+    return structure.formatted_length() >= structure.end_of(field)
+
+
 def _with_value(structure: Structure, wanted: SmbiosValue) -> Structure:
+    """``structure`` with one field changed; it still has bytes.
+
+    Raises:
+        DataError: if the value does not fit.
+    """
     changes: dict[str, Any] = {wanted.field: wanted.value}
-    if isinstance(wanted.value, str) and isinstance(dict(slots(type(structure)))[wanted.field].kind, Text):
-        return with_texts(structure, **{wanted.field: wanted.value})
-    return dataclasses.replace(structure, **changes)
+    if isinstance(structure, Processor) and wanted.field == "core_count":
+        changed: Structure = _with_cores(structure, int(wanted.value))
+    elif isinstance(wanted.value, str) and isinstance(dict(slots(type(structure)))[wanted.field].kind, Text):
+        changed = with_texts(structure, **{wanted.field: wanted.value})
+    else:
+        changed = dataclasses.replace(structure, **changes)
+    changed.encode()
+    return changed
+
+
+def _with_cores(processor: Processor, cores: int) -> Processor:
+    """``processor`` with all of ``cores`` enabled and as many threads on each as before."""
+    old_cores = processor.core_count_2 if processor.core_count == _MANY else processor.core_count
+    old_threads = processor.thread_count_2 if processor.thread_count == _MANY else processor.thread_count
+    counts = {"core_count": cores, "core_enabled": cores}
+    counts["thread_count"] = cores * max(old_threads // old_cores if old_cores else 1, 1)
+    changes = {name: min(count, _MANY) for name, count in counts.items()}
+    if max(counts.values()) >= _MANY or processor.formatted_length() >= processor.end_of("thread_count_2"):
+        changes |= {f"{name}_2": count for name, count in counts.items()}
+        if processor.length and processor.length < processor.end_of("thread_count_2"):
+            changes["length"] = 0
+    return dataclasses.replace(processor, **changes)
 
 
 # ---------------------------------------------------------------- FRU
@@ -148,38 +198,42 @@ def _with_fru_texts(frus: tuple[Fru, ...], texts: tuple[FruText, ...]) -> tuple[
     for wanted in texts:
         fru = devices.get((BMC_ADDRESS, wanted.fru_id))
         if fru is None:
-            known = ", ".join(str(fru_id) for _, fru_id in devices)
-            raise DataError(f"this server has no FRU {wanted.fru_id}", hint=f"it has: {known}")
+            known = sorted(fru_id for controller, fru_id in devices if controller == BMC_ADDRESS)
+            hint = f"it has: {', '.join(map(str, known))}" if known else ""
+            raise IdentityError(wanted, f"this server has no FRU {wanted.fru_id}", hint=hint)
         kind = next((kind for kind in INFO_AREAS if wanted.area == kind.KIND), None)
         if kind is None or wanted.field not in kind.FIELDS:
             fields = kind.FIELDS if kind else tuple(area.KIND for area in INFO_AREAS)
-            raise DataError(f"a FRU has no {wanted.area}.{wanted.field}", hint=f"known: {', '.join(fields)}")
-        devices[(BMC_ADDRESS, wanted.fru_id)] = _with_fru_text(fru, kind, wanted)
+            hint = f"known: {', '.join(fields)}"
+            raise IdentityError(wanted, f"a FRU has no {wanted.area}.{wanted.field}", hint=hint)
+        areas = fru.areas if fru.area(kind) else (*fru.areas, kind())
+        changed = _with_text(
+            dataclasses.replace(fru, areas=areas), (kind,), wanted.field, wanted.text, wanted
+        )
+        devices[(BMC_ADDRESS, wanted.fru_id)] = changed
     return tuple(devices.values())
 
 
-def _with_fru_text(fru: Fru, kind: type[InfoArea], wanted: FruText) -> Fru:
-    texts = {wanted.field: wanted.text}
-    areas = tuple(_with_strings(area, texts) if isinstance(area, kind) else area for area in fru.areas)
-    if fru.area(kind) is None:
-        areas = (*areas, _with_strings(kind(), texts))
-    return dataclasses.replace(fru, areas=areas).roomy()
-
-
 def _identified_fru(fru: Fru, identity: NodeIdentity) -> Fru:
-    if fru.fru_id or fru.controller != BMC_ADDRESS or not fru.areas:
+    if fru.fru_id or fru.controller != BMC_ADDRESS:
         return fru
-    return dataclasses.replace(fru, areas=tuple(_identified_areas(fru, identity))).roomy()
+    for name in ("serial_number", "asset_tag"):
+        kinds = tuple(kind for kind in INFO_AREAS if name in kind.FIELDS)
+        fru = _with_text(fru, kinds, name, getattr(identity, name), name)
+    return fru
 
 
-def _identified_areas(fru: Fru, identity: NodeIdentity) -> Iterator[Area]:
-    for area in fru.areas:
-        texts: dict[str, str] = {}
-        if isinstance(area, (ChassisArea, BoardArea, ProductArea)):
-            texts["serial_number"] = identity.serial_number
-        if isinstance(area, ProductArea):
-            texts["asset_tag"] = identity.asset_tag
-        yield _with_strings(area, texts) if isinstance(area, InfoArea) else area
+def _with_text(fru: Fru, kinds: tuple[type[InfoArea], ...], field: str, text: str, part: Part) -> Fru:
+    """``fru`` with ``text`` in every area of ``kinds``; it still has bytes."""
+    with _blaming(part, f"FRU {fru.fru_id}: "):
+        areas = tuple(
+            _with_strings(area, {field: text}) if isinstance(area, kinds) else area for area in fru.areas
+        )
+        if not any(isinstance(area, kinds) for area in areas):
+            return fru
+        changed = fru.with_areas(areas)
+        changed.encode()
+        return changed
 
 
 def _restated(old: IdString, text: str) -> IdString:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -244,12 +244,32 @@ class Fru(Fielded):
         """The first area of a kind, if there is one."""
         return next((area for area in self.areas if isinstance(area, kind)), None)
 
-    def roomy(self) -> Fru:
-        """The same device, larger by blocks of 256 bytes if its areas need it."""
+    def places(self) -> Iterator[tuple[int, int, Area, bytes]]:
+        """Start and end of each area in the image, the area, and its bytes."""
         end = HEADER_BYTES
         for area in self.areas:
-            end = max(area.offset, (end + 7) // 8 * 8) + len(area.encode())
-        return self if end <= self.size else dataclasses.replace(self, size=-(-end // 256) * 256)
+            content = area.encode()
+            start = max(area.offset, (end + 7) // 8 * 8)
+            end = start + len(content)
+            yield start, end, area, content
+
+    def with_areas(self, areas: tuple[Area, ...]) -> Fru:
+        """The device with other areas, larger by blocks of 256 bytes if they need it.
+
+        Patches where an area is now that was not there before give way to it, and so does ``raw``.
+        """
+        changed = dataclasses.replace(self, areas=areas, raw=b"")
+        before = {(start, area) for start, _, area, _ in self.places()}
+        places = list(changed.places())
+        end = max((end for _, end, _, _ in places), default=0)
+        moved = [(start, end) for start, end, area, _ in places if (start, area) not in before]
+        patches = tuple(
+            (offset, data)
+            for offset, data in self.patches
+            if not any(offset < end and start < offset + len(data) for start, end in moved)
+        )
+        size = self.size if end <= self.size else -(-end // 256) * 256
+        return dataclasses.replace(changed, patches=patches, size=size)
 
     def encode(self) -> bytes:
         """The image.
@@ -265,11 +285,7 @@ class Fru(Fielded):
         image = bytearray([self.fill]) * self.size
         header = bytearray(HEADER_BYTES)
         header[0] = 1
-        end = HEADER_BYTES
-        for area in self.areas:
-            content = area.encode()
-            start = max(area.offset, (end + 7) // 8 * 8)
-            end = start + len(content)
+        for start, end, area, content in self.places():
             if end > self.size:
                 raise DataError(
                     f"{what}: the {area.KIND} area ends at {end:#x}, the device at {self.size:#x}"

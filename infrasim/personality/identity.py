@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from infrasim.personality.layout import DataError
+
 
 @dataclass(frozen=True)
 class FruText:
@@ -23,7 +25,8 @@ class FruText:
 class SmbiosValue:
     """One field of all SMBIOS structures of a kind that a node has for itself.
 
-    ``kind`` and ``field`` as in ``smbios.yml``, such as ``baseboard`` and ``location``.
+    ``kind`` and ``field`` as in ``smbios.yml``, such as ``baseboard`` and ``location``. Of the processors
+    only those that are plugged in; the other counts of cores and threads follow ``core_count``.
     """
 
     kind: str
@@ -59,3 +62,15 @@ class NodeIdentity:
     fru: tuple[FruText, ...] = ()
     smbios: tuple[SmbiosValue, ...] = ()
     dimms: tuple[Dimm, ...] = ()
+
+
+# One thing that a node has for itself; a text is the name of a field of ``NodeIdentity``.
+Part = FruText | SmbiosValue | Dimm | str
+
+
+class IdentityError(DataError):
+    """The server cannot have ``part`` of a node's identity."""
+
+    def __init__(self, part: Part, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.part = part

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from infrasim.personality.identity import Dimm
+from infrasim.personality.identity import Dimm, IdentityError
 from infrasim.personality.layout import DataError
 from infrasim.personality.smbios import ArrayMap, DeviceMap, MemoryArray, MemoryDevice, Structure, with_texts
 
@@ -35,14 +35,16 @@ def with_memory(
     any, say which slots hold modules.
 
     Raises:
-        DataError: if ``memory_mib`` is not positive, or ``dimms`` names a slot that is not there, names one
-            twice, or does not add up to the memory.
+        DataError: if ``memory_mib`` is not positive, or ``dimms`` do not add up to it.
+        IdentityError: if one of ``dimms`` is in a slot that is not there or taken.
     """
     if memory_mib <= 0:
         raise DataError(f"memory of {memory_mib} MiB: wanted at least 1")
     arrays = [item for item in structures if isinstance(item, MemoryArray) and item.use == _SYSTEM_MEMORY]
     handles = {array.handle for array in arrays}
     devices = [item for item in structures if isinstance(item, MemoryDevice) and item.array in handles]
+    if not devices and dimms:
+        raise IdentityError(dimms[0], "this server has no memory slots")
     if not devices:
         return tuple(structures)
     modules = _named_modules(devices, memory_mib, dimms) if dimms else _modules(devices, memory_mib)
@@ -93,9 +95,10 @@ def _named_modules(devices: Sequence[MemoryDevice], memory_mib: int, dimms: Sequ
     modules: dict[int, int] = {}
     for dimm in dimms:
         if dimm.locator not in slots:
-            raise DataError(f"no memory slot {dimm.locator!r}", hint=f"there are: {', '.join(slots)}")
+            hint = f"it has: {', '.join(slots)}"
+            raise IdentityError(dimm, f"this server has no memory slot {dimm.locator!r}", hint=hint)
         if slots[dimm.locator] in modules:
-            raise DataError(f"memory slot {dimm.locator!r} is given two modules")
+            raise IdentityError(dimm, f"memory slot {dimm.locator!r} is given two modules")
         modules[slots[dimm.locator]] = dimm.size_mib
     if sum(modules.values()) != memory_mib:
         raise DataError(

@@ -15,9 +15,10 @@ from infrasim.errors import InvalidNodeFile, Problem, UsageError
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import CompiledPersonality, compile_personality
-from infrasim.personality.identity import NodeIdentity
+from infrasim.personality.identity import IdentityError, NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.plan import addresses
+from infrasim.plan.identity import own_identity, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
     IPMI_SIM,
     QEMU,
@@ -95,7 +96,7 @@ def plan_node(
         server_type=spec.type,
         product=f"{personality.manufacturer} {personality.product_name}",
         uuid=str(parts.identity.uuid),
-        serial_number=parts.identity.serial_number,
+        serial_number=system_serial_number(parts.identity),
         workspace=paths.workspace,
         log_dir=paths.log_dir,
         bmc=parts.bmc,
@@ -128,14 +129,13 @@ def _decide(
     previous: NodePlan | None,
     reserved: Reserved,
 ) -> _Parts:
-    node_uuid = uuid.UUID(str(spec.compute.uuid)) if spec.compute.uuid else None
-    known = node_uuid or addresses.node_uuid(home.root, paths.name, facts)
-    identity = NodeIdentity(
-        uuid=known,
-        serial_number=spec.serial_number or addresses.serial_number(known),
-        memory_mib=spec.compute.memory.size,
-    )
-    compiled = compile_personality(personality, identity)
+    wanted = wanted_uuid(spec)
+    node_uuid = uuid.UUID(wanted) if wanted else addresses.node_uuid(home.root, paths.name, facts)
+    own = own_identity(spec, personality, node_uuid)
+    try:
+        compiled = compile_personality(personality, own.identity)
+    except IdentityError as exc:
+        raise _problem(own.keys[exc.part], exc.message, exc.hint) from exc
     processors = spec.compute.cpu.quantities
     if processors % compiled.sockets:
         raise _problem(
@@ -150,7 +150,7 @@ def _decide(
         spec=spec,
         facts=facts,
         paths=paths,
-        identity=identity,
+        identity=own.identity,
         compiled=compiled,
         accelerator=_accelerator(spec, facts),
         bmc=_bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved),

@@ -17,6 +17,7 @@ from infrasim.paths import check_node_name
 from infrasim.units import WrongValue, parse_address, parse_mac, parse_uuid
 
 if TYPE_CHECKING:
+    from infrasim.spec.identity import SmbiosModule
     from infrasim.spec.node import AhciController, Network
 
 __all__ = ["parse_mac", "parse_uuid"]
@@ -55,11 +56,14 @@ ATA_SERIAL_MAX = 20  # Source: ATA8-ACS IDENTIFY DEVICE words 10-19.
 ATA_VERSION_MAX = 8  # words 23-26
 ATA_MODEL_MAX = 40  # words 27-46
 INTERFACE_MAX = 15  # Source: IFNAMSIZ of netdevice(7), less the closing zero.
+FRU_TEXT_MAX = 63  # Source: FRU storage definition section 13, six bits of length.
+FRU_ID_MAX = 254  # Source: IPMI 2.0 section 34.1; FFh is reserved.
 SMBIOS_TEXT_MAX = 64  # Source: DSP0134 section 6.1.3, the limit of its 2.x versions.
 
 _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")
 _CPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 _CPU_FEATURE = re.compile(r"(?:[+-][A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+=[A-Za-z0-9_.+-]+)\Z")
+_FRU_KEY = re.compile(r"fru(0|[1-9][0-9]{0,2})\Z")
 _INTERFACE = re.compile(r"[^\s/:]+\Z")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*\Z")
 
@@ -194,6 +198,26 @@ def smbios_text(text: str) -> str:
     return _printable(text, at_most=SMBIOS_TEXT_MAX)
 
 
+def fru_text(text: str) -> str:
+    """A string of a FRU device."""
+    return _printable(text, at_most=FRU_TEXT_MAX)
+
+
+def is_fru_key(key: str) -> bool:
+    """Whether a key is ``fru0`` to ``fru254``."""
+    match = _FRU_KEY.match(key)
+    return match is not None and int(match[1]) <= FRU_ID_MAX
+
+
+def fru_id(key: object) -> int:
+    """The id in ``fru0`` to ``fru254``; an id is one already."""
+    if isinstance(key, int):
+        return key
+    if not isinstance(key, str) or not is_fru_key(key):
+        raise WrongValue(f"{key!r} is not fru0 to fru{FRU_ID_MAX}")
+    return int(key.removeprefix("fru"))
+
+
 def ipmi_username(text: str) -> str:
     """A user name that IPMI and ipmi_sim's configuration can carry."""
     return _quotable(_printable(text, at_most=IPMI_USERNAME_MAX_BYTES))
@@ -237,6 +261,27 @@ def one_place_to_listen(*, interface: str | None, address: str | None) -> None:
                 )
             ]
         )
+
+
+def one_uuid(uuid: str | None, smbios_uuid: str | None) -> None:
+    """A system has one UUID."""
+    if uuid is not None and smbios_uuid is not None and uuid != smbios_uuid:
+        message = f"is another than compute.uuid, {uuid}"
+        _raise([Conflict(("smbios", "type1", "uuid"), message, "keep one of them")])
+
+
+def modules_add_up(sizes_mib: Sequence[int], memory_mib: int) -> None:
+    """The memory is what is in the slots, if anything is said of these."""
+    if sizes_mib and sum(sizes_mib) != memory_mib:
+        message = f"the modules have {sum(sizes_mib)} MiB together, compute.memory.size is {memory_mib} MiB"
+        _raise([Conflict(("smbios", "type17"), message, "make them equal; each size is in MiB")])
+
+
+def modules_differ(modules: Sequence[SmbiosModule]) -> Sequence[SmbiosModule]:
+    """No two memory modules are in one slot."""
+    locators = [((number, "locator"), module.locator) for number, module in enumerate(modules)]
+    _raise(_repeated(locators, "another module is in {value} too", "a slot holds one module"))
+    return modules
 
 
 def drives_differ(controllers: Sequence[AhciController]) -> Sequence[AhciController]:

@@ -1,6 +1,7 @@
 """Every key of the node file as one table, drawn from the models of ``spec.node``.
 
-Paths are dotted, with ``[]`` for the entries of a list: ``compute.networks[].mac``.
+Paths are dotted, with ``[]`` for the entries of a list and ``fruN`` for any FRU device:
+``compute.networks[].mac``, ``bmc.fruN.board``.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from infrasim.spec.node import NodeSpec
+from infrasim.spec.node import NodeSpec, Rare
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ def section_keys(section: str) -> tuple[str, ...]:
 
 def _keys(model: type[BaseModel], section: str) -> Iterator[Key]:
     for name, field in model.__pydantic_fields__.items():
-        path = f"{section}.{name}" if section else name
-        kinds = tuple(_kinds(field.annotation))
+        # An alias is the key as it is written; several are old spellings.
+        written = field.validation_alias if isinstance(field.validation_alias, str) else name
+        path = f"{section}.{written}" if section else written
+        kinds = (*_rare(field.metadata), *_kinds(field.annotation))
         below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         is_list = tuple in kinds
         yield Key(path, field, below, is_list)
@@ -91,9 +94,16 @@ def _kinds(annotation: object) -> Iterator[type]:
     if origin is typing.Literal:
         yield str
     elif origin is typing.Annotated:
+        yield from _rare(typing.get_args(annotation)[1:])
         yield from _kinds(typing.get_args(annotation)[0])
+    elif origin is dict:
+        yield from _kinds(typing.get_args(annotation)[1])
     elif origin in (tuple, typing.Union, types.UnionType):
         for argument in typing.get_args(annotation):
             yield from _kinds(argument)
     elif isinstance(annotation, type):
         yield annotation
+
+
+def _rare(metadata: Iterable[object]) -> Iterator[type]:
+    return (entry.model for entry in metadata if isinstance(entry, Rare))

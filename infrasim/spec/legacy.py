@@ -2,18 +2,20 @@
 
 Such a file should load, with a word about what is old in it, or be refused with the reason: a key
 somebody used for years is not an unknown key. Paths are dotted, ``[]`` stands for any list entry,
-and a ``*`` at the end of a name for any rest.
+``fruN`` for the key of any FRU device, and a ``*`` at the end of a value for any rest.
 """
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from infrasim.spec.checks import is_fru_key
 from infrasim.spec.document import Path
 
 # old spelling -> the key to use; both are read
 RENAMED = {
     "compute.networks[].port_forward[].protocal": "protocol",
+    "compute.smbios.type17[].manufactuer": "manufacturer",
     "compute.storage_backend[].drives[].rotation": "rotation_rate",
 }
 
@@ -58,9 +60,6 @@ REFUSED = {
     "bmc.setbootcmd": _RENDERED,
     "bmc.config_file": _RENDERED,
     "bmc.emu_file": _RENDERED,
-    "bmc.fru*": _LATER,
-    "bmc.chassis_pn": _LATER,
-    "bmc.chassis_sn": _LATER,
     "bmc.merge_fru": _LATER,
     "bmc.full_log": _FORK,
     "bmc.nvram_file": _FORK,
@@ -75,7 +74,7 @@ REFUSED = {
     "compute.boot.splash": _LATER,
     "compute.boot.splash-time": _LATER,
     "compute.bios": _LATER,
-    "compute.smbios": _LATER,
+    "compute.smbios.file": _LATER,
     "compute.extra_device": "this version of infrasim has 'extra_option' for this: '-device …'",
     "compute.numa_control": _LATER,
     "compute.cpu_binding": _LATER,
@@ -153,9 +152,11 @@ REFUSED_VALUES = {
 
 
 def pattern(path: Path) -> str:
-    """A path as the tables above spell it: the numbers of list entries left out."""
+    """A path as the tables above spell it: without the numbers of list entries and FRU devices."""
     text = ""
     for step in path:
+        if text == "bmc" and isinstance(step, str) and is_fru_key(step):
+            step = "fruN"
         text += "[]" if isinstance(step, int) else f".{step}" if text else step
     return text
 
@@ -165,9 +166,7 @@ def refusal(path: Path) -> str:
     text = pattern(path)
     if path in MOVED:
         return f"{MOVED[path][-1]!r} stands at the top level already"
-    if text in REFUSED:
-        return REFUSED[text]
-    return next((why for old, why in REFUSED.items() if old.endswith("*") and fnmatchcase(text, old)), "")
+    return REFUSED.get(text, "")
 
 
 def value_refusal(path: Path, value: object) -> str:

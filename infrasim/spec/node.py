@@ -8,12 +8,28 @@ A key without a value (``kernel:`` or ``kernel: null``) is as if it were not the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
+    from infrasim.spec.identity import FruDevice, Smbios
+else:
+    FruDevice = Smbios = Any
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
 
@@ -25,6 +41,9 @@ Uuid: TypeAlias = Annotated[str, AfterValidator(checks.parse_uuid)]
 Address: TypeAlias = Annotated[str, AfterValidator(checks.address)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
+SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
+FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
+FruId: TypeAlias = Annotated[int, BeforeValidator(checks.fru_id)]
 
 
 class Part(BaseModel):
@@ -39,6 +58,30 @@ class Part(BaseModel):
             known = cls.__pydantic_fields__
             return {key: value for key, value in given.items() if value is not None or key not in known}
         return given
+
+
+class Rare:
+    """A model of ``spec.identity``; only a file with such a key pays for making it.
+
+    Measured: making all of them doubles the time that ``spec.node`` takes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def model(self) -> type[Part]:
+        """The model itself."""
+        from infrasim.spec import identity
+
+        model: type[Part] = getattr(identity, self.name)
+        return model
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        """Make pydantic check values with the model, whose faults then count as this place's."""
+        from pydantic_core.core_schema import no_info_plain_validator_function
+
+        return no_info_plain_validator_function(lambda given: self.model.model_validate(given))
 
 
 class Cpu(Part):
@@ -206,6 +249,11 @@ class Compute(Part):
     cpu: Cpu = Field(default_factory=Cpu, description="The processors.")
     memory: Memory = Field(default_factory=Memory, description="The memory.")
     boot: Boot = Field(default_factory=Boot, description="What the firmware boots.")
+    smbios: Annotated[Smbios, Rare("Smbios")] | None = Field(
+        None,
+        description="What SMBIOS (`dmidecode` in the host) says of this node alone; the rest is the server "
+        "type's. A value here goes before one of the whole machine, such as `serial_number`.",
+    )
     vnc_display: int | None = Field(
         None,
         ge=0,
@@ -249,6 +297,13 @@ class Compute(Part):
         checks.kernel_is_given(self.kernel, initrd=self.initrd, cmdline=self.cmdline)
         return self
 
+    @model_validator(mode="after")
+    def _one_identity(self) -> Compute:
+        if self.smbios is not None:
+            checks.one_uuid(self.uuid, self.smbios.type1.uuid)
+            checks.modules_add_up([module.size for module in self.smbios.type17], self.memory.size)
+        return self
+
 
 class Bmc(Part):
     """The management controller."""
@@ -285,6 +340,43 @@ class Bmc(Part):
     kill_wait: Seconds = Field(
         5.0, description="Seconds between SIGTERM and SIGKILL when QEMU does not end.", examples=[1]
     )
+    chassis_pn: FruText | None = Field(
+        None,
+        description="Part number of the chassis: in every FRU device with a chassis area, or in FRU 0.",
+        examples=["32-A0123"],
+    )
+    chassis_sn: FruText | None = Field(
+        None,
+        description="Serial number of the chassis: where `chassis_pn` is, and in SMBIOS type 3.",
+        examples=["QTFCD1420"],
+    )
+    fru: dict[FruId, Annotated[FruDevice, Rare("FruDevice")]] = Field(
+        default_factory=dict,
+        validation_alias="fruN",
+        description="Texts of the FRU device with the id N, 0 to 254: `fru0` is the server's own, and "
+        "`ipmitool fru print` lists the others. An area that the device does not have is added. A text here "
+        "goes before `serial_number`, `asset_tag`, `chassis_pn` and `chassis_sn`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_frus(cls, given: Any) -> Any:
+        """``fru0: …, fru7: …`` as one mapping under the alias; ``spec.problems`` knows of it."""
+        if not isinstance(given, dict):
+            return given
+        frus = {key: value for key, value in given.items() if key.startswith("fru")}
+        others = {key: value for key, value in given.items() if key not in frus}
+        kept = {key: value for key, value in frus.items() if value is not None or not checks.is_fru_key(key)}
+        return {**others, "fruN": kept} if frus else given
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.fru.items()) + tuple(value for key, value in self if key != "fru"))
+
+    @model_serializer(mode="wrap")
+    def _scatter_frus(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        frus = values.pop("fru")
+        return {**values, **{f"fru{fru_id}": fru for fru_id, fru in frus.items()}}
 
     @model_validator(mode="after")
     def _one_place(self) -> Bmc:
@@ -303,10 +395,17 @@ class NodeSpec(Part):
         description="Server type: which machine this is (`infrasim type list`).",
         examples=["quanta_d51"],
     )
-    serial_number: Annotated[str, AfterValidator(checks.smbios_text)] | None = Field(
+    serial_number: SmbiosText | None = Field(
         None,
-        description="Serial number of the system, as SMBIOS shows it. Left out: made from the UUID.",
+        description="Serial number of the machine: of system, board and chassis in SMBIOS and FRU 0 alike. "
+        "Left out: made from the UUID.",
         examples=["infrasim-4711"],
+    )
+    asset_tag: SmbiosText | None = Field(
+        None,
+        description="Asset tag of the machine: of board and chassis in SMBIOS and of the product in FRU 0. "
+        "Left out: the server type's.",
+        examples=["RACK7-U12"],
     )
     sol_enable: bool = Field(
         True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
-from infrasim.spec.checks import Conflicts
+from infrasim.spec.checks import FRU_ID_MAX, Conflicts, is_fru_key
 from infrasim.spec.document import Document, Path, dotted, undotted
 from infrasim.spec.keys import node_keys, section_keys
 from infrasim.units import WrongValue
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOWN_CHARACTERS = 60
+# Their keys, such as 'name' and 'cores', are rarely what is meant elsewhere.
+_INVENTORY = ("bmc.fruN", "compute.smbios")
 _SECRET_KEYS = frozenset({"password"})
 _WANTED = {
     "int_type": "a whole number",
@@ -54,9 +56,10 @@ def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
 
 
 def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:
-    path: Path = moved.get(detail["loc"], detail["loc"])
+    path, is_key = _in_file(detail["loc"])
+    path = moved.get(path, path)
     match detail["type"]:
-        case "extra_forbidden":
+        case kind if is_key or kind == "extra_forbidden":
             message, hint = _unknown_key(path)
             yield _problem(document, path, document.key_mark(path), message, hint)
         case "missing":
@@ -72,6 +75,17 @@ def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Pat
             path = _written(path, document)
             message, hint = _wrong_value(detail, path, document)
             yield _problem(document, path, _value_place(document, path), message, hint)
+
+
+def _in_file(loc: Path) -> tuple[Path, bool]:
+    """Where pydantic's place is in the file, and whether the key there is at fault, not its value.
+
+    The model gathers ``bmc.fru0``, ``bmc.fru7`` … in one mapping.
+    """
+    if loc[:2] != ("bmc", "fruN"):
+        return loc, False
+    is_key = loc[-1] == "[key]"
+    return ("bmc", *(loc[2:-1] if is_key else loc[2:])), is_key
 
 
 def _problem(document: Document, path: Path, place: tuple[int, int], message: str, hint: str) -> Problem:
@@ -104,8 +118,13 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     section = legacy.pattern(path[:-1])
     known = section_keys(section)
     message = f"unknown key {key!r}"
+    if section == "bmc" and key.startswith("fru"):
+        return message, _fru_hint(key)
+    name = "fruN" if is_fru_key(key) else key
     elsewhere = [
-        found.section for found in node_keys().values() if found.name == key and found.section != section
+        found.section
+        for found in node_keys().values()
+        if found.name == name and found.section != section and not found.section.startswith(_INVENTORY)
     ]
     if len(elsewhere) == 1:
         return message, f"it belongs under {elsewhere[0]!r}" if elsewhere[
@@ -114,6 +133,12 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     if close := get_close_matches(key, known, n=1):
         return message, f"did you mean {close[0]!r}?"
     return message, f"known here: {', '.join(known)}"
+
+
+def _fru_hint(key: str) -> str:
+    digits = "".join(letter for letter in key if letter in "0123456789")
+    meant = f"fru{int(digits)}" if digits else ""
+    return f"did you mean {meant!r}?" if is_fru_key(meant) else f"fru0 to fru{FRU_ID_MAX}, by the FRU's id"
 
 
 def _example(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from uuid import UUID
@@ -14,9 +15,9 @@ from infrasim.personality.compare import compare
 from infrasim.personality.compiler import compile_personality
 from infrasim.personality.emu import parse_emu
 from infrasim.personality.fru import BoardArea, ChassisArea, Fru, ProductArea
-from infrasim.personality.identity import FruText, NodeIdentity, SmbiosValue
+from infrasim.personality.identity import FruText, IdentityError, NodeIdentity, Part, SmbiosValue
+from infrasim.personality.idstring import IdString
 from infrasim.personality.importer import import_capture
-from infrasim.personality.layout import DataError
 from infrasim.personality.model import Personality
 from infrasim.personality.registry import load_type, type_names
 from infrasim.personality.smbios import (
@@ -179,19 +180,104 @@ def test_fields_of_the_nodes_own() -> None:
         ({"smbios": (SmbiosValue("system", "color", 1),)}, "SMBIOS has no field 'color' in 'system'"),
         ({"smbios": (SmbiosValue("lid", "color", 1),)}, "SMBIOS has no field 'color' in 'lid'"),
         (
-            {"smbios": (SmbiosValue("processor", "core_count", 999),)},
-            "got 999, wanted a whole number from 0 to",
+            {"smbios": (SmbiosValue("processor", "max_speed", 99999),)},
+            "got 99999, wanted a whole number from 0 to",
+        ),
+        ({"smbios": (SmbiosValue("port", "external", "x"),)}, "this server's SMBIOS has no port"),
+        (
+            {"fru": (FruText(0, "board", "part_number", "x"),)},
+            "'x' is one character long, which marks the end",
         ),
     ],
 )
-def test_fields_that_a_server_does_not_have(own: dict[str, tuple[FruText, ...]], wanted: str) -> None:
-    with pytest.raises(DataError, match=wanted):
+def test_fields_that_a_server_does_not_have(own: dict[str, tuple[Part, ...]], wanted: str) -> None:
+    with pytest.raises(IdentityError, match=wanted) as caught:
         compile_personality(load("vnode"), NodeIdentity(IDENTITY.uuid, "S-1", **own))  # type: ignore[arg-type]
+    ((part,),) = own.values()
+    assert caught.value.part == part
 
 
-def test_a_serial_number_too_long() -> None:
-    with pytest.raises(DataError, match="takes 64 bytes; the format allows 63"):
-        compile_personality(load("vnode"), NodeIdentity(IDENTITY.uuid, "S" * 64))
+def test_what_there_is_in_place_of_a_fru_that_there_is_not() -> None:
+    identity = NodeIdentity(IDENTITY.uuid, "S-1", fru=(FruText(9, "board", "part_number", "x"),))
+    with pytest.raises(IdentityError) as caught:
+        compile_personality(load("dell_r630"), identity)
+    assert caught.value.hint == "it has: 0, 1, 2, 4, 10, 12, 13, 17"
+
+
+def test_a_field_beyond_the_end_of_the_structure() -> None:
+    identity = NodeIdentity(IDENTITY.uuid, "S-1", smbios=(SmbiosValue("baseboard", "location", "here"),))
+    with pytest.raises(IdentityError) as caught:
+        compile_personality(load("dell_r730"), identity)
+    assert caught.value.message == "the baseboard in this server's SMBIOS has no location"
+
+
+@pytest.mark.parametrize(
+    ("identity", "part"),
+    [
+        (NodeIdentity(IDENTITY.uuid, "S" * 64), "serial_number"),
+        (NodeIdentity(IDENTITY.uuid, "S-1", asset_tag="A" * 64), "asset_tag"),
+    ],
+)
+def test_a_text_of_the_machine_too_long_for_its_fru(identity: NodeIdentity, part: str) -> None:
+    with pytest.raises(
+        IdentityError, match=r"^FRU 0: '[SA]+' takes 64 bytes; the format allows 63$"
+    ) as caught:
+        compile_personality(load("vnode"), identity)
+    assert caught.value.part == part
+
+
+def processors(processor: Processor, *values: SmbiosValue) -> list[Processor]:
+    server = dataclasses.replace(load("vnode"), smbios=(processor,))
+    compiled = compile_personality(server, NodeIdentity(IDENTITY.uuid, "S-1", smbios=values))
+    found = [decode_structure(data) for data in compiled.smbios]
+    return [item for item in found if isinstance(item, Processor)]
+
+
+@pytest.mark.parametrize(
+    ("length", "threads", "cores", "short", "long"),
+    [
+        (0x2A, 8, 14, (14, 14, 28), (0, 0, 0)),
+        (0x30, 8, 14, (14, 14, 28), (14, 14, 28)),
+        (0x2A, 8, 200, (200, 200, 255), (200, 200, 400)),
+        (0x2A, 4, 255, (255, 255, 255), (255, 255, 255)),
+        (0x2A, 0, 3, (3, 3, 3), (0, 0, 0)),
+    ],
+)
+def test_all_counts_of_cores_and_threads_agree(
+    length: int, threads: int, cores: int, short: tuple[int, ...], long: tuple[int, ...]
+) -> None:
+    before = Processor(status=0x41, length=length, core_count=4, core_enabled=2, thread_count=threads)
+    (found,) = processors(before, SmbiosValue("processor", "core_count", cores))
+    assert (found.core_count, found.core_enabled, found.thread_count) == short
+    assert (found.core_count_2, found.core_enabled_2, found.thread_count_2) == long
+
+
+def test_an_empty_socket_stays_empty() -> None:
+    with pytest.raises(IdentityError, match=r"^the processor in this server's SMBIOS has no serial_number$"):
+        processors(Processor(status=0), SmbiosValue("processor", "serial_number", "CPU-1"))
+
+
+def test_texts_for_a_device_without_fru_data_replace_what_it_holds() -> None:
+    bare = Fru(fru_id=7, size=64, raw=b"garbage", fill=0xFF)
+    server = dataclasses.replace(load("vnode"), frus=(bare,))
+    own = (FruText(7, "board", "serial_number", "BOARD-1"),)
+    emu = compile_personality(server, NodeIdentity(IDENTITY.uuid, "S-1", fru=own)).emu
+    (fru,) = parse_emu(emu).frus
+    board = fru.area(BoardArea)
+    assert isinstance(board, BoardArea)
+    assert board.serial_number.text == "BOARD-1"
+
+
+@pytest.mark.parametrize(("serial", "is_kept"), [("S-2", True), ("S" * 60, False)])
+def test_unexplained_bytes_give_way_only_to_an_area_that_grows_over_them(serial: str, is_kept: bool) -> None:
+    area = ChassisArea(serial_number=IdString("S-1", size=8))
+    patched = Fru(fru_id=0, size=256, areas=(area,), patches=((40, b"secret"),))
+    server = dataclasses.replace(load("vnode"), frus=(patched,))
+    (fru,) = parse_emu(compile_personality(server, NodeIdentity(IDENTITY.uuid, serial)).emu).frus
+    chassis = fru.area(ChassisArea)
+    assert isinstance(chassis, ChassisArea)
+    assert (chassis.serial_number.text, chassis.checksum) == (serial, None)
+    assert (b"secret" in fru.encode()) is is_kept
 
 
 def test_every_name_of_an_event_type_has_a_code() -> None:

@@ -156,10 +156,19 @@ def test_what_does_not_fit(fru: Fru, wanted: str) -> None:
 
 
 def test_a_device_grows_with_its_areas() -> None:
-    fru = Fru(fru_id=0, size=64, areas=(ProductArea(product_name=IdString("x" * 60)),))
-    assert fru.roomy().size == 256
-    assert fru.roomy().roomy() is fru.roomy() or fru.roomy().roomy().size == 256
-    assert Fru(fru_id=0, size=64).roomy().size == 64
+    fru = Fru(fru_id=0, size=64)
+    grown = fru.with_areas((ProductArea(product_name=IdString("x" * 60)),))
+    assert (grown.size, len(grown.encode())) == (256, 256)
+    assert grown.with_areas(grown.areas) == grown
+    assert fru.with_areas(()) == fru
+
+
+def test_only_unexplained_bytes_below_a_new_area_give_way() -> None:
+    first, second = ChassisArea(), ProductArea(product_name=IdString("x" * 30))
+    fru = Fru(fru_id=0, size=128, areas=(first,), patches=((10, b"a"), (40, b"b"), (120, b"c")))
+    assert fru.with_areas((first,)).patches == fru.patches
+    assert fru.with_areas((first, second)).patches == ((10, b"a"), (120, b"c"))
+    assert fru.with_areas((second,)).patches == ((120, b"c"),)
 
 
 def test_dates() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrasim.paths import data_dir
-from infrasim.personality.identity import Dimm
+from infrasim.personality.identity import Dimm, IdentityError
 from infrasim.personality.layout import DataError
 from infrasim.personality.memory import with_memory
 from infrasim.personality.model import Personality
@@ -153,6 +153,15 @@ def test_memory_that_cannot_be(memory_mib: int, dimms: tuple[Dimm, ...], wanted:
         with_memory(SMALL, memory_mib, dimms)
 
 
+def test_which_module_cannot_be_and_which_slots_there_are() -> None:
+    with pytest.raises(IdentityError) as caught:
+        with_memory(SMALL, 2, (Dimm("A1", 1), Dimm("Z9", 1)))
+    assert caught.value.part == Dimm("Z9", 1)
+    assert caught.value.hint == "it has: A1, A2"
+
+
 def test_a_table_without_memory_is_left_alone() -> None:
     table = (System(handle=1),)
     assert with_memory(table, 1024) == table
+    with pytest.raises(IdentityError, match=r"^this server has no memory slots$"):
+        with_memory(table, 1024, (Dimm("A1", 1024),))

@@ -11,8 +11,10 @@ import pytest
 from infrasim.errors import InvalidNodeFile, UsageError
 from infrasim.host.facts import HostFacts, KvmVerdict, Reserved, Socket
 from infrasim.paths import Home, NodePaths, shipped_types
+from infrasim.personality.emu import parse_emu
 from infrasim.personality.model import Personality
 from infrasim.personality.registry import load_type
+from infrasim.personality.smbios import decode_structure
 from infrasim.plan.model import QEMU, NodePlan
 from infrasim.plan.planner import plan_node
 from infrasim.spec.load import load_node
@@ -43,6 +45,7 @@ BUSY = dataclasses.replace(
     tcp_in_use=frozenset({Socket("0.0.0.0", 5903)}),
 )
 FOLDER = Path(__file__).parents[1] / "golden" / "plan"
+OWN_IDENTITY = "own-identity"
 FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY}
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/node.yml"))
 
@@ -61,10 +64,11 @@ def plan(personality: Personality) -> Plan:
         reserved: Reserved | None = None,
         name: str = "node-0",
         home: Home = HOME,
+        server: Personality = personality,
     ) -> NodePlan:
         spec = load_node(Path("node.yml"), text, name=name).spec
         paths = home.node(name)
-        return plan_node(spec, personality, facts, paths, home=home, previous=previous, reserved=reserved)
+        return plan_node(spec, server, facts, paths, home=home, previous=previous, reserved=reserved)
 
     return make
 
@@ -102,7 +106,18 @@ def in_words(plan: NodePlan) -> Iterator[str]:
         yield from (f"  {word}" for word in process.argv)
 
 
-@pytest.mark.parametrize("case", CASES)
+def test_plan_of_an_identity_of_its_own(
+    plan: Plan, furnished: Personality, golden: Callable[[str, str], None]
+) -> None:
+    decided = plan((FOLDER / OWN_IDENTITY / "node.yml").read_text(), server=furnished)
+    content = {file.path: file.content for file in decided.files}
+    (emu,) = (text.decode() for path, text in content.items() if path.suffix == ".emu")
+    inventory = [repr(fru) for fru in parse_emu(emu).frus]
+    inventory += [repr(decode_structure(data)) for path, data in content.items() if path.suffix == ".bin"]
+    golden(f"plan/{OWN_IDENTITY}/plan.txt", "\n".join([*in_words(decided), "", *inventory]) + "\n")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != OWN_IDENTITY])
 def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
     text = (FOLDER / case / "node.yml").read_text()
     facts = FACTS_OF.get(case, FACTS)
@@ -115,7 +130,7 @@ def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None
 
 
 def test_there_are_cases() -> None:
-    assert {"default", "minimal-without-sol", "kernel", "kvm"} <= set(CASES)
+    assert {"default", "minimal-without-sol", "kernel", "kvm", OWN_IDENTITY} <= set(CASES)
 
 
 def test_kept_plan_is_the_previous_one(plan: Plan) -> None:

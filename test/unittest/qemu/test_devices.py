@@ -80,7 +80,7 @@ def test_system_interface() -> None:
     assert chardev.system_interface("127.64.0.1", 9002, 0xCA2) == (
         *("-chardev", "socket,id=ipmi0,host=127.64.0.1,port=9002,reconnect=1"),
         *("-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0"),
-        *("-device", "isa-ipmi-kcs,bmc=bmc0,ioport=3234"),
+        *("-device", "isa-ipmi-kcs,bmc=bmc0,ioport=3234,irq=0"),
     )
 
 

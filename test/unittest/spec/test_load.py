@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +173,59 @@ def test_old_keys_are_read_with_a_warning() -> None:
         "(the key is 'rotation_rate')",
     ]
     assert load("name: n").warnings == ()
+
+
+OWN = """\
+asset_tag: RACK7-U12
+compute:
+  memory: {size: 3072}
+  smbios:
+    type1: {sn: S1, sku_number: K1}
+    type4: {cores: 14}
+    type17:
+      - {locator: A1, size: 2048, manufactuer: Hynix}
+      - {locator: A2, size: 1024, manufacturer: Samsung}
+bmc:
+  chassis_sn: C1
+  fru0: {board: {sn: B1}}
+  fru3:
+  fru254: {product: {version: A01}}
+"""
+
+
+def test_an_identity_of_the_nodes_own() -> None:
+    loaded = load(OWN)
+    assert [str(warning) for warning in loaded.warnings] == [
+        "/srv/n.yml:8:35: compute.smbios.type17[0].manufactuer: is an old spelling "
+        "(the key is 'manufacturer')"
+    ]
+    spec = loaded.spec
+    assert spec.compute.smbios is not None
+    assert [module.manufacturer for module in spec.compute.smbios.type17] == ["Hynix", "Samsung"]
+    assert (spec.compute.smbios.type1.sn, spec.compute.smbios.type4.cores) == ("S1", 14)
+    assert list(spec.bmc.fru) == [0, 254]
+    assert spec.bmc.fru[0].board.sn == "B1"
+    assert spec.bmc.fru[0].chassis.sn is None
+    assert hash(spec) == hash(load(OWN).spec)
+    assert hash(spec) != hash(load(OWN.replace("B1", "B2")).spec)
+
+
+def test_what_is_dumped_can_be_loaded() -> None:
+    spec = load(OWN).spec
+    dumped = spec.model_dump(mode="json")
+    assert dumped["bmc"]["fru254"]["product"]["version"] == "A01"
+    assert "fru" not in dumped["bmc"]
+    assert NodeSpec.model_validate(dumped) == spec
+
+
+@pytest.mark.allow("process")
+def test_models_that_few_files_need_are_made_late() -> None:
+    code = (
+        "import sys; from pathlib import Path; from infrasim.spec.load import load_node; "
+        "load_node(Path('n'), 'bmc: {chassis_sn: C1}'); print('infrasim.spec.identity' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_spec_cannot_be_changed() -> None:

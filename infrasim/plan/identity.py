@@ -1,0 +1,139 @@
+"""The identity a node file gives its node, and which key of the file each part of it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from infrasim.personality.compiler import BMC_ADDRESS
+from infrasim.personality.fru import ChassisArea
+from infrasim.personality.identity import Dimm, FruText, NodeIdentity, Part, SmbiosValue
+from infrasim.personality.model import Personality
+from infrasim.personality.smbios import Chassis
+from infrasim.plan import addresses
+from infrasim.spec.node import NodeSpec
+
+# key of the node file -> field of the inventory
+_FRU_FIELDS = {
+    "chassis": {"pn": "part_number", "sn": "serial_number"},
+    "board": {
+        "manufacturer": "manufacturer",
+        "name": "product_name",
+        "sn": "serial_number",
+        "pn": "part_number",
+    },
+    "product": {
+        "manufacturer": "manufacturer",
+        "name": "product_name",
+        "pn": "part_number",
+        "version": "product_version",
+        "sn": "serial_number",
+    },
+}
+_SMBIOS_FIELDS = {
+    "type1": ("system", {"sn": "serial_number", "sku_number": "sku_number"}),
+    "type2": ("baseboard", {"sn": "serial_number", "location": "location"}),
+    "type3": ("chassis", {"sn": "serial_number"}),
+    "type4": (
+        "processor",
+        {
+            "version": "version",
+            "max_speed": "max_speed",
+            "speed": "current_speed",
+            "sn": "serial_number",
+            "asset_tag": "asset_tag",
+            "part_number": "part_number",
+            "cores": "core_count",
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class OwnIdentity:
+    """A node's identity; ``keys`` leads from its parts to the keys of the node file, in dotted form."""
+
+    identity: NodeIdentity
+    keys: Mapping[Part, str]
+
+
+def wanted_uuid(spec: NodeSpec) -> str | None:
+    """The UUID the node file gives the system, if it does."""
+    smbios = spec.compute.smbios
+    return spec.compute.uuid or (smbios.type1.uuid if smbios else None)
+
+
+def own_identity(spec: NodeSpec, personality: Personality, node_uuid: UUID) -> OwnIdentity:
+    """What the node file says of this node alone; a value of one place goes before one of the machine."""
+    keys: dict[Part, str] = {"serial_number": "serial_number", "asset_tag": "asset_tag"}
+    keys.update((part, key) for key, part in _fru(spec, personality))
+    keys.update((part, key) for key, part in _smbios(spec, personality))
+    keys.update((part, key) for key, part in _dimms(spec))
+    identity = NodeIdentity(
+        uuid=node_uuid,
+        serial_number=spec.serial_number or addresses.serial_number(node_uuid),
+        asset_tag=spec.asset_tag or "",
+        memory_mib=spec.compute.memory.size,
+        fru=tuple(part for part in keys if isinstance(part, FruText)),
+        smbios=tuple(part for part in keys if isinstance(part, SmbiosValue)),
+        dimms=tuple(part for part in keys if isinstance(part, Dimm)),
+    )
+    return OwnIdentity(identity, keys)
+
+
+def system_serial_number(identity: NodeIdentity) -> str:
+    """The serial number that SMBIOS gives the system."""
+    own = (item for item in identity.smbios if (item.kind, item.field) == ("system", "serial_number"))
+    return next((str(item.value) for item in own), identity.serial_number)
+
+
+def _fru(spec: NodeSpec, personality: Personality) -> Iterator[tuple[str, FruText]]:
+    found: dict[FruText, tuple[str, FruText]] = {}
+    chassis = {"part_number": "chassis_pn", "serial_number": "chassis_sn"}
+    for field, key in chassis.items():
+        if text := getattr(spec.bmc, key):
+            for fru_id in _chassis_frus(personality):
+                part = FruText(fru_id, "chassis", field, text)
+                found[replace(part, text="")] = (f"bmc.{key}", part)
+    for fru_id, device in spec.bmc.fru.items():
+        for area, fields in _FRU_FIELDS.items():
+            for key, field in fields.items():
+                if text := getattr(getattr(device, area), key):
+                    part = FruText(fru_id, area, field, text)
+                    found[replace(part, text="")] = (f"bmc.fru{fru_id}.{area}.{key}", part)
+    yield from found.values()
+
+
+def _chassis_frus(personality: Personality) -> tuple[int, ...]:
+    """The FRU devices that tell of the chassis; the server's own if none does."""
+    return tuple(
+        fru.fru_id for fru in personality.frus if fru.controller == BMC_ADDRESS and fru.area(ChassisArea)
+    ) or (0,)
+
+
+def _smbios(spec: NodeSpec, personality: Personality) -> Iterator[tuple[str, SmbiosValue]]:
+    smbios = spec.compute.smbios
+    has_own = smbios is not None and smbios.type3.sn is not None
+    if spec.bmc.chassis_sn and not has_own and personality.structures(Chassis):
+        yield "bmc.chassis_sn", SmbiosValue("chassis", "serial_number", spec.bmc.chassis_sn)
+    for section, (kind, fields) in _SMBIOS_FIELDS.items():
+        for key, field in fields.items():
+            value = getattr(getattr(smbios, section), key) if smbios else None
+            if value is not None:
+                yield f"compute.smbios.{section}.{key}", SmbiosValue(kind, field, value)
+
+
+def _dimms(spec: NodeSpec) -> Iterator[tuple[str, Dimm]]:
+    for number, module in enumerate(spec.compute.smbios.type17 if spec.compute.smbios else ()):
+        yield (
+            f"compute.smbios.type17[{number}].locator",
+            Dimm(
+                locator=module.locator,
+                size_mib=module.size,
+                manufacturer=module.manufacturer or "",
+                serial_number=module.sn or "",
+                asset_tag=module.asset_tag or "",
+                part_number=module.part_number or "",
+            ),
+        )

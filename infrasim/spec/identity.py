@@ -1,0 +1,157 @@
+"""The keys that give one node texts and numbers of its own in its inventory: FRU devices and SMBIOS.
+
+What is left out stays as the server type has it. Whether the server has the device, the structure or the
+memory slot is for those who know the server type (``plan.identity``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.aliases import AliasChoices
+
+from infrasim.spec import checks
+from infrasim.spec.node import FruText, Part, SmbiosText, Uuid
+from infrasim.units import WrongValue
+
+
+class FruChassis(Part):
+    """The chassis area."""
+
+    pn: FruText | None = Field(None, description="Part number.", examples=["32-A0123"])
+    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFCD1420"])
+
+
+class FruBoard(Part):
+    """The board area."""
+
+    manufacturer: FruText | None = Field(None, description="Manufacturer.", examples=["Quanta"])
+    name: FruText | None = Field(None, description="Name of the board.", examples=["S2B-MB"])
+    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFB0042"])
+    pn: FruText | None = Field(None, description="Part number.", examples=["31S2BMB00A0"])
+
+
+class FruProduct(Part):
+    """The product area."""
+
+    manufacturer: FruText | None = Field(None, description="Manufacturer.", examples=["Quanta"])
+    name: FruText | None = Field(None, description="Name of the product.", examples=["D51B-2U"])
+    pn: FruText | None = Field(None, description="Part or model number.", examples=["20S2BU00A0"])
+    version: FruText | None = Field(None, description="Version of the product.", examples=["A01"])
+    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFP0042"])
+
+
+class FruDevice(Part):
+    """The texts of one FRU device."""
+
+    chassis: FruChassis = Field(default_factory=FruChassis, description="The chassis area.")
+    board: FruBoard = Field(default_factory=FruBoard, description="The board area.")
+    product: FruProduct = Field(default_factory=FruProduct, description="The product area.")
+
+
+class SmbiosSystem(Part):
+    """SMBIOS type 1."""
+
+    sn: SmbiosText | None = Field(
+        None, description="Serial number, in place of `serial_number`.", examples=["QTFCAR42"]
+    )
+    uuid: Uuid | None = Field(
+        None,
+        description="UUID, the same as `compute.uuid`; one of them is enough.",
+        examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
+    )
+    sku_number: SmbiosText | None = Field(None, description="SKU number.", examples=["SKU-D51B"])
+
+
+class SmbiosBaseboard(Part):
+    """SMBIOS type 2."""
+
+    sn: SmbiosText | None = Field(
+        None, description="Serial number, in place of `serial_number`.", examples=["QTFB0042"]
+    )
+    location: SmbiosText | None = Field(
+        None, description="Where in the chassis the board is.", examples=["Part Component"]
+    )
+
+
+class SmbiosChassis(Part):
+    """SMBIOS type 3."""
+
+    sn: SmbiosText | None = Field(
+        None,
+        description="Serial number, in place of `serial_number` and `bmc.chassis_sn`.",
+        examples=["QTFCD1420"],
+    )
+
+
+class SmbiosProcessor(Part):
+    """SMBIOS type 4."""
+
+    version: SmbiosText | None = Field(
+        None, description="Name of the processor.", examples=["Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"]
+    )
+    # Two bytes each. Source: DSP0134 section 7.5.
+    max_speed: int | None = Field(None, ge=1, le=65535, description="Highest speed in MHz.", examples=[4000])
+    speed: int | None = Field(None, ge=1, le=65535, description="Present speed in MHz.", examples=[2400])
+    sn: SmbiosText | None = Field(None, description="Serial number.", examples=["CPU0042"])
+    asset_tag: SmbiosText | None = Field(None, description="Asset tag.", examples=["RACK7-CPU"])
+    part_number: SmbiosText | None = Field(None, description="Part number.", examples=["CM8066002031501"])
+    cores: int | None = Field(
+        None,
+        ge=1,
+        le=255,
+        description="Cores of each processor; its threads grow or shrink with them. Only what SMBIOS says: "
+        "`compute.cpu.quantities` is the number the host has.",
+        examples=[14],
+    )
+
+
+class SmbiosModule(Part):
+    """A memory module."""
+
+    locator: SmbiosText = Field(
+        description="Slot it is in, by the name the server has for it.", examples=["DIMM_A0"]
+    )
+    size: int = Field(
+        ge=1,
+        le=16 * 1024 * 1024,
+        description="Size in MiB; all modules add up to `compute.memory.size`.",
+        examples=[1024],
+    )
+    manufacturer: SmbiosText | None = Field(
+        None,
+        validation_alias=AliasChoices("manufacturer", "manufactuer"),
+        description="Manufacturer.",
+        examples=["Samsung"],
+    )
+    sn: SmbiosText | None = Field(None, description="Serial number.", examples=["3051A7C2"])
+    asset_tag: SmbiosText | None = Field(None, description="Asset tag.", examples=["DIMM-42"])
+    part_number: SmbiosText | None = Field(None, description="Part number.", examples=["M393A2G40DB0-CPB"])
+
+
+class Smbios(Part):
+    """What SMBIOS says of this node alone."""
+
+    type1: SmbiosSystem = Field(default_factory=SmbiosSystem, description="The system.")
+    type2: SmbiosBaseboard = Field(default_factory=SmbiosBaseboard, description="The baseboards.")
+    type3: SmbiosChassis = Field(default_factory=SmbiosChassis, description="The chassis.")
+    type4: SmbiosProcessor = Field(
+        default_factory=SmbiosProcessor, description="The processors; those that are plugged in, all alike."
+    )
+    type17: Annotated[tuple[SmbiosModule, ...], AfterValidator(checks.modules_differ)] = Field(
+        (),
+        strict=False,
+        description="The memory modules, and thereby which slots are filled. Left out: the server's slots "
+        "are filled with modules of its usual size.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_table(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            raise WrongValue(
+                "a table of one's own is not served by this version of infrasim",
+                hint="single values are: type1, type2, type3, type4, type17",
+            )
+        return given
