@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from infrasim.personality.compiler import BMC_ADDRESS
+from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality, compile_personality
 from infrasim.personality.fru import ChassisArea
-from infrasim.personality.identity import Dimm, FruText, NodeIdentity, Part, SmbiosValue
+from infrasim.personality.identity import Dimm, FruText, IdentityError, NodeIdentity, Part, SmbiosValue
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Chassis
 from infrasim.plan import addresses
@@ -80,6 +81,34 @@ def own_identity(spec: NodeSpec, personality: Personality, node_uuid: UUID) -> O
         dimms=tuple(part for part in keys if isinstance(part, Dimm)),
     )
     return OwnIdentity(identity, keys)
+
+
+def compile_node(
+    spec: NodeSpec, personality: Personality, node_uuid: UUID
+) -> tuple[NodeIdentity, CompiledPersonality]:
+    """The server type with this node's identity; everything of a node file that only its type can judge.
+
+    Raises:
+        InvalidNodeFile: the file does not fit the server type; the problem carries no line yet.
+    """
+    own = own_identity(spec, personality, node_uuid)
+    try:
+        compiled = compile_personality(personality, own.identity)
+    except IdentityError as exc:
+        raise problem(own.keys[exc.part], exc.message, exc.hint) from exc
+    processors = spec.compute.cpu.quantities
+    if processors % compiled.sockets:
+        raise problem(
+            "compute.cpu.quantities",
+            f"{processors} processors cannot be spread over the {compiled.sockets} sockets of {spec.type}",
+            f"use a multiple of {compiled.sockets}",
+        )
+    return own.identity, compiled
+
+
+def problem(path: str, message: str, hint: str) -> InvalidNodeFile:
+    """A fault that shows only when more than the file is known; the caller puts it on the user's line."""
+    return InvalidNodeFile([Problem("", 0, 0, path, message, hint)])
 
 
 def system_serial_number(identity: NodeIdentity) -> str:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infrasim.bmc.conf import BmcSettings, chassiscontrol, lancontrol, serial_line_argv, vbmc_conf
-from infrasim.errors import InvalidNodeFile, Problem, UsageError
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
-from infrasim.personality.compiler import CompiledPersonality, compile_personality
-from infrasim.personality.identity import IdentityError, NodeIdentity
+from infrasim.personality.compiler import CompiledPersonality
+from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.plan import addresses
-from infrasim.plan.identity import own_identity, system_serial_number, wanted_uuid
+from infrasim.plan.identity import compile_node, problem, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
     IPMI_SIM,
     QEMU,
@@ -131,18 +130,7 @@ def _decide(
 ) -> _Parts:
     wanted = wanted_uuid(spec)
     node_uuid = uuid.UUID(wanted) if wanted else addresses.node_uuid(home.root, paths.name, facts)
-    own = own_identity(spec, personality, node_uuid)
-    try:
-        compiled = compile_personality(personality, own.identity)
-    except IdentityError as exc:
-        raise _problem(own.keys[exc.part], exc.message, exc.hint) from exc
-    processors = spec.compute.cpu.quantities
-    if processors % compiled.sockets:
-        raise _problem(
-            "compute.cpu.quantities",
-            f"{processors} processors cannot be spread over the {compiled.sockets} sockets of {spec.type}",
-            f"use a multiple of {compiled.sockets}",
-        )
+    identity, compiled = compile_node(spec, personality, node_uuid)
     display = spec.compute.vnc_display
     if display is None:
         display = addresses.vnc_display(facts, reserved, previous, _VNC_ADDRESS)
@@ -150,7 +138,7 @@ def _decide(
         spec=spec,
         facts=facts,
         paths=paths,
-        identity=own.identity,
+        identity=identity,
         compiled=compiled,
         accelerator=_accelerator(spec, facts),
         bmc=_bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved),
@@ -164,7 +152,7 @@ def _accelerator(spec: NodeSpec, facts: HostFacts) -> Accelerator:
     if facts.kvm.works:
         return Accelerator.KVM
     if spec.compute.kvm_enabled:
-        raise _problem(
+        raise problem(
             "compute.kvm_enabled",
             f"KVM does not run a guest on this machine: {facts.kvm.reason}",
             "leave it out to use KVM only where it works, or see: infrasim doctor",
@@ -207,16 +195,16 @@ def _own_address(address: str, facts: HostFacts) -> str:
     known = [place for places in facts.interfaces.values() for place in places]
     if not (parsed.is_loopback or parsed.is_unspecified or address in known):
         hint = f"it has: {', '.join(known)}"
-        raise _problem("bmc.address", f"this machine has no address {address}", hint)
+        raise problem("bmc.address", f"this machine has no address {address}", hint)
     return address
 
 
 def _interface_address(name: str, facts: HostFacts) -> str:
     if name not in facts.interfaces:
         known = ", ".join(sorted(facts.interfaces))
-        raise _problem("bmc.interface", f"this machine has no interface {name!r}", f"it has: {known}")
+        raise problem("bmc.interface", f"this machine has no interface {name!r}", f"it has: {known}")
     if not facts.interfaces[name]:
-        raise _problem(
+        raise problem(
             "bmc.interface", f"interface {name} has no IP address", "give it one, or set bmc.address"
         )
     return facts.interfaces[name][0]
@@ -395,13 +383,13 @@ def _disks(drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ..
     disks = tuple(drive.disk for drive in drives if drive.disk)
     for number, disk in enumerate(disks):
         if disk.path in reserved.disks:
-            raise _problem(
+            raise problem(
                 disk.key,
                 f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}",
                 "two nodes cannot write one image",
             )
         if any(disk.path == other.path for other in disks[:number]):
-            raise _problem(disk.key, f"disk image {disk.path} is named twice", "")
+            raise problem(disk.key, f"disk image {disk.path} is named twice", "")
     return disks
 
 
@@ -450,8 +438,3 @@ def _bmc_settings(parts: _Parts) -> BmcSettings:
         lan_mac=addresses.mac(parts.identity.uuid, "bmc"),
         socat_program=parts.facts.socat_program,
     )
-
-
-def _problem(path: str, message: str, hint: str) -> UsageError:
-    """A fault that shows only when everything is known; ``relocate`` puts it on the user's line."""
-    return InvalidNodeFile([Problem("", 0, 0, path, message, hint)])

@@ -277,10 +277,22 @@ def _checked(home: Home, name: str, source: Path) -> tuple[str, LoadedNode]:
 
 
 def _load(home: Home, path: Path, text: str, *, name: str | None) -> LoadedNode:
-    from infrasim.personality.registry import type_names
-    from infrasim.spec.load import load_node
+    """A file checked by itself and against its server type."""
+    from uuid import NAMESPACE_URL, UUID
 
-    return load_node(path, text, name=name, known_types=type_names(home.type_folders))
+    from infrasim.personality.registry import load_type, type_names
+    from infrasim.plan.identity import compile_node, wanted_uuid
+    from infrasim.spec.load import load_node
+    from infrasim.spec.problems import relocate
+
+    loaded = load_node(path, text, name=name, known_types=type_names(home.type_folders))
+    wanted = wanted_uuid(loaded.spec)
+    personality = load_type(loaded.spec.type, home.type_folders)
+    try:
+        compile_node(loaded.spec, personality, UUID(wanted) if wanted else NAMESPACE_URL)
+    except InvalidNodeFile as exc:
+        raise relocate(exc, load_document(text, file=str(path))) from exc
+    return loaded
 
 
 def _glance(home: Home, name: str) -> Registered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, ProgramError, UsageError
 from infrasim.host.files import hold_lock
-from infrasim.paths import Home
+from infrasim.paths import Home, shipped_types
 from infrasim.runtime import node_map
 from infrasim.spec.load import load_node
 
@@ -120,6 +121,18 @@ def test_a_wrong_file_is_refused_and_nothing_written(home: Home, bad: Path) -> N
     assert not home.root.exists()
 
 
+def test_what_the_server_type_cannot_be_is_refused_on_its_line(home: Home, tmp_path: Path) -> None:
+    source = tmp_path / "node.yml"
+    source.write_text("compute:\n  cpu: {quantities: 3}\n")
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_map.add(home, "a", source)
+    assert caught.value.message == (
+        f"{source}:2:21: compute.cpu.quantities: 3 processors cannot be spread over the 2 sockets of "
+        "quanta_d51 (use a multiple of 2)"
+    )
+    assert home.registered() == ()
+
+
 def test_an_unknown_type_is_refused(home: Home, tmp_path: Path) -> None:
     source = tmp_path / "x.yml"
     source.write_text("type: quanta_d15\n")
@@ -127,9 +140,7 @@ def test_an_unknown_type_is_refused(home: Home, tmp_path: Path) -> None:
         InvalidNodeFile, match=r"there is no server type 'quanta_d15' \(did you mean 'quanta_d51'\?\)"
     ):
         node_map.add(home, "n", source)
-    own = home.types / "quanta_d15"
-    own.mkdir(parents=True)
-    (own / "type.yml").write_text("")
+    shutil.copytree(shipped_types() / "vnode", home.types / "quanta_d15")
     assert node_map.add(home, "n", source).path.exists()
 
 
@@ -367,9 +378,7 @@ def test_the_default_node_file_is_never_overwritten(home: Home) -> None:
 
 
 def test_a_default_node_file_of_another_name_and_type(home: Home) -> None:
-    own = home.types / "mine"
-    own.mkdir(parents=True)
-    (own / "type.yml").write_text("")
+    shutil.copytree(shipped_types() / "vnode", home.types / "mine")
     path = node_map.write_default_node_file(home, server_type="mine", name="n2")
     spec = load_node(path, path.read_text(), name="n2").spec
     assert (spec.name, spec.type) == ("n2", "mine")
