@@ -4,11 +4,21 @@ The tree::
 
     InfrasimError                 1
     ├── UsageError                2   wrong arguments or a wrong node file
-    │   └── InvalidNodeFile       2   carries every Problem found in a document
+    │   ├── InvalidNodeFile       2   carries every Problem found in a document
+    │   │   └── InvalidType       2   the document is a server type's (personality.yamlform)
+    │   └── DataError             2   bytes or values that do not fit their format (personality.layout)
+    │       └── IdentityError     2   a server cannot have a part of a node's identity (personality.identity)
     ├── NotRunningError           3   the node is stopped or absent
     ├── HostError                 4   the machine lacks something: a program, a port, a permission
+    │   ├── FileGoneError         4   the server does not have a package's file (packages.fetch)
+    │   └── OldListsError         4   apt's lists do not name what is needed (packages.deb)
     ├── ProgramError              5   a program infrasim drives failed
+    │   ├── ProgramEndedError     5   it ended while it was talked to; carries what it said
+    │   └── Refused               5   a BMC does not do what it was asked (clients.ipmitool)
     └── DeadlineError             6   something was not ready in time
+
+Internal, always caught by the caller and turned into one of these or into an answer: ``WrongValue``
+(units), ``Conflicts`` (spec.checks), ``OrderRefused`` (runtime.machine), and names with an underscore.
 
 Only ``cli`` turns an error into a process exit. A message says what happened, where, what was
 found and what was wanted; ``hint`` says what to do next.
@@ -117,6 +127,14 @@ class ProgramError(InfrasimError):
     """A program that infrasim drives failed or answered with an error."""
 
     exit_code = ExitCode.PROGRAM
+
+
+class ProgramEndedError(ProgramError):
+    """A program ended while it was talked to; ``lines`` are what it said instead of an answer."""
+
+    def __init__(self, message: str, *, lines: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.lines = lines
 
 
 class DeadlineError(InfrasimError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from infrasim.packages.progress import ProgressReporter
+    from infrasim.runtime.capture import Progress as CaptureProgress
 
 
 class Lines:
@@ -60,3 +61,37 @@ def progress_shown() -> Iterator[ProgressReporter]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bars(progress)
+
+
+class Counts:
+    """One bar for the things that are being counted; on no terminal nothing."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._name = ""
+        self._task: TaskID | None = None
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        """Move the bar, which belongs to one kind of things at a time."""
+        if self._progress is None:
+            return
+        if self._task is None or name != self._name:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._name = name
+            self._task = self._progress.add_task(name, total=total)
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def counts_shown() -> Iterator[CaptureProgress]:
+    """A reporter of counts for the time of the block."""
+    if not sys.stderr.isatty():
+        yield Counts(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Counts(progress)

@@ -1,4 +1,4 @@
-"""``infrasim type``: list, look at, check, import, render and compare server types."""
+"""``infrasim type``: list, look at, check, import, capture, render and compare server types."""
 
 from __future__ import annotations
 
@@ -187,17 +187,27 @@ def check(ctx: click.Context, name: str, as_json: bool) -> None:
 # ---------------------------------------------------------------- making
 
 
+_extends = click.option(
+    "--extends", "base_name", metavar="TYPE", help="Say only how the type differs from this one."
+)
+_repair = click.option("--repair", is_flag=True, help="Mend FRU devices that tools complain about.")
+_to = click.option(
+    "--to", "parent", type=click.Path(path_type=Path), help="Folder to make the type's folder in."
+)
+_force = click.option("--force", is_flag=True, help="Replace a type of that name.")
+
+
 @type_group.command("import")
 @click.argument("name")
 @_emu
 @_smbios
-@click.option("--extends", "base_name", metavar="TYPE", help="Say only how the type differs from this one.")
+@_extends
 @click.option(
     "--keep-serials", is_flag=True, help="Keep the serial numbers and UUID of the captured machine."
 )
-@click.option("--repair", is_flag=True, help="Mend FRU devices that tools complain about.")
-@click.option("--to", "parent", type=click.Path(path_type=Path), help="Folder to make the type's folder in.")
-@click.option("--force", is_flag=True, help="Replace a type of that name.")
+@_repair
+@_to
+@_force
 @click.pass_context
 def import_type(
     ctx: click.Context,
@@ -211,18 +221,98 @@ def import_type(
     force: bool,
 ) -> None:
     """Make a server type from the capture of a real machine."""
-    from infrasim.personality.check import check as check_type
-    from infrasim.personality.folder import folder_files
     from infrasim.personality.repair import repaired
     from infrasim.personality.scrub import scrubbed
 
-    check_node_name(name)
+    folder = _new_folder(name, parent, force=force)
     personality = _capture(name, emu_file, smbios_file)
     personality = personality if keep_serials else scrubbed(personality)
     personality = repaired(personality) if repair else personality
+    _save(personality, folder, base=_load(ctx, base_name) if base_name else None)
+
+
+@type_group.command()
+@click.argument("name")
+@click.option("-H", "--host", required=True, help="Address or name of the BMC.")
+@click.option("-U", "--user", required=True, help="User of the BMC.")
+@click.option(
+    "-P",
+    "--password",
+    envvar="IPMI_PASSWORD",
+    prompt=True,
+    hide_input=True,
+    help="Its password; IPMI_PASSWORD of the environment, or asked for, when left out.",
+)
+@click.option("-p", "--port", default=623, type=click.IntRange(1, 65535), help="UDP port of the BMC.")
+@click.option("-C", "--cipher-suite", default="", help="Cipher suite, if not the one ipmitool chooses.")
+@click.option(
+    "-L",
+    "--privilege",
+    default="",
+    type=click.Choice(["", "USER", "OPERATOR", "ADMINISTRATOR"], case_sensitive=False),
+    metavar="LEVEL",
+    help="Privilege level of the session, such as USER.",
+)
+@_smbios
+@_extends
+@click.option("--scrub", is_flag=True, help="Replace serial numbers and UUID by made-up ones.")
+@_repair
+@_to
+@_force
+@click.pass_context
+def capture(
+    ctx: click.Context,
+    name: str,
+    host: str,
+    user: str,
+    password: str,
+    port: int,
+    cipher_suite: str,
+    privilege: str,
+    smbios_file: Path | None,
+    base_name: str | None,
+    scrub: bool,
+    repair: bool,
+    parent: Path | None,
+    force: bool,
+) -> None:
+    """Make a server type from a running server, over its BMC. Reads only; changes nothing there."""
+    from infrasim.cli.progress import counts_shown
+    from infrasim.clients.ipmitool import Ipmitool, Login
+    from infrasim.personality.importer import assembled
+    from infrasim.personality.repair import repaired
+    from infrasim.personality.scrub import scrubbed
+    from infrasim.runtime.capture import capture as capture_server
+
+    folder = _new_folder(name, parent, force=force)
     base = _load(ctx, base_name) if base_name else None
+    dump = _read(smbios_file) if smbios_file else b""
+    login = Login(host, user, password, port, cipher_suite, privilege)
+    with Ipmitool(login) as bmc, counts_shown() as progress:
+        captured = capture_server(bmc, progress=progress)
+    for warning in captured.warnings:
+        click.echo(f"not captured: {warning}", err=True)
+    personality = assembled(name, captured.emulation, smbios_dump=dump)
+    personality = scrubbed(personality) if scrub else personality
+    personality = repaired(personality) if repair else personality
+    _save(personality, folder, base=base)
+
+
+def _new_folder(name: str, parent: Path | None, *, force: bool) -> Path:
+    """Where the type ``name`` is to go; found out before any work is done for it."""
+    check_node_name(name)
     folder = (parent or Home.from_environment().types) / name
-    _write_folder(folder, folder_files(personality, base=base), force=force)
+    if folder.exists() and not force:
+        raise UsageError(f"{folder} exists already", hint="use --force to replace it")
+    return folder
+
+
+def _save(personality: Personality, folder: Path, *, base: Personality | None) -> None:
+    """Write the folder of a new type and say what is in it."""
+    from infrasim.personality.check import check as check_type
+    from infrasim.personality.folder import folder_files
+
+    _write_folder(folder, folder_files(personality, base=base))
     for finding in check_type(personality):
         click.echo(str(finding), err=True)
     click.echo(
@@ -231,11 +321,9 @@ def import_type(
     )
 
 
-def _write_folder(folder: Path, files: dict[str, str], *, force: bool) -> None:
+def _write_folder(folder: Path, files: dict[str, str]) -> None:
     from infrasim.host.files import make_dir, write_atomic
 
-    if folder.exists() and not force:
-        raise UsageError(f"{folder} exists already", hint="use --force to replace it")
     make_dir(folder, mode=0o755)
     for old in folder.glob("*.yml"):
         if old.name not in files:

@@ -16,12 +16,13 @@ import shutil
 import signal
 import subprocess
 import time
+import tty
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from infrasim.errors import DeadlineError, HostError, ProgramError
+from infrasim.errors import DeadlineError, HostError, ProgramEndedError, ProgramError
 from infrasim.host.files import last_lines
 
 LOG = logging.getLogger(__name__)
@@ -126,6 +127,96 @@ def replace_by(argv: Sequence[str]) -> NoReturn:
         os.execv(argv[0], list(argv))
     except OSError as exc:
         raise HostError(f"cannot run {argv[0]}: {exc.strerror}") from exc
+
+
+class Conversation:
+    """A program that is told lines and answers with lines, until it is closed.
+
+    Both its outputs are one terminal, so that it holds nothing back and errors stand where they belong.
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str]) -> None:
+        """Start the program.
+
+        Raises:
+            HostError: the program does not exist.
+        """
+        LOG.debug("talk to: %s", command_line(argv))
+        self._argv = tuple(argv)
+        self._heard = b""
+        self._terminal, theirs = os.openpty()
+        try:
+            tty.setraw(theirs)
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                env=dict(env),
+            )
+        except OSError as exc:
+            os.close(self._terminal)
+            raise HostError(f"cannot run {argv[0]}: {exc.strerror}", hint="run: infrasim init") from exc
+        finally:
+            os.close(theirs)
+
+    def ask(self, text: str, *, until: str, timeout_s: float) -> list[str]:
+        """Send ``text`` and return the lines that come before the line ``until``.
+
+        Raises:
+            ProgramEndedError: it ended instead; carries the lines it said.
+            DeadlineError: the line did not come within ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        stream = self._child.stdin
+        assert stream is not None
+        # That the program is gone is seen at its output, which says why.
+        with contextlib.suppress(BrokenPipeError):
+            stream.write(text.encode())
+            stream.flush()
+        lines: list[str] = []
+        while (line := self._line(deadline)) is not None:
+            if line == until:
+                return lines
+            lines.append(line)
+        code = self._child.wait()
+        said = "\n".join(lines).strip() or "it said nothing"
+        raise ProgramEndedError(
+            f"{command_line(self._argv)}: {describe_exit(code)}: {said}", lines=tuple(lines)
+        )
+
+    def _line(self, deadline: float) -> str | None:
+        """The next line without trailing blanks; None once the program has ended."""
+        while b"\n" not in self._heard:
+            poll = select.poll()
+            poll.register(self._terminal, select.POLLIN)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise DeadlineError(f"{command_line(self._argv)}: no answer in time")
+            try:
+                data = os.read(self._terminal, 65536)
+            except OSError:
+                # Linux answers EIO once nobody has the terminal's other end.
+                data = b""
+            if not data:
+                rest, self._heard = self._heard, b""
+                return rest.decode(errors="replace").rstrip() if rest else None
+            self._heard += data
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode(errors="replace").rstrip()
+
+    def close(self, *, wait_s: float = 3.0) -> None:
+        """End the program: no more input, and SIGKILL after ``wait_s``."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
+        # So that a program with much to say can end.
+        os.close(self._terminal)
+        try:
+            self._child.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 def adopt_orphans() -> None:

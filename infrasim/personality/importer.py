@@ -1,5 +1,7 @@
 """Captures of real machines to server types: ``.emu`` commands and an SMBIOS dump to a personality.
 
+:func:`assembled` is where every capture becomes one, whether read from a file or from a BMC.
+
 What the simulated controller cannot show is dropped on the way: record ids (ipmi_sim numbers records itself),
 thresholds of sensors that have none, and values of thresholds that are not enabled.
 """
@@ -10,7 +12,7 @@ import dataclasses
 from typing import Any
 
 from infrasim.personality import fru, names, sdr, smbios
-from infrasim.personality.emu import parse_emu
+from infrasim.personality.emu import Emulation, parse_emu
 from infrasim.personality.model import Entry, Personality, SensorState, Thresholds, default_state
 from infrasim.personality.sensors import hidden_record
 from infrasim.personality.smbios import Structure
@@ -22,7 +24,15 @@ def import_capture(name: str, *, emu: str, emu_source: str, smbios_dump: bytes =
     Raises:
         DataError: with line or offset, for a capture that cannot be read.
     """
-    emulation = parse_emu(emu, source=emu_source)
+    return assembled(name, parse_emu(emu, source=emu_source), smbios_dump=smbios_dump)
+
+
+def assembled(name: str, emulation: Emulation, *, smbios_dump: bytes = b"") -> Personality:
+    """The server type that ``emulation`` and an SMBIOS table show.
+
+    Raises:
+        DataError: with the offset, for a table that cannot be read.
+    """
     structures = smbios.decode_table(smbios_dump)
     manufacturer, product = _names(structures, emulation.frus)
     return Personality(

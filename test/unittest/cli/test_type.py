@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from infrasim.cli.progress import Counts, counts_shown
 from infrasim.cli.type import type_group
-from infrasim.errors import UsageError
+from infrasim.clients import ipmitool
+from infrasim.clients.ipmitool import Login
+from infrasim.errors import DeadlineError, UsageError
+from infrasim.personality.emu import parse_emu
+from infrasim.runtime import capture as capturing
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +113,114 @@ def test_import_what_is_not_there(tmp_path: Path) -> None:
         run("import", "mine", "--emu", tmp_path / "nothing.emu")
     with pytest.raises(UsageError, match=r"node name '\.\./x' cannot be used"):
         run("import", "../x", "--emu", tmp_path / "nothing.emu")
+
+
+class Bmc:
+    """What ``type capture`` logs in to."""
+
+    logins: tuple[Login, ...] = ()
+
+    def __init__(self, login: Login) -> None:
+        type(self).logins = (*self.logins, login)
+
+    def __enter__(self) -> Bmc:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.fixture
+def bmc(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> type[Bmc]:
+    """A BMC that shows what a type is rendered to, but for one FRU."""
+    emulation = parse_emu((rendered / "quanta_d51.emu").read_text())
+
+    def found(_: object, *, progress: capturing.Progress) -> capturing.Captured:
+        progress.advance("SDRs", 1, 2)
+        return capturing.Captured(emulation, ("FRU 7: Requested sensor not present",))
+
+    class Mine(Bmc):
+        pass
+
+    monkeypatch.setattr(ipmitool, "Ipmitool", Mine)
+    monkeypatch.setattr(capturing, "capture", found)
+    monkeypatch.delenv("IPMI_PASSWORD", raising=False)
+    return Mine
+
+
+LOGIN = ("-H", "192.0.2.1", "-U", "root")
+
+
+def test_capture(bmc: type[Bmc], home: Path, rendered: Path) -> None:
+    result = run("capture", "mine", *LOGIN, "-P", "secret", "--smbios", rendered / "smbios.bin")
+    assert bmc.logins == (Login("192.0.2.1", "root", "secret"),)
+    assert result.stderr.startswith("not captured: FRU 7: Requested sensor not present\n")
+    assert result.stdout.startswith(f"{home}/types/mine: ")
+    assert "AB1234567" in (home / "types" / "mine" / "fru.yml").read_text()
+    assert "0 differences" in run(
+        "compare", "mine", "--emu", rendered / "quanta_d51.emu", "--smbios", rendered / "smbios.bin"
+    ).stdout  # fmt: skip
+
+
+def test_capture_never_overwrites_unasked_and_asks_the_bmc_nothing_then(bmc: type[Bmc], home: Path) -> None:
+    run("capture", "mine", *LOGIN, "-P", "x")
+    before = (home / "types" / "mine" / "fru.yml").read_text()
+    with pytest.raises(UsageError, match="types/mine exists already"):
+        run("capture", "mine", *LOGIN, "-P", "x")
+    assert len(bmc.logins) == 1
+    run("capture", "mine", *LOGIN, "-P", "x", "--force", "--scrub", "--repair", "--extends", "quanta_d51")
+    assert (home / "types" / "mine" / "type.yml").read_text().startswith("extends: quanta_d51\n")
+    assert "AB1234567" in before
+    written = "".join(file.read_text() for file in (home / "types" / "mine").iterdir())
+    assert "AB1234567" not in written
+
+
+def test_capture_passes_options_on(bmc: type[Bmc], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPMI_PASSWORD", "from-environment")
+    result = run("capture", "mine", *LOGIN, "-p", "6230", "-C", "17", "-L", "user", "--to", tmp_path / "here")
+    assert bmc.logins == (Login("192.0.2.1", "root", "from-environment", 6230, "17", "USER"),)
+    assert result.stdout.startswith(f"{tmp_path}/here/mine: ")
+
+
+def test_capture_asks_for_a_password_on_the_terminal(bmc: type[Bmc]) -> None:
+    result = CliRunner().invoke(type_group, ["capture", "mine", *LOGIN], input="typed\n")
+    assert result.exit_code == 0
+    assert bmc.logins[0].password == "typed"
+    assert "typed" not in result.output
+    assert CliRunner().invoke(type_group, ["capture", "mine", *LOGIN], input="").exit_code == 1
+
+
+@pytest.mark.parametrize("words", [("-p", "0"), ("-p", "x"), ("-L", "ROOT"), ("--host",)])
+def test_capture_with_wrong_options(bmc: type[Bmc], words: tuple[str, ...]) -> None:
+    assert run("capture", "mine", *LOGIN, "-P", "x", *words).exit_code == 2
+    assert bmc.logins == ()
+
+
+def test_a_capture_that_fails_leaves_nothing(
+    bmc: type[Bmc], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object, *, progress: capturing.Progress) -> capturing.Captured:
+        raise DeadlineError("192.0.2.1, port 623: no BMC answers there")
+
+    monkeypatch.setattr(capturing, "capture", fails)
+    with pytest.raises(DeadlineError):
+        run("capture", "mine", *LOGIN, "-P", "x")
+    assert not (home / "types" / "mine").exists()
+    with pytest.raises(UsageError, match=r"no\.bin cannot be read"):
+        run("capture", "mine", *LOGIN, "-P", "x", "--smbios", home / "no.bin")
+
+
+def test_counts_are_a_bar_on_a_terminal_and_nothing_elsewhere() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with counts_shown() as shown:
+        shown.advance("SDRs", 1, 2)
+    screen = Progress(console=Console(file=StringIO()))
+    counts = Counts(screen)
+    counts.advance("SDRs", 1, 5)
+    counts.advance("SDRs", 5, 5)
+    counts.advance("sensors", 1, None)
+    assert [(task.description, task.completed, task.total) for task in screen.tasks] == [("sensors", 1, None)]

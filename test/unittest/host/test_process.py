@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.errors import DeadlineError, HostError, ProgramError
+from infrasim.errors import DeadlineError, HostError, ProgramEndedError, ProgramError
 from infrasim.host import process
 from infrasim.host.process import (
+    Conversation,
     Identity,
     alive,
     command_line,
@@ -299,3 +301,54 @@ def test_orphans_come_to_an_adopting_process() -> None:
     root = Path(__file__).parents[3]
     done = run([sys.executable, "-c", script], timeout_s=20, env={**os.environ, "PYTHONPATH": str(root)})
     assert done.stdout == "True\n"
+
+
+@contextlib.contextmanager
+def conversation(script: str) -> Iterator[Conversation]:
+    """A talk with a shell script."""
+    talk = Conversation(["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin", "SECRET": "xyzzy"})
+    try:
+        yield talk
+    finally:
+        talk.close()
+
+
+def test_conversation_answers_line_by_line_errors_in_their_place() -> None:
+    with conversation(
+        'while read -r line; do echo "got $line"; echo wrong >&2; echo "$SECRET  "; done'
+    ) as talk:
+        assert talk.ask("a\n", until="xyzzy", timeout_s=5) == ["got a", "wrong"]
+        assert talk.ask("b\nc\n", until="xyzzy", timeout_s=5) == ["got b", "wrong"]
+        assert talk.ask("", until="xyzzy", timeout_s=5) == ["got c", "wrong"]
+
+
+def test_conversation_holds_nothing_back_of_a_program_that_buffers() -> None:
+    # grep writes whole blocks unless it writes to a terminal.
+    with conversation("exec grep -n .") as talk:
+        assert talk.ask("x\n", until="1:x", timeout_s=5) == []
+
+
+def test_conversation_with_a_program_that_ends() -> None:
+    with conversation("read -r line; echo first; printf last; exit 3") as talk:
+        with pytest.raises(ProgramEndedError, match="exit code 3: first\nlast") as caught:
+            talk.ask("x\n", until="never", timeout_s=5)
+        assert caught.value.lines == ("first", "last")
+        with pytest.raises(ProgramEndedError, match="it said nothing"):
+            talk.ask("more\n" * 10000, until="never", timeout_s=5)
+
+
+def test_conversation_has_a_deadline_and_close_kills() -> None:
+    talk = Conversation(["/bin/sh", "-c", "trap '' TERM HUP; echo up; exec sleep 60"], env=dict(os.environ))
+    assert talk.ask("", until="up", timeout_s=5) == []
+    begin = time.monotonic()
+    with pytest.raises(DeadlineError, match="no answer in time"):
+        talk.ask("", until="never", timeout_s=0.1)
+    talk.close(wait_s=0.1)
+    assert time.monotonic() - begin < 5
+
+
+def test_conversation_with_a_program_that_is_not_there() -> None:
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(HostError, match="cannot run /no/such: No such file"):
+        Conversation(["/no/such"], env={})
+    assert set(Path("/proc/self/fd").iterdir()) <= before
