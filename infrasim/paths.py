@@ -5,7 +5,6 @@ Names only; nothing here looks at the disk. ``docs/workspace.md`` describes each
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -148,6 +147,8 @@ class NodePaths:
         ipmi_sim locks it under its basename in a folder of the whole machine, so the basename tells
         nodes of the same name in different homes apart.
         """
+        import hashlib
+
         home = hashlib.sha256(os.fsencode(self.workspace)).hexdigest()[:8]
         return self.run / f"pty-{self.name}-{home}"
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +72,8 @@ def write_if_changed(path: Path, data: bytes | str, *, mode: int = 0o600) -> boo
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content as 64 hex digits."""
+    import hashlib
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -136,6 +136,8 @@ def remove_tree(path: Path, *, inside: Path) -> None:
         if path.is_symlink():
             path.unlink()
         elif path.exists():
+            import shutil
+
             shutil.rmtree(path)
     except OSError as exc:
         raise _cannot("remove", path, exc) from exc

@@ -7,7 +7,6 @@ are not part of the JSON (they hold a password); their size and SHA-256 are.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import types
 import typing
@@ -51,6 +50,8 @@ class FileSpec:
     @property
     def sha256(self) -> str:
         """Digest of the content, 64 hex digits."""
+        import hashlib
+
         return hashlib.sha256(self.content).hexdigest()
 
 
