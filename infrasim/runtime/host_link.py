@@ -27,6 +27,8 @@ _LAST_WORDS_S = 0.5
 
 # Run states from which a host does not come back by itself. Source: QEMU QMP, RunState.
 _BROKEN_STATES = ("internal-error", "shutdown")
+# The run state of one that was started with -S.
+_NOT_LET_GO = "prelaunch"
 
 
 class HostLink:
@@ -50,6 +52,12 @@ class HostLink:
         await monitor.connect(self._paths.qmp_socket)
         self._monitor = monitor
         self._watch = asyncio.create_task(self._watch_events(monitor))
+
+    async def join(self) -> bool:
+        """Connect to a QEMU that another supervisor started; False when it was never let go."""
+        await self.attach()
+        assert self._monitor is not None
+        return await self._monitor.run_state() != _NOT_LET_GO
 
     async def bring_up(self, override: BootSelector | None) -> BootSelector | None:
         """Let a freshly started, paused host go, with ``override`` first; returns what it began with."""

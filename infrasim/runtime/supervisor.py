@@ -19,7 +19,7 @@ from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.host.files import last_lines, make_dir, write_atomic
-from infrasim.host.process import early_death, identify
+from infrasim.host.process import Identity, alive, early_death, identify, stop
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
@@ -86,6 +86,7 @@ class Supervisor:
         self._becoming_ready: dict[str, asyncio.Task[None]] = {}
         self._trouble: tuple[str, ...] = ()
         self._failure: InfrasimError | None = None
+        self._left: tuple[Identity, ...] = ()
         self._identify_until_s: float | None = None
         myself = identify(os.getpid())
         assert myself is not None
@@ -100,26 +101,33 @@ class Supervisor:
             HostError: a BMC address cannot be had.
         """
         make_dir(self.paths.chassis)
+        self._left = left.identities() if left else ()
         self._front.open()
-        adopted = {process.name: process for process in left.processes} if left else {}
-        for name, process in adopted.items():
-            assert process.identity is not None
-            self._children.adopt(name, process.identity)
-            self.record("adopted", process=name, pid=process.identity.pid)
-        if QEMU in adopted:
-            await self._attach_to_host()
+        adopted = {process.name: process.identity for process in left.processes} if left else {}
+        if (host := adopted.get(QEMU)) and not await self._join_host():
+            # It waits for its boot order, and whoever was to let it go is dead.
+            stop(host, term_wait_s=0)
+            await self.host.close()
+            del adopted[QEMU]
+        for name, identity in adopted.items():
+            assert identity is not None
+            self._children.adopt(name, identity)
+            self.record("adopted", process=name, pid=identity.pid)
         # Nobody may give an order before the machine knows what runs.
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
         override = BootSelector(left.boot_override) if left and left.boot_override else None
-        restarts = {name: process.restarts for name, process in adopted.items()}
+        restarts = (
+            {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
+        )
         self.feed(Begin(restarts, left.power if left else None, override))
 
-    async def _attach_to_host(self) -> None:
+    async def _join_host(self) -> bool:
+        """Connect to a host that runs; False when it was never let go."""
         spec = self.plan.process(QEMU)
         try:
-            await asyncio.wait_for(self.host.attach(), spec.ready_timeout_s)
+            return await asyncio.wait_for(self.host.join(), spec.ready_timeout_s)
         except TimeoutError:
             place = f"the running host's monitor {spec.ready_target}"
             raise DeadlineError(
@@ -128,7 +136,10 @@ class Supervisor:
             ) from None
 
     async def close(self) -> None:
-        """Close the doors and remove what only a running node has."""
+        """Close the doors and remove what only a running node has.
+
+        What runs without this supervisor stays on record, so that a stop finds it.
+        """
         self._front.close()
         await self._control.close()
         for task in self._tasks:
@@ -137,7 +148,9 @@ class Supervisor:
             handle.cancel()
         self._children.let_go()
         await self.host.close()
-        for path in (*self.paths.sockets(), self.paths.pty, self.paths.state):
+        orphans = any(alive(identity) for identity in self._left)
+        of_all = () if orphans else (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
                 path.unlink()
 

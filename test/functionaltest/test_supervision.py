@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
+import socket
+import subprocess
 
 import pytest
 from lab import NODE, Lab, wait_for
+
+from infrasim.host.process import identify
 
 
 @pytest.mark.parametrize("name", ["socat", "ipmi_sim", "qemu"])
@@ -66,6 +72,47 @@ def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) ->
     assert "is on" in scratch.ipmi("power", "status")
     scratch.ipmi("power", "off")
     assert scratch.pid("qemu") is None
+
+
+def test_a_supervisor_that_was_killed_while_the_host_came_up_leaves_no_paused_host(scratch: Lab) -> None:
+    scratch.start()
+    supervisor, qemu = scratch.pid("supervisor"), scratch.pid("qemu")
+    assert supervisor is not None
+    assert qemu is not None
+    # Its host is started by hand, as the supervisor would, and never let go.
+    plan = json.loads((scratch.home / NODE / "plan.json").read_text())
+    argv = next(process["argv"] for process in plan["processes"] if process["name"] == "qemu")
+    state_file = scratch.home / NODE / "run" / "state.json"
+    os.kill(supervisor, signal.SIGKILL)
+    os.kill(qemu, signal.SIGKILL)
+    wait_for(lambda: scratch.pid("qemu") is None, what="the host's end")
+    with subprocess.Popen(argv, start_new_session=True) as paused:
+        identity = identify(paused.pid)
+        assert identity is not None
+        state = json.loads(state_file.read_text())
+        host = next(process for process in state["processes"] if process["name"] == "qemu")
+        host.update(identity=dataclasses.asdict(identity), state="starting")
+        state_file.write_text(json.dumps({**state, "power": True}))
+        scratch.must("node", "start", NODE)
+        assert paused.wait(timeout=10) != 0
+    assert scratch.pid("qemu") not in (None, paused.pid)
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+
+
+def test_a_take_over_that_fails_does_not_lose_sight_of_what_runs(scratch: Lab) -> None:
+    scratch.start()
+    supervisor = scratch.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: scratch.pid("supervisor") is None, what="the supervisor's end")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((scratch.address, 623))
+        ran = scratch.infrasim("node", "start", NODE)
+    assert ran.code == 4, ran
+    assert f"BMC address {scratch.address} port 623/udp: Address already in use" in ran.err
+    assert scratch.pid("qemu") is not None
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
 
 
 def test_a_stop_ends_what_a_killed_supervisor_left(scratch: Lab) -> None:
