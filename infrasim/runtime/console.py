@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ from infrasim.runtime.node import require_running
 DETACH_KEY = b"\x1d"  # Ctrl-]
 _REPLAY_BYTES = 8192
 _POLL_MS = 30
+# What is kept of a user's keys while the host reads none; more is lost.
+_UNSENT_MOST = 65536
 
 
 def attach(home: Home, name: str) -> None:
@@ -35,8 +38,10 @@ def attach(home: Home, name: str) -> None:
     decided = read_plan(paths.plan)
     if decided is None or not decided.serial_over_lan:
         raise UsageError(f"node {name} has no serial line", hint="set sol_enable: true in its node file")
+    if sys.stdin is None or sys.stdout is None:
+        raise UsageError("a console needs standard input and standard output")
     try:
-        line = os.open(paths.pty, os.O_WRONLY | os.O_NOCTTY)
+        line = os.open(paths.pty, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as exc:
         raise HostError(f"cannot open {paths.pty}: {exc.strerror}") from exc
     sys.stderr.write(f"Console of {name}. Ctrl-] detaches.\r\n")
@@ -53,22 +58,38 @@ def _converse(log: str, state: str, line: int) -> bool:
     """Copy both ways; True when the node ended, False when the user left."""
     offset = max(0, _size(log) - _REPLAY_BYTES)
     keyboard = sys.stdin.fileno()
+    is_terminal = sys.stdin.isatty()
+    unsent = b""
     poll = select.poll()
     poll.register(keyboard, select.POLLIN | select.POLLHUP)
     while True:
         offset = _copy_new_output(log, offset)
-        if not poll.poll(_POLL_MS):
+        unsent = _send(line, unsent)
+        # A host that does not read its serial port makes a pipe wait; a user can always leave.
+        waits = bool(unsent) and not is_terminal
+        if waits:
+            time.sleep(_POLL_MS / 1000)
+        if waits or not poll.poll(_POLL_MS):
             if not os.path.exists(state):  # noqa: PTH110 - asked thirty times a second
                 return True
             continue
         typed = os.read(keyboard, 1024)
         before, found, _ = typed.partition(DETACH_KEY)
-        if before:
-            with contextlib.suppress(OSError):
-                os.write(line, before)
+        unsent = (unsent + before)[:_UNSENT_MOST]
         if found or not typed:
+            _send(line, unsent)
             _copy_new_output(log, offset)
             return False
+
+
+def _send(line: int, keys: bytes) -> bytes:
+    """Type what the line takes now and return the rest."""
+    try:
+        return keys[os.write(line, keys) :] if keys else keys
+    except BlockingIOError:
+        return keys
+    except OSError:
+        return b""  # the line is gone, and with it whoever would have read this
 
 
 def _copy_new_output(log: str, offset: int) -> int:

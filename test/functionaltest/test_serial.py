@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pexpect
 import psutil
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab, execute, wait_for
 
 WAIT_S = 60
 
@@ -117,6 +117,29 @@ def test_console_shows_and_types_and_detaches(running: Lab) -> None:
     terminal.close()
     assert terminal.exitstatus == 0
     assert running.status()["host"]["power"] == "on"
+
+
+def test_console_detaches_from_a_host_that_reads_nothing(running: Lab) -> None:
+    running.ipmi("power", "off")
+    argv = ["-m", "infrasim", "node", "console", NODE]
+    terminal = pexpect.spawn(sys.executable, argv, env=running.env, timeout=WAIT_S, encoding="latin-1")
+    terminal.expect_exact("Ctrl-] detaches")
+    # More than the terminal between, 4096 bytes, and what socat takes ahead.
+    for _ in range(40):
+        terminal.send("y" * 500)
+    terminal.send("\x1d")
+    terminal.expect_exact("Detached")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    running.ipmi("power", "on")
+
+
+def test_console_needs_its_two_ends(running: Lab) -> None:
+    console = f"exec {sys.executable} -m infrasim node console {NODE}"
+    for closed in ("<&-", ">&-"):
+        ran = execute("sh", "-c", f"{console} {closed}", env=running.env)
+        assert (ran.code, ran.err) == (2, "infrasim: a console needs standard input and standard output\n")
 
 
 def test_a_node_without_sol_has_no_socat_and_still_a_serial_log(scratch: Lab) -> None:
