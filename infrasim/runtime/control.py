@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import InfrasimError, UsageError
@@ -24,6 +25,9 @@ _POWER_SETTLE_S = 0.5
 
 # How long the end of the supervisor waits for clients to read their last answer.
 _LAST_ANSWERS_S = 0.2
+
+# Source: IPMI 2.0 section 28.5: the interval is one byte.
+_SECONDS = re.compile("[0-9]{1,3}")
 
 # ipmi_sim's word for the disk is "default". Source: measured, ipmi_sim 2.0.33.
 _BOOT_WORDS: dict[str, BootSelector | None] = {
@@ -76,11 +80,11 @@ class ControlServer:
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-            verb, words = request["verb"], request.get("words", [])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            verb, words = request["verb"], [str(word) for word in request.get("words", [])]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {"ok": False, "error": f"not a request: {line[:80]!r}"}
         try:
-            return {"ok": True, **await self._do(verb, [str(word) for word in words])}
+            return {"ok": True, **await self._do(verb, words)}
         except (OrderRefused, InfrasimError) as exc:
             return {"ok": False, "error": str(exc)}
 
@@ -104,7 +108,7 @@ class ControlServer:
                 await self._power(PowerOrder.RESET)
             case "chassis", ["shutdown", "1"]:
                 await self._power(PowerOrder.SOFT)
-            case "chassis", ["identify", seconds, force] if seconds.isdigit():
+            case "chassis", ["identify", seconds, force] if _SECONDS.fullmatch(seconds):
                 supervisor.light_identify_lamp(float("inf") if force == "1" else int(seconds))
             case _:
                 raise UsageError(f"no such verb: {verb} {' '.join(words)}".rstrip())

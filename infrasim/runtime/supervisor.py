@@ -251,6 +251,8 @@ class Supervisor:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(spec.ready_target)  # noqa: PTH108 - a link or socket, by name
         try:
+            # Somebody may have cleaned the logs up meanwhile.
+            make_dir(spec.log.parent, mode=0o750)
             self._children.start(spec)
         except HostError as exc:
             self.record("error", process=name, message=exc.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,6 +57,37 @@ def test_a_child_that_keeps_dying_is_given_up_and_shown(scratch: Lab) -> None:
     assert scratch.status()["host"]["power"] == "off"
     scratch.ipmi("power", "on")
     wait_for(lambda: scratch.status()["state"] == "running", what="a power-on to try again")
+
+
+def test_logs_that_are_removed_meanwhile_do_not_keep_the_host_off(scratch: Lab) -> None:
+    scratch.start()
+    shutil.rmtree(scratch.logs / NODE)
+    scratch.ipmi("power", "cycle")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.count("died") == 0
+    assert scratch.status()["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"verb": "power", "words": 5}',
+        b'{"verb": "power", "words": null}',
+        b'{"verb": "chassis", "words": ["identify", "\xc2\xb2", "0"]}',
+        b'{"verb": "chassis", "words": ["identify", "' + b"9" * 400 + b'", "0"]}',
+        b"[" * 50000,
+    ],
+)
+def test_a_request_that_is_none_is_refused_and_leaves_no_trace(running: Lab, line: bytes) -> None:
+    log = running.logs / NODE / "supervisor.log"
+    before = log.read_text()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(running.home / NODE / "run" / "control.sock"))
+        client.sendall(line + b"\n")
+        answer = json.loads(client.makefile().readline())
+    assert answer["ok"] is False
+    assert log.read_text() == before
 
 
 def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) -> None:
