@@ -27,6 +27,7 @@ from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_w
 # Another command may hold a node's lock as long as a start or stop may take.
 _LOCK_WAIT_S = 120.0
 _STOP_WAIT_S = 60.0
+_ANSWER_WAIT_S = 10.0
 _TERM_WAIT_S = 5.0
 _ADDRESS_TRIES = 3
 
@@ -225,12 +226,15 @@ def _stop(paths: NodePaths) -> bool:
 
 def _stop_supervisor(paths: NodePaths, state: NodeState) -> None:
     try:
+        # One that hangs is not worth the time a stop may take.
+        ask(paths.control_socket, "status", timeout_s=_ANSWER_WAIT_S)
         ask(paths.control_socket, "stop", timeout_s=_STOP_WAIT_S)
     except (NotRunningError, ProgramError):
         # It may end before its answer is out, or hang without a socket: the process decides.
         send_signal(state.supervisor, signal.SIGTERM)
     except DeadlineError:
-        pass
+        if not stop(state.supervisor, term_wait_s=_TERM_WAIT_S):
+            raise
     if not wait_gone(state.supervisor, _STOP_WAIT_S) and not stop(state.supervisor, term_wait_s=_TERM_WAIT_S):
         raise DeadlineError(f"the supervisor (pid {state.supervisor.pid}) does not end")
 

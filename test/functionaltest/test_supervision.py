@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from lab import NODE, Lab, wait_for
@@ -153,6 +154,17 @@ def test_a_stop_ends_what_a_killed_supervisor_left(scratch: Lab) -> None:
     assert supervisor is not None
     os.kill(supervisor, signal.SIGKILL)
     assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def test_a_stop_ends_a_supervisor_that_hangs(scratch: Lab) -> None:
+    scratch.start()
+    supervisor = scratch.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGSTOP)
+    began = time.monotonic()
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+    assert time.monotonic() - began < 30
     wait_for(lambda: scratch.leftovers() == [], what="everything gone")
 
 
