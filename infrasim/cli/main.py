@@ -5,6 +5,7 @@ Sub-commands are loaded when they are called, because every command pays for wha
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -25,6 +26,10 @@ COMMANDS = {
     "doctor": ("infrasim.cli.doctor:doctor", "Check this machine and say what to mend."),
     "version": ("infrasim.cli.version:version", "Show the versions of infrasim and what it drives."),
 }
+
+
+# What a disk may say to any write, also to one that goes through a redirection.
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class _ReaderGone(Exception):
@@ -137,11 +142,27 @@ def run(words: list[str]) -> int:
         return int(ExitCode.HOST)
     except _ReaderGone:
         # The reader of our output went away, as `| head` does: no fault, nothing left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_output_up()
         return int(ExitCode.DONE)
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            return _bug()
+        report(HostError(f"{error.filename or 'output'}: {error.strerror}"), as_json="--json" in words)
+        if error.filename is None:
+            _give_output_up()
+        return int(ExitCode.HOST)
     except Exception:
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        click.echo("infrasim: this is a bug; please report it with the traceback above", err=True)
-        return int(ExitCode.BUG)
+
+def _bug() -> int:
+    import traceback
+
+    traceback.print_exc()
+    click.echo("infrasim: this is a bug; please report it with the traceback above", err=True)
+    return int(ExitCode.BUG)
+
+
+def _give_output_up() -> None:
+    """What is still to be written out goes nowhere, or Python would fail once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,21 @@ def test_no_permission_is_no_bug(command: Callable[[Callable[[], object]], None]
         "infrasim: /root/.infrasim: Permission denied\n"
         "hint: run with sudo, or point INFRASIM_HOME and INFRASIM_LOG_DIR at folders of your own\n"
     )
+
+
+def test_full_disk_is_no_bug(command: Callable[[Callable[[], object]], None], capsys: Said) -> None:
+    command(raises(OSError(28, "No space left on device", "/root/.infrasim/x")))
+    assert run(["doctor"]) == 4
+    assert capsys.readouterr().err == "infrasim: /root/.infrasim/x: No space left on device\n"
+
+
+@pytest.mark.allow("process")
+def test_output_that_cannot_be_written_is_no_bug() -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "infrasim", "--help"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (4, b"infrasim: output: No space left on device\n")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
