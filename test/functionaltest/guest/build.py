@@ -73,10 +73,14 @@ APPLETS = (
 
 @dataclass(frozen=True)
 class Guest:
-    """A bootable guest: ``-kernel``, ``-initrd`` and ``-append`` of QEMU; ``prompt`` says it is up."""
+    """A bootable guest: ``-kernel``, ``-initrd`` and ``-append`` of QEMU; ``prompt`` says it is up.
+
+    ``dmi_initrd`` is a second, small one, which prints the SMBIOS table on the serial port over and over.
+    """
 
     kernel: Path
     initrd: Path
+    dmi_initrd: Path
     cmdline: str = CMDLINE
     prompt: str = PROMPT
 
@@ -107,7 +111,7 @@ def build_guest(cache: Path = DEFAULT_CACHE) -> Guest:
             make_guest(folder, packages, downloads=cache / "packages")
         os.utime(folder)
         remove_unused(cache)
-    return Guest(folder / "vmlinuz", folder / "initrd.gz")
+    return Guest(folder / "vmlinuz", folder / "initrd.gz", folder / "dmi.gz")
 
 
 def remove_unused(cache: Path) -> None:
@@ -134,7 +138,8 @@ def make_guest(folder: Path, packages: Sequence[Package], *, downloads: Path) ->
         shutil.copy(kernels[0], result / "vmlinuz")
         content = guest_files(unpacked, release)
         # Little compression: unpacking is part of every boot, and QEMU emulates the processor.
-        (result / "initrd.gz").write_bytes(gzip.compress(cpio_archive(content), compresslevel=1, mtime=0))
+        for name, files in (("initrd.gz", content), ("dmi.gz", dmi_files(unpacked))):
+            (result / name).write_bytes(gzip.compress(cpio_archive(files), compresslevel=1, mtime=0))
         result.rename(folder)
 
 
@@ -198,7 +203,7 @@ def build_key(packages: Sequence[Package]) -> str:
     """Digest of everything the guest is made of; names its folder in the cache."""
     digest = hashlib.sha256("\n".join(f"{package.name}={package.version}" for package in packages).encode())
     sources = sorted(path for path in (HERE / "root").rglob("*") if path.is_file())
-    for path in (HERE / "build.py", *sources, *(host_program(name) for name in HOST_PROGRAMS)):
+    for path in (HERE / "build.py", HERE / "dmi", *sources, *(host_program(name) for name in HOST_PROGRAMS)):
         digest.update(f"\n{os.path.relpath(path, HERE)}\n".encode())
         digest.update(path.read_bytes())
     kernel = next(package for package in packages if package.name.startswith("linux-image"))
@@ -222,6 +227,15 @@ def guest_files(unpacked: Path, release: str) -> dict[str, bytes | Path | str]:
         files |= {str(library).lstrip("/"): library.resolve() for library in libraries(program)}
     files |= module_files(unpacked / "lib" / "modules" / release, f"lib/modules/{release}")
     return files
+
+
+def dmi_files(unpacked: Path) -> dict[str, bytes | Path | str]:
+    """The files of the initrd that only prints the SMBIOS table."""
+    return {
+        "init": HERE / "dmi",
+        "bin/busybox": unpacked / "bin" / "busybox",
+        **{f"bin/{name}": "busybox" for name in ("sh", "mount", "gzip", "base64", "usleep")},
+    }
 
 
 def host_program(name: str) -> Path:
