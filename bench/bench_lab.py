@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "functionaltest"))
 
 from lab import Lab, lab
 
-__all__ = ["Lab", "interleaved", "node", "runs_wanted", "show_ratio", "timed"]
+__all__ = ["Lab", "interleaved", "lab", "node", "runs_wanted", "show_ratio", "timed"]
 
 
 def runs_wanted() -> int:
