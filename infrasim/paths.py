@@ -21,6 +21,9 @@ DEFAULT_NODE = "default"
 # sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
 SOCKET_PATH_MAX_BYTES = 107
 
+# Source: strings of ipmi_sim 2.0.33, measured.
+_UUCP_LOCKS = Path("/var/lock")
+
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -151,6 +154,11 @@ class NodePaths:
 
         home = hashlib.sha256(os.fsencode(self.workspace)).hexdigest()[:8]
         return self.run / f"pty-{self.name}-{home}"
+
+    @property
+    def terminal_lock(self) -> Path:
+        """ipmi_sim's lock of the terminal, which it leaves behind when it is killed."""
+        return _UUCP_LOCKS / f"LCK..{self.pty.name}"
 
     @property
     def supervisor_lock(self) -> Path:
