@@ -82,14 +82,17 @@ def lan_defaults(settings: BmcSettings) -> Mapping[str, str]:
     }
 
 
-def serial_line_argv(program: str, pty: Path, socket: Path) -> tuple[str, ...]:
+def serial_line_argv(program: str, pty: Path, socket: Path, log: Path) -> tuple[str, ...]:
     """socat's argv: a terminal at ``pty`` joined to whoever connects to ``socket``.
 
-    It listens again after each QEMU, and the terminal stays while the host is off.
+    It listens again after each QEMU, and the terminal stays while the host is off. What comes from
+    QEMU is appended to ``log``; QEMU's own log of a socket repeats a byte each time the socket is
+    full. Source: socat(1), -R; QEMU 7.2, measured.
     """
     terminal = f"PTY,link={socat_quote(pty)},rawer,unlink-close=0"
+    listener = f"UNIX-LISTEN:{socat_quote(socket)},fork,unlink-early,mode=0600"
     # -t 0: when QEMU goes, its end of the line goes at once.
-    return (program, "-t", "0", terminal, f"UNIX-LISTEN:{socat_quote(socket)},fork,unlink-early,mode=0600")
+    return (program, "-t", "0", "-R", str(log), terminal, listener)
 
 
 def socat_quote(path: Path) -> str:

@@ -332,7 +332,7 @@ def _processes(
     paths, facts, bmc = parts.paths, parts.facts, parts.bmc
     serial_line = ProcessSpec(
         SOCAT,
-        serial_line_argv(facts.socat_program, paths.pty, paths.serial_socket),
+        serial_line_argv(facts.socat_program, paths.pty, paths.serial_socket, paths.serial_log),
         paths.log("socat"),
         ReadyCheck.LINK,
         str(paths.pty),

@@ -11,17 +11,9 @@ RECONNECT_S = 1
 
 
 def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
-    """The first serial port; every byte goes to ``log``, begun anew by each QEMU, and to ``socket``."""
+    """The first serial port, joined to ``socket``; without one its bytes go to ``log``, begun anew."""
     backend = (
-        option(
-            "-chardev",
-            "socket",
-            id="serial0",
-            path=socket,
-            reconnect=RECONNECT_S,
-            logfile=log,
-            logappend=False,
-        )
+        option("-chardev", "socket", id="serial0", path=socket, reconnect=RECONNECT_S)
         if socket
         else option("-chardev", "null", id="serial0", logfile=log, logappend=False)
     )

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Coroutine
@@ -243,9 +244,7 @@ class Supervisor:
     def _spawn(self, name: str) -> None:
         spec = self.plan.process(name)
         if name == QEMU:
-            # QEMU begins its serial log anew; what the host said before is kept once.
-            with contextlib.suppress(OSError):
-                self.paths.serial_log.replace(self.paths.serial_log.with_suffix(".log.1"))
+            self._begin_serial_log()
         if spec.ready is not ReadyCheck.RMCP_PING:
             # What a predecessor left would be taken for the new child's.
             with contextlib.suppress(FileNotFoundError):
@@ -261,6 +260,16 @@ class Supervisor:
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
         self._becoming_ready[name] = self._background(self._become_ready(name))
+
+    def _begin_serial_log(self) -> None:
+        """Begin the serial log anew; what the host said before is kept once.
+
+        socat holds the file open for appending, so it is copied and emptied, not renamed.
+        """
+        log = self.paths.serial_log
+        with contextlib.suppress(OSError):
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
         booted_with: BootSelector | None = None

@@ -96,10 +96,13 @@ def test_socat_quote() -> None:
 
 
 def test_serial_line_argv() -> None:
-    assert serial_line_argv("/usr/bin/socat", Path("/n/pty-a"), Path("/n/serial,1.sock")) == (
+    line = serial_line_argv("/usr/bin/socat", Path("/n/pty-a"), Path("/n/serial,1.sock"), Path("/l,1"))
+    assert line == (
         "/usr/bin/socat",
         "-t",
         "0",
+        "-R",
+        "/l,1",
         "PTY,link=/n/pty-a,rawer,unlink-close=0",
         r"UNIX-LISTEN:/n/serial\,1.sock,fork,unlink-early,mode=0600",
     )

@@ -66,7 +66,7 @@ def test_serial_port_with_and_without_its_socket() -> None:
     device = ("-device", "isa-serial,chardev=serial0,index=0")
     assert chardev.serial_port(Path("/run/s,1.sock"), Path("/log/serial.log")) == (
         "-chardev",
-        "socket,id=serial0,path=/run/s,,1.sock,reconnect=1,logfile=/log/serial.log,logappend=off",
+        "socket,id=serial0,path=/run/s,,1.sock,reconnect=1",
         *device,
     )
     assert chardev.serial_port(None, Path("/log/serial.log")) == (
