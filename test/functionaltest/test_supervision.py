@@ -64,8 +64,11 @@ def test_a_child_that_keeps_dying_is_given_up_and_shown(scratch: Lab) -> None:
 def test_logs_that_are_removed_meanwhile_do_not_keep_the_host_off(scratch: Lab) -> None:
     scratch.start()
     shutil.rmtree(scratch.logs / NODE)
+    before = scratch.pid("qemu")
     scratch.ipmi("power", "cycle")
-    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    # socat holds the serial log open, so that log comes back when the node is started anew.
+    wait_for(lambda: scratch.pid("qemu") not in (None, before), what="a new host")
+    wait_for(lambda: scratch.count("ready") >= 1, what="the host's monitor")
     assert scratch.count("died") == 0
     assert scratch.status()["state"] == "running"
 
