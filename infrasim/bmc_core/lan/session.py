@@ -1,0 +1,48 @@
+"""One LAN session as the rest of the core sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from infrasim.bmc_core.codes import Privilege
+
+# The host and port a datagram came from, as Python's sockets give them.
+Peer = tuple[Any, ...]
+
+
+class PayloadType(IntEnum):
+    """Payload types of RMCP+. Source: IPMI 2.0 table 13-16."""
+
+    IPMI = 0x00
+    SOL = 0x01
+    OEM = 0x02
+    OPEN_SESSION_REQUEST = 0x10
+    OPEN_SESSION_RESPONSE = 0x11
+    RAKP_1 = 0x12
+    RAKP_2 = 0x13
+    RAKP_3 = 0x14
+    RAKP_4 = 0x15
+
+
+@dataclass(eq=False)
+class Session:
+    """An active session.
+
+    ``handle`` is the number Get Session Info knows it by, ``session_id`` the BMC's id for it.
+    ``privilege`` is in
+    effect, ``privilege_limit`` the most it may be. ``is_rmcp_plus`` sessions can carry other payloads.
+    """
+
+    handle: int
+    session_id: int
+    user_id: int
+    channel: int
+    peer: Peer
+    privilege: Privilege
+    privilege_limit: Privilege
+    is_rmcp_plus: bool
+    is_encrypted: bool
+    send_payload: Callable[[PayloadType, bytes], None]

@@ -1,0 +1,33 @@
+"""What a node's plan tells its BMC core; rendered into the workspace because it holds a password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CoreSettings:
+    """Everything that is decided before the BMC starts.
+
+    ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;
+    ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
+    """
+
+    node: str
+    guid: str
+    manufacturer: int
+    product: int
+    username: str
+    password: str
+    lan_address: str
+    lan_netmask: str
+    lan_gateway: str
+    lan_mac: str
+    lan_port: int
+    serial_over_lan: bool
+    cipher_suites: tuple[int, ...] = (3, 17)
+    insecure: bool = False
+    lockout_failures: int = 0
+    lockout_s: float = 300.0
+    reset_s: float = 3.0
+    power_restore: str = "always-off"

@@ -1,0 +1,30 @@
+"""The command table and how requests are refused."""
+
+from __future__ import annotations
+
+from bmc_bench import Bench
+
+from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.message import Origin, Refused
+
+
+def test_an_unknown_command_is_invalid() -> None:
+    assert Bench().ask(NetFn.APP, 0xEE) == b"\xc1"
+
+
+def test_a_command_needs_its_privilege() -> None:
+    user = Origin(Channel.LAN, Privilege.USER)
+    assert Bench().ask(NetFn.CHASSIS, 0x02, b"\x01", origin=user) == b"\xd4"
+
+
+def test_what_the_engine_owns_is_asked_of_it() -> None:
+    bench = Bench()
+    bench.engine.answers[(NetFn.STORAGE, 0x40)] = b"\x51\x00\x00"
+    assert bench.ask(NetFn.STORAGE, 0x40) == b"\x00\x51\x00\x00"
+    assert bench.engine.asked == [(NetFn.STORAGE, 0x40, b"")]
+
+
+def test_the_code_of_the_engine_is_passed_on() -> None:
+    bench = Bench()
+    bench.engine.answers[(NetFn.STORAGE, 0x43)] = Refused(0xCB)
+    assert bench.ask(NetFn.STORAGE, 0x43, bytes(6)) == b"\xcb"
