@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
-from infrasim.bmc_core.codes import Channel, Completion
+from infrasim.bmc_core.boot import BootOptions
+from infrasim.bmc_core.chassis import ChassisControl
+from infrasim.bmc_core.codes import Channel, Completion, NetFn
 from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
+from infrasim.bmc_core.watchdog import Watchdog
+
+# A system event record as Add SEL Entry takes it. Source: IPMI 2.0 table 32-1.
+_ADD_SEL_ENTRY = 0x44
+_SYSTEM_EVENT = 0x02
+_EVENT_FORMAT = 0x04
 
 _OK = bytes([Completion.OK])
 _INVALID_COMMAND = bytes([Completion.INVALID_COMMAND])
@@ -17,7 +26,11 @@ _INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
 
 
 class Bmc:
-    """One BMC. ``changed`` is called after each change of ``state``, so that it can be written."""
+    """One BMC.
+
+    ``changed`` is called after each change of ``state``, so that it can be written; ``defer`` runs what an
+    answer does not wait for; ``reset`` takes the doors away for a while, ``cold`` or warm.
+    """
 
     def __init__(
         self,
@@ -30,6 +43,8 @@ class Bmc:
         serial: Serial,
         clock: Clock,
         changed: Callable[[], None],
+        defer: Callable[[Coroutine[None, None, None]], None],
+        reset: Callable[[bool], None],
     ) -> None:
         self.settings = settings
         self.state = state
@@ -39,6 +54,12 @@ class Bmc:
         self.serial = serial
         self.clock = clock
         self.changed = changed
+        self.defer = defer
+        self._reset = reset
+        self.messaging = Messaging(self)
+        self.boot = BootOptions(self)
+        self.chassis_control = ChassisControl(self)
+        self.watchdog = Watchdog(self)
         self._commands = command_table(settings.manufacturer)
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
@@ -55,6 +76,31 @@ class Bmc:
         if isinstance(result, bytes):
             return _OK + result
         return _finish(result)
+
+    def reset(self, *, cold: bool) -> None:
+        """Begin anew, with the state kept; the host goes on meanwhile."""
+        if cold:
+            self.messaging.forget()
+            self.watchdog.stop()
+        self._reset(cold)
+
+    def log_event(
+        self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes
+    ) -> None:
+        """An event of the BMC's own: it goes where those of sensors go. ``data`` are three bytes."""
+        record = bytes(2) + bytes([_SYSTEM_EVENT]) + bytes(4) + generator.to_bytes(2, "little")
+        record += bytes([_EVENT_FORMAT, sensor_type, sensor, event_type]) + data
+        self.defer(self._log(record))
+
+    async def _log(self, record: bytes) -> None:
+        if self.messaging.logs_events:
+            number = await self.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+            record = number[:2] + record[2:]
+        self.event_happened(record)
+
+    def event_happened(self, record: bytes) -> None:
+        """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""
+        self.messaging.event(record)
 
 
 async def _finish(result: Awaitable[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""What the core needs from outside: the engine behind it, wires to the host, a clock. The runtime has them."""
+"""What the core needs from outside: the engine behind it, wires to the host, a clock."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class Engine(Protocol):
             Refused: with the engine's own code; Node Busy while it is being restarted.
         """
 
+    def is_ready(self) -> bool:
+        """Whether it would answer now."""
+
 
 class Chassis(Protocol):
     """The wires from the BMC to the host."""
@@ -73,8 +76,11 @@ class Chassis(Protocol):
 class SystemInterface(Protocol):
     """The lines of the system interface that the BMC drives."""
 
-    def set_attention(self, *, asserted: bool) -> None:
-        """Set or clear the attention flag of KCS, with its interrupt where the host enabled it."""
+    def set_attention(self, *, asserted: bool, interrupt: bool, interrupts_enabled: bool) -> None:
+        """Set or clear the attention flag of KCS.
+
+        ``interrupt``: with the interrupt; ``interrupts_enabled``: the interface may use it at all.
+        """
 
 
 class Serial(Protocol):

@@ -11,6 +11,7 @@ class CoreSettings:
 
     ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
+    ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     """
 
     node: str
@@ -30,4 +31,5 @@ class CoreSettings:
     lockout_failures: int = 0
     lockout_s: float = 300.0
     reset_s: float = 3.0
-    power_restore: str = "always-off"
+    power_on_at_start: bool = True
+    watchdog_sensor: int = 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.watchdog import WatchdogState
 
 
 @dataclass
@@ -12,3 +14,5 @@ class BmcState:
     """Everything a BMC keeps over its own restarts and AC losses; gone after destroy."""
 
     chassis: ChassisState = field(default_factory=ChassisState)
+    boot: BootState = field(default_factory=BootState)
+    watchdog: WatchdogState = field(default_factory=WatchdogState)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import chassis, engine_commands
+from infrasim.bmc_core import boot, chassis, device, engine_commands, messaging, watchdog
 from infrasim.bmc_core.command import Command
 
-_STANDARD = (*chassis.COMMANDS, *engine_commands.COMMANDS)
+_STANDARD = (
+    *boot.COMMANDS,
+    *chassis.COMMANDS,
+    *device.COMMANDS,
+    *engine_commands.COMMANDS,
+    *messaging.COMMANDS,
+    *watchdog.COMMANDS,
+)
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
 _OEM: Mapping[int, tuple[Command, ...]] = {}

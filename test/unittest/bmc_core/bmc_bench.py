@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from infrasim.bmc_core.core import Bmc
@@ -75,6 +75,7 @@ class FakeEngine:
 
     answers: dict[tuple[int, int], bytes | Refused] = field(default_factory=dict)
     asked: list[tuple[int, int, bytes]] = field(default_factory=list)
+    ready: bool = True
 
     async def ask(self, netfn: int, command: int, data: bytes = b"", *, lun: int = 0) -> bytes:
         self.asked.append((netfn, command, data))
@@ -82,6 +83,9 @@ class FakeEngine:
         if isinstance(answer, Refused):
             raise answer
         return answer
+
+    def is_ready(self) -> bool:
+        return self.ready
 
 
 @dataclass
@@ -123,9 +127,10 @@ class FakeChassis:
 @dataclass
 class FakeSystemInterface:
     attention: bool = False
+    interrupt: bool = False
 
-    def set_attention(self, *, asserted: bool) -> None:
-        self.attention = asserted
+    def set_attention(self, *, asserted: bool, interrupt: bool, interrupts_enabled: bool) -> None:
+        self.attention, self.interrupt = asserted, interrupt
 
 
 @dataclass
@@ -157,6 +162,8 @@ class Bench:
         self.system_interface = FakeSystemInterface()
         self.serial = FakeSerial()
         self.changes = 0
+        self.deferred: list[Coroutine[None, None, None]] = []
+        self.resets: list[bool] = []
         self.bmc = Bmc(
             settings,
             state or BmcState(),
@@ -166,6 +173,8 @@ class Bench:
             serial=self.serial,
             clock=self.clock,
             changed=self._changed,
+            defer=self.deferred.append,
+            reset=self.resets.append,
         )
 
     def _changed(self) -> None:
@@ -182,3 +191,8 @@ class Bench:
             return await answer
 
         return asyncio.run(wait())
+
+    def settle(self) -> None:
+        """Do everything that was put off."""
+        while self.deferred:
+            asyncio.run(self.deferred.pop(0))
