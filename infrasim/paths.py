@@ -21,9 +21,6 @@ DEFAULT_NODE = "default"
 # sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
 SOCKET_PATH_MAX_BYTES = 107
 
-# Source: strings of ipmi_sim 2.0.33, measured.
-_UUCP_LOCKS = Path("/var/lock")
-
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -69,8 +66,13 @@ class NodePaths:
 
     @property
     def vbmc_conf(self) -> Path:
-        """ipmi_sim's configuration; holds the password."""
+        """ipmi_sim's configuration."""
         return self.data / "vbmc.conf"
+
+    @property
+    def bmc_settings(self) -> Path:
+        """What the plan tells the BMC core; holds the password."""
+        return self.data / "bmc.json"
 
     def emu(self, server_type: str) -> Path:
         """ipmi_sim's commands that make the personality."""
@@ -81,21 +83,6 @@ class NodePaths:
         """One SMBIOS structure per file."""
         return self.data / "smbios"
 
-    @property
-    def scripts(self) -> Path:
-        """What ipmi_sim runs."""
-        return self.workspace / "scripts"
-
-    @property
-    def chassiscontrol(self) -> Path:
-        """ipmi_sim's chassis_control program."""
-        return self.scripts / "chassiscontrol"
-
-    @property
-    def lancontrol(self) -> Path:
-        """ipmi_sim's lan_config_program."""
-        return self.scripts / "lancontrol"
-
     # kept until destroy
     @property
     def disks(self) -> Path:
@@ -104,8 +91,13 @@ class NodePaths:
 
     @property
     def bmc_state(self) -> Path:
-        """ipmi_sim's own state: SEL, users, SDR."""
+        """What the BMC keeps: ipmi_sim's event log and records, and the core's state."""
         return self.workspace / "bmc"
+
+    @property
+    def core_state(self) -> Path:
+        """The BMC core's state: users, boot options, LAN parameters and all else that was set."""
+        return self.bmc_state / "core.json"
 
     # while running
     @property
@@ -119,16 +111,6 @@ class NodePaths:
         return self.run / "state.json"
 
     @property
-    def chassis(self) -> Path:
-        """What the chassis script answers from, one ``key:value`` file per question."""
-        return self.run / "chassis"
-
-    @property
-    def lan(self) -> Path:
-        """LAN parameters that were set over IPMI, one file each; they outlive restarts."""
-        return self.bmc_state / "lan"
-
-    @property
     def control_socket(self) -> Path:
         """Where the supervisor answers."""
         return self.run / "control.sock"
@@ -139,26 +121,19 @@ class NodePaths:
         return self.run / "qmp.sock"
 
     @property
+    def kcs_socket(self) -> Path:
+        """The host's system interface: QEMU's BMC device connects here."""
+        return self.run / "kcs.sock"
+
+    @property
     def serial_socket(self) -> Path:
         """QEMU's first serial port."""
         return self.run / "serial.sock"
 
     @property
     def pty(self) -> Path:
-        """The serial port as a terminal.
-
-        ipmi_sim locks it under its basename in a folder of the whole machine, so the basename tells
-        nodes of the same name in different homes apart.
-        """
-        import hashlib
-
-        home = hashlib.sha256(os.fsencode(self.workspace)).hexdigest()[:8]
-        return self.run / f"pty-{self.name}-{home}"
-
-    @property
-    def terminal_lock(self) -> Path:
-        """ipmi_sim's lock of the terminal, which it leaves behind when it is killed."""
-        return _UUCP_LOCKS / f"LCK..{self.pty.name}"
+        """The serial port as a terminal."""
+        return self.run / "pty"
 
     @property
     def supervisor_lock(self) -> Path:
@@ -187,7 +162,7 @@ class NodePaths:
 
     def sockets(self) -> tuple[Path, ...]:
         """Every unix socket of the node."""
-        return (self.control_socket, self.qmp_socket, self.serial_socket)
+        return (self.control_socket, self.qmp_socket, self.kcs_socket, self.serial_socket)
 
     def check_socket_lengths(self) -> None:
         """Refuse a workspace whose socket names do not fit the kernel's limit.

@@ -10,7 +10,7 @@ from infrasim.bmc_core.codes import Channel, Completion, NetFn
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
-from infrasim.bmc_core.settings import CoreSettings
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
 from infrasim.bmc_core.watchdog import Watchdog

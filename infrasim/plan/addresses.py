@@ -22,8 +22,8 @@ _FURTHER_ADDRESSES = [f"127.0.1.{last}" for last in range(1, 255)]
 FIRST_DISPLAY = 1
 _DISPLAYS_MOST = 1000
 
-# ipmi_sim's end of the system interface; on an address of the node's own, so it needs no choosing.
-KCS_PORT = 9002
+# ipmi_sim's channel to the BMC core; on an address of the node's own, so it needs no choosing.
+CHANNEL_PORT = 9002
 _PRIVATE_TRIES = 64
 
 # Locally administered addresses that QEMU's users know. Source: IEEE 802, QEMU's default MAC prefix.
@@ -56,17 +56,17 @@ def listen_addresses(address: str, port: int, facts: HostFacts, reserved: Reserv
 
 
 def private_address(
-    home: Path, name: str, port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
+    home: Path, name: str, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
 ) -> str:
-    """Where ipmi_sim itself listens: a loopback address nobody else is given.
+    """Where ipmi_sim listens: a loopback address nobody else is given.
 
     Raises:
         UsageError: none was free.
     """
     kept = [previous.bmc.private_address] if previous else []
     for address in (*kept, *_private_candidates(home, name)):
-        free = facts.udp_free(address, port) and facts.tcp_free(address, KCS_PORT)
-        if free and Socket(address, port) not in reserved.sockets:
+        is_free = facts.tcp_free(address, CHANNEL_PORT)
+        if is_free and Socket(address, CHANNEL_PORT) not in reserved.sockets:
             return address
     raise UsageError(f"no private loopback address is free for node {name}")
 

@@ -25,7 +25,7 @@ IPMI_SIM = "ipmi_sim"
 QEMU = "qemu"
 
 # Raised when a plan.json of an older infrasim cannot be read by this one.
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 
 
 class ReadyCheck(StrEnum):
@@ -33,8 +33,8 @@ class ReadyCheck(StrEnum):
 
     LINK = "link"
     """a path exists: ``target`` is the path"""
-    RMCP_PING = "rmcp-ping"
-    """an RMCP ping is answered: ``target`` is ``ADDRESS PORT``"""
+    VM_CHANNEL = "vm-channel"
+    """ipmi_sim answers on its VM channel: ``target`` is ``ADDRESS PORT``"""
     QMP_GREETING = "qmp-greeting"
     """QMP greets: ``target`` is the socket's path"""
 
@@ -101,16 +101,13 @@ class PortSpec:
 
 @dataclass(frozen=True)
 class BmcPlan:
-    """Where the BMC is: ``listen`` are the public addresses, ipmi_sim itself sits at ``private_address``.
-
-    Both use the same ``port``, because a serial-over-LAN payload carries its port number.
-    """
+    """Where the BMC is: ``listen`` are its addresses. ipmi_sim is behind it, at ``private_address``."""
 
     address: str
     port: int
     listen: tuple[str, ...]
     private_address: str
-    kcs_port: int
+    channel_port: int
 
 
 @dataclass(frozen=True)

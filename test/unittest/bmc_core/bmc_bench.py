@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from infrasim.bmc_core.core import Bmc
 from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
-from infrasim.bmc_core.settings import CoreSettings
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.qemu.boot import BootSelector
 
