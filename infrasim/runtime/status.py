@@ -8,11 +8,11 @@ from typing import Any
 
 from infrasim.errors import ExitCode, UsageError
 from infrasim.host.process import Identity, alive
+from infrasim.host.table import Found
 from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
 from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
-
-SUPERVISOR = "supervisor"
+from infrasim.runtime.strays import SUPERVISOR, find_strays
 
 
 class Condition(StrEnum):
@@ -103,8 +103,16 @@ def node_status(home: Home, name: str) -> NodeStatus:
         errors.append(f"{paths.plan} cannot be read")
     if paths.state.exists() and state is None:
         errors.append(f"{paths.state} cannot be read")
+    strays = _strays(paths, state)
+    if strays:
+        # A start or stop may have written or removed it since.
+        state = read_state(paths.state)
+        strays = _strays(paths, state)
+    if strays:
+        who = ", ".join(f"{stray.what} (pid {stray.identity.pid})" for stray in strays)
+        errors.append(f"running, but not on record: {who}; 'infrasim node stop' ends them")
     processes = _processes(plan, state)
-    condition = _condition(home, paths, state)
+    condition = Condition.DEGRADED if strays else _condition(home, paths, state)
     if condition is Condition.DEGRADED and state and not alive(state.supervisor):
         errors.append("the supervisor is gone; 'infrasim node start' makes a new one that takes over")
     return NodeStatus(name, condition, paths, plan, state, processes, tuple(errors))
@@ -137,6 +145,15 @@ def unknown_node(home: Home, name: str) -> UsageError:
 def living(state: NodeState | None) -> tuple[Identity, ...]:
     """The recorded children that still run."""
     return tuple(identity for identity in state.identities() if alive(identity)) if state else ()
+
+
+def _strays(paths: NodePaths, state: NodeState | None) -> tuple[Found, ...]:
+    """What runs and is not on record; looked for only when no supervisor answers for the node."""
+    if state is not None and alive(state.supervisor):
+        return ()
+    strays = find_strays(paths, living(state))
+    # A supervisor alone has just been started: it waits for its command to plan.
+    return strays if any(stray.what != SUPERVISOR for stray in strays) else ()
 
 
 def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Condition:

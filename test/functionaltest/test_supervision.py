@@ -10,9 +10,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab, free_address, wait_for
 
 from infrasim.host.process import identify
 from infrasim.paths import Home
@@ -182,6 +183,86 @@ def test_a_stop_ends_a_supervisor_that_hangs(scratch: Lab) -> None:
     assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
     assert time.monotonic() - began < 30
     wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def lose_state(home: Lab) -> None:
+    (home.home / NODE / "run" / "state.json").unlink()
+
+
+def damage_state(home: Lab) -> None:
+    (home.home / NODE / "run" / "state.json").write_text("{")
+
+
+def lose_workspace(home: Lab) -> None:
+    shutil.rmtree(home.home / NODE)
+
+
+def lose_state_and_supervisor(home: Lab) -> None:
+    supervisor = home.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    lose_state(home)
+
+
+LOSSES = [lose_state, damage_state, lose_workspace, lose_state_and_supervisor]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+@pytest.mark.parametrize("verb", ["stop", "destroy"])
+def test_what_runs_is_found_without_its_state(scratch: Lab, lose: Callable[[Lab], None], verb: str) -> None:
+    scratch.start()
+    other = free_address()
+    scratch.start("other", bmc={"address": other})
+    lose(scratch)
+    said = scratch.status()
+    assert said["state"] == "degraded"
+    assert any("running, but not on record" in error and "qemu" in error for error in said["errors"])
+    past = {"stop": "stopped", "destroy": "destroyed"}[verb]
+    assert scratch.must("node", verb, NODE) == f"Node n {past}.\n"
+    assert not [each for each in scratch.processes() if str(scratch.home / NODE) in each.cmdline()]
+    assert scratch.status("other")["state"] == "running"
+    scratch.must("node", "destroy", "other")
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def test_a_start_of_a_node_whose_state_is_lost_finds_its_supervisor(scratch: Lab) -> None:
+    scratch.start()
+    before = scratch.pid("supervisor"), scratch.pid("qemu")
+    lose_state(scratch)
+    assert scratch.must("node", "start", NODE).startswith("Node n runs already.")
+    assert (scratch.pid("supervisor"), scratch.pid("qemu")) == before
+    assert scratch.status()["state"] == "running"
+
+
+@pytest.mark.parametrize("lose", [lose_workspace, lose_state_and_supervisor])
+def test_a_start_ends_what_nobody_can_take_over(scratch: Lab, lose: Callable[[Lab], None]) -> None:
+    scratch.start()
+    before = scratch.pid("qemu")
+    lose(scratch)
+    scratch.must("node", "start", NODE)
+    assert scratch.status()["state"] == "running"
+    assert before != scratch.pid("qemu")
+    assert len([each for each in scratch.processes() if "qemu-system" in each.name()]) == 1
+
+
+def test_a_host_that_nobody_wrote_down_is_ended_before_another_is_started(scratch: Lab) -> None:
+    scratch.start()
+    supervisor, unknown = scratch.pid("supervisor"), scratch.pid("qemu")
+    assert supervisor is not None
+    assert unknown is not None
+    os.kill(supervisor, signal.SIGKILL)
+    # As if the supervisor had been killed right after it started the host.
+    state_file = scratch.home / NODE / "run" / "state.json"
+    state = json.loads(state_file.read_text())
+    host = next(process for process in state["processes"] if process["name"] == "qemu")
+    host.update(identity=None, state="down")
+    state_file.write_text(json.dumps(state))
+    assert f"not on record: qemu (pid {unknown})" in " ".join(scratch.status()["errors"])
+    bmc = scratch.pid("ipmi_sim")
+    scratch.must("node", "start", NODE)
+    assert scratch.pid("ipmi_sim") == bmc
+    assert scratch.pid("qemu") not in (None, unknown)
+    assert identify(unknown) is None
 
 
 def test_a_failed_start_leaves_nothing_running_and_shows_why(scratch: Lab) -> None:
