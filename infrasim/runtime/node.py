@@ -97,13 +97,16 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
             try:
                 launch.go()
                 return Started(planned.plan, planned.warnings)
-            except (HostError, ProgramError):
-                if not tries_left or _holder(planned.plan) is None:
-                    raise
             except KeyboardInterrupt:
                 # The supervisor has a session of its own and did not hear it.
                 _stop(paths)
                 raise
+            except InfrasimError as exc:
+                # A supervisor that was killed ended nothing of what it had started.
+                _stop(paths)
+                lost_an_address = isinstance(exc, (HostError, ProgramError)) and _holder(planned.plan)
+                if not tries_left or not lost_an_address:
+                    raise
     raise AssertionError("the last try returns or raises")
 
 
@@ -112,6 +115,13 @@ def _prepare(home: Home, paths: NodePaths) -> Planned:
     with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
         last = last_plan(home, paths.name)
         planned = last or plan(home, paths.name)
+        for _ in range(_ADDRESS_TRIES):
+            if _holder(planned.plan) is None:
+                break
+            # Another home may have taken it just now; what the node file asks for stays the same.
+            before, planned = planned.plan.ports, plan(home, paths.name)
+            if planned.plan.ports == before:
+                break
         _check_ports(planned.plan)
         with problems_on_lines_of(home.map_file(paths.name), planned.node_text):
             check_inputs(planned.plan)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -263,6 +264,22 @@ def test_a_host_that_nobody_wrote_down_is_ended_before_another_is_started(scratc
     assert scratch.pid("ipmi_sim") == bmc
     assert scratch.pid("qemu") not in (None, unknown)
     assert identify(unknown) is None
+
+
+def test_a_supervisor_that_is_killed_during_a_start_leaves_nothing_and_is_named(scratch: Lab) -> None:
+    scratch.register()
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    with subprocess.Popen(words, env=scratch.env, stderr=subprocess.PIPE, text=True) as start:
+        wait_for(lambda: [each for each in scratch.processes() if each.name() == "ipmi_sim"], what="the BMC")
+        for each in scratch.processes():
+            if "infrasim.runtime.daemon" in each.cmdline():
+                each.kill()
+        _, said = start.communicate()
+    assert start.returncode == 5, said
+    assert "the supervisor ended without a word" in said
+    assert "in use" not in said
+    assert scratch.leftovers() == []
+    scratch.must("node", "start", NODE)
 
 
 def test_a_failed_start_leaves_nothing_running_and_shows_why(scratch: Lab) -> None:
