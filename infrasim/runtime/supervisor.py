@@ -14,12 +14,13 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
-from infrasim.host.files import last_lines, make_dir, write_atomic
+from infrasim.host.files import append_line, last_lines, make_dir, overwrite, write_if_changed
 from infrasim.host.process import Identity, alive, early_death, identify, stop
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
@@ -51,13 +52,15 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
-from infrasim.runtime.state import NodeState, ProcessState, write_state
+from infrasim.runtime.state import NodeState, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
 
 # Events that say something went wrong; the last of them are part of the status.
 _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
+# How soon the state is written again when it could not be.
+_SHOW_AGAIN_S = 1.0
 
 
 class Supervisor:
@@ -89,6 +92,7 @@ class Supervisor:
         self._failure: InfrasimError | None = None
         self._left: tuple[Identity, ...] = ()
         self._identify_until_s: float | None = None
+        self._unwritten = False
         myself = identify(os.getpid())
         assert myself is not None
         self._myself = myself
@@ -99,7 +103,7 @@ class Supervisor:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
 
         Raises:
-            HostError: a BMC address cannot be had.
+            HostError: a BMC address cannot be had, or the state cannot be written.
         """
         make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
@@ -114,6 +118,8 @@ class Supervisor:
             assert identity is not None
             self._children.adopt(name, identity)
             self.record("adopted", process=name, pid=identity.pid)
+        # What runs must be on record before it runs; a full disk is said before anything is started.
+        self._write_state(self.state())
         # Nobody may give an order before the machine knows what runs.
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -269,6 +275,8 @@ class Supervisor:
         log = self.paths.serial_log
         with contextlib.suppress(OSError):
             shutil.copyfile(log, log.with_suffix(".log.1"))
+        # Also when there was no room for the copy: emptying makes some.
+        with contextlib.suppress(OSError):
             os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
@@ -300,8 +308,7 @@ class Supervisor:
     def record(self, event: str, **details: object) -> None:
         """Add one line to events.jsonl; what went wrong is kept for the status too."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with contextlib.suppress(OSError), self.paths.events.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": moment, "event": event, **details}) + "\n")
+        append_line(self.paths.events, json.dumps({"time": moment, "event": event, **details}))
         if event in _TROUBLE:
             words = " ".join(f"{key}={value}" for key, value in details.items())
             self._trouble = (*self._trouble, f"{moment} {event}: {words}")[-_TROUBLE_KEPT:]
@@ -340,15 +347,35 @@ class Supervisor:
         )
 
     def show(self) -> None:
-        """Bring state.json and what the chassis script answers from up to date."""
-        state = self.state()
-        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
-        for name, value in (("power", f"{int(state.power)}"), ("boot", boot)):
-            path = self.paths.chassis / name
-            with contextlib.suppress(OSError):
-                if path.exists() and path.read_text() == f"{value}\n":
-                    continue
-            write_atomic(path, f"{value}\n")
-        write_state(self.paths.state, state)
+        """Bring state.json and what the chassis script answers from up to date.
+
+        What cannot be written, as on a full disk, is an error of the node and is tried again.
+        """
+        try:
+            self._write_state(self.state())
+            self._unwritten = False
+        except HostError as exc:
+            if not self._unwritten:
+                self.record("error", message=exc.message)
+            self._unwritten = True
+            self._overwrite_state(self.state())
+            self._stop_timer("show")
+            self._timers["show"] = asyncio.get_running_loop().call_later(_SHOW_AGAIN_S, self.show)
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+    def _write_state(self, state: NodeState) -> None:
+        for path, answer in self._chassis_answers(state):
+            write_if_changed(path, answer)
+        write_state(self.paths.state, state)
+
+    def _overwrite_state(self, state: NodeState) -> None:
+        """What can be written without more room on the disk."""
+        for path, answer in self._chassis_answers(state):
+            overwrite(path, answer)
+        overwrite(self.paths.state, state_text(state))
+
+    def _chassis_answers(self, state: NodeState) -> Iterator[tuple[Path, str]]:
+        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
+        yield self.paths.chassis / "power", f"{int(state.power)}\n"
+        yield self.paths.chassis / "boot", f"{boot}\n"
