@@ -28,6 +28,7 @@ from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.children import Children, set_bmc_clock, wait_ready
 from infrasim.runtime.control import ControlServer
 from infrasim.runtime.front import Front
+from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
 from infrasim.runtime.machine import (
     Action,
@@ -52,7 +53,7 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
-from infrasim.runtime.state import NodeState, ProcessState, state_text, write_state
+from infrasim.runtime.state import NodeState, Phase, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class Supervisor:
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
         self._front = Front(plan.bmc.listen, plan.bmc.port, plan.bmc.private_address)
+        self._ports = HeldPorts(host_ports(plan))
+        self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +106,7 @@ class Supervisor:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
 
         Raises:
-            HostError: a BMC address cannot be had, or the state cannot be written.
+            HostError: an address or port cannot be had, or the state cannot be written.
         """
         make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
@@ -118,6 +121,8 @@ class Supervisor:
             assert identity is not None
             self._children.adopt(name, identity)
             self.record("adopted", process=name, pid=identity.pid)
+        if left is None and (faults := self._ports.hold()):
+            raise HostError(faults[0])
         # What runs must be on record before it runs; a full disk is said before anything is started.
         self._write_state(self.state())
         # Nobody may give an order before the machine knows what runs.
@@ -148,6 +153,7 @@ class Supervisor:
         What runs without this supervisor stays on record, so that a stop finds it.
         """
         self._front.close()
+        self._ports.release()
         await self._control.close()
         for task in self._tasks:
             task.cancel()
@@ -171,6 +177,7 @@ class Supervisor:
         """
         for action in self.machine.step(event, time.monotonic()):
             self._perform(action)
+        self._hold_ports()
         self.show()
 
     def _perform(self, action: Action) -> None:
@@ -251,6 +258,7 @@ class Supervisor:
         spec = self.plan.process(name)
         if name == QEMU:
             self._begin_serial_log()
+            self._ports.release()
         if spec.ready is not ReadyCheck.RMCP_PING:
             # What a predecessor left would be taken for the new child's.
             with contextlib.suppress(FileNotFoundError):
@@ -266,6 +274,16 @@ class Supervisor:
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
         self._becoming_ready[name] = self._background(self._become_ready(name))
+
+    def _hold_ports(self) -> None:
+        """Keep the ports of a host that does not run."""
+        if self.machine.phase not in (Phase.STARTING, Phase.UP):
+            self._ports.release()
+        elif self._children.identity(QEMU) is None:
+            faults = self._ports.hold()
+            for fault in set(faults) - set(self._ports_lost):
+                self.record("error", message=fault)
+            self._ports_lost = faults
 
     def _begin_serial_log(self) -> None:
         """Begin the serial log anew; what the host said before is kept once.
@@ -295,6 +313,7 @@ class Supervisor:
         if waiting := self._becoming_ready.pop(name, None):
             waiting.cancel()
         if name == QEMU:
+            self._hold_ports()
             self._background(self._host_ended(code))
         else:
             self.feed(Exited(name, code))

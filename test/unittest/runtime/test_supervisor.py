@@ -111,6 +111,7 @@ def test_nothing_is_started_before_the_state_can_be_written(
 ) -> None:
     async def scene(supervisor: Supervisor) -> None:
         monkeypatch.setattr(supervisor._front, "open", lambda: None)
+        monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
         disk.full = True
         with pytest.raises(HostError, match="No space left on device"):
             await supervisor.start(None)
