@@ -185,6 +185,11 @@ class NodePaths:
         """What happened, one JSON object per line."""
         return self.log_dir / "events.jsonl"
 
+    @property
+    def log_owner(self) -> Path:
+        """Whose the log folder is: the path of a workspace. Homes may share one ``INFRASIM_LOG_DIR``."""
+        return self.log_dir / ".owner"
+
     def sockets(self) -> tuple[Path, ...]:
         """Every unix socket of the node."""
         return (self.control_socket, self.qmp_socket, self.serial_socket)

@@ -20,6 +20,7 @@ from infrasim.host.process import Identity, alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import Launch, become_supervisor
+from infrasim.runtime.logs import claim_logs
 from infrasim.runtime.planning import Planned, last_plan, plan, problems_on_lines_of
 from infrasim.runtime.state import NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
@@ -125,6 +126,7 @@ def _prepare(home: Home, paths: NodePaths) -> Planned:
         _check_ports(planned.plan)
         with problems_on_lines_of(home.map_file(paths.name), planned.node_text):
             check_inputs(planned.plan)
+        claim_logs(paths)
         if not planned.is_last:
             write_workspace(planned, paths)
         else:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from lab import CLONE, NODE, Lab, execute, wait_for
+from lab import CLONE, NODE, Lab, execute, lab, wait_for
 
 
 def test_a_start_brings_everything_up_and_a_stop_takes_everything_down(scratch: Lab) -> None:
@@ -194,3 +194,18 @@ def test_secrets_are_neither_in_the_command_lines_nor_in_the_logs_nor_readable(s
     assert scratch.home.stat().st_mode & 0o077 == 0
     assert "s3cretword" not in scratch.must("node", "plan", NODE, "--json")
     assert (scratch.home / NODE / "run" / "control.sock").stat().st_mode & 0o077 == 0
+
+
+def test_two_homes_do_not_share_the_logs_of_a_node(scratch: Lab) -> None:
+    scratch.start()
+    with lab(lambda: False) as other:
+        shared = {"INFRASIM_LOG_DIR": str(scratch.logs)}
+        other.register()
+        ran = other.infrasim("node", "start", NODE, env=shared)
+        assert ran.code == 4, ran
+        assert str(scratch.home) in ran.err
+        assert str(other.home) in ran.err
+        # One that was started elsewhere is destroyed without touching them.
+        other.start()
+        other.infrasim("node", "destroy", NODE, env=shared)
+    assert scratch.count("node-up") == 1
