@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from infrasim.host.process import Identity, identify
 
@@ -38,6 +39,23 @@ def find_processes(judge: Callable[[Sequence[str]], str | None]) -> Iterator[Fou
             continue
         if identity is not None:
             yield Found(what, identity, group)
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process has that very file open; True if it cannot be told, False if there is no file."""
+    try:
+        wanted = path.stat()
+    except OSError:
+        return False
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - names are all it takes
+    except OSError:
+        return True
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), wanted):  # noqa: PTH116
+                return True
+    return False
 
 
 def _words(number: str) -> list[str]:

@@ -7,12 +7,15 @@ from enum import StrEnum
 from typing import Any
 
 from infrasim.errors import ExitCode, UsageError
-from infrasim.host.process import Identity, alive
+from infrasim.host.process import Identity, alive, suspended
 from infrasim.host.table import Found
 from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
 from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
 from infrasim.runtime.strays import SUPERVISOR, find_strays
+
+# The state of a process that lives and does nothing; it overrides what its supervisor believes.
+SUSPENDED = "stopped by a signal"
 
 
 class Condition(StrEnum):
@@ -164,7 +167,8 @@ def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Conditi
             process.state == ChildState.RUNNING and process.identity and not alive(process.identity)
             for process in state.processes
         )
-        return Condition.RUNNING if healthy and not gone else Condition.DEGRADED
+        stuck = any(suspended(identity) for identity in (state.supervisor, *state.identities()))
+        return Condition.RUNNING if healthy and not gone and not stuck else Condition.DEGRADED
     if living(state):
         return Condition.DEGRADED
     known = paths.plan.exists() or home.map_file(paths.name).exists()
@@ -181,6 +185,7 @@ def _processes(plan: NodePlan | None, state: NodeState | None) -> tuple[ProcessS
 
 def _process(entry: ProcessState) -> ProcessStatus:
     if entry.identity and alive(entry.identity):
-        return ProcessStatus(entry.name, entry.identity.pid, entry.state, entry.restarts)
+        seen = SUSPENDED if suspended(entry.identity) else entry.state
+        return ProcessStatus(entry.name, entry.identity.pid, seen, entry.restarts)
     state = "dead" if entry.identity else entry.state
     return ProcessStatus(entry.name, None, state, entry.restarts)

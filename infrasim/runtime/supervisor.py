@@ -22,8 +22,9 @@ from typing import assert_never
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.host.files import append_line, last_lines, make_dir, overwrite, write_if_changed
 from infrasim.host.process import Identity, alive, early_death, identify, stop
+from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
-from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.children import Children, set_bmc_clock, wait_ready
 from infrasim.runtime.control import ControlServer
@@ -39,12 +40,15 @@ from infrasim.runtime.machine import (
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
+    Power,
+    PowerOrder,
     PressPowerButton,
     QuitHost,
     Ready,
     Report,
     ResetHost,
     SendSignal,
+    SerialLogLost,
     SetBootOrder,
     Spawn,
     StartFailed,
@@ -53,7 +57,7 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
-from infrasim.runtime.state import NodeState, Phase, ProcessState, state_text, write_state
+from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +66,8 @@ _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
 # How soon the state is written again when it could not be.
 _SHOW_AGAIN_S = 1.0
+# QEMU closes its monitor before it ends.
+_ENDS_WITHIN_S = 1.0
 
 
 class Supervisor:
@@ -175,10 +181,24 @@ class Supervisor:
         Raises:
             OrderRefused: the chassis does not follow a power order.
         """
-        for action in self.machine.step(event, time.monotonic()):
-            self._perform(action)
+        if self._host_may_come(event) and self._serial_log_is_lost():
+            self._step(SerialLogLost())
+        self._step(event)
         self._hold_ports()
         self.show()
+
+    def _step(self, event: Event) -> None:
+        for action in self.machine.step(event, time.monotonic()):
+            self._perform(action)
+
+    def _host_may_come(self, event: Event) -> bool:
+        wanted = self.machine.power_wanted or event == Power(PowerOrder.ON)
+        return wanted and self._children.identity(QEMU) is None
+
+    def _serial_log_is_lost(self) -> bool:
+        """Whether socat writes to a log that somebody has removed."""
+        line = self._children.identity(SOCAT)
+        return line is not None and not has_open(line.pid, self.paths.serial_log)
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -193,15 +213,15 @@ class Supervisor:
             case StopTimer(key):
                 self._stop_timer(key)
             case QuitHost():
-                self._background(self.host.quit())
+                self._order_host(self.host.quit())
             case PressPowerButton():
-                self._background(self.host.press_power_button())
+                self._order_host(self.host.press_power_button())
             case ResetHost():
-                self._background(self.host.reset())
+                self._order_host(self.host.reset())
             case SetBootOrder(selector):
-                self._background(self.host.set_boot_order(selector))
+                self._order_host(self.host.set_boot_order(selector))
             case OpenFirmwareMenu():
-                self._background(self.host.open_firmware_menu())
+                self._order_host(self.host.open_firmware_menu())
             case Report(event, details):
                 self.record(event, **details)
             case NodeUp():
@@ -213,6 +233,29 @@ class Supervisor:
                 self.finished.set()
             case _:
                 assert_never(action)
+
+    def _order_host(self, work: Coroutine[None, None, None]) -> None:
+        """Ask something of QEMU. That one which ends meanwhile does not do it is no trouble."""
+        host = self._children.identity(QEMU)
+
+        async def ordered() -> None:
+            try:
+                await work
+            except InfrasimError:
+                if host and not await self._ends(host):
+                    raise
+
+        self._background(ordered())
+
+    async def _ends(self, host: Identity) -> bool:
+        """Whether that host is on its way down, or gone a moment later."""
+        if self.machine.host.state is ChildState.STOPPING:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDS_WITHIN_S):
+                while self._children.identity(QEMU) == host:
+                    await self.changed.wait()
+        return self._children.identity(QEMU) != host
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
@@ -327,7 +370,12 @@ class Supervisor:
     def record(self, event: str, **details: object) -> None:
         """Add one line to events.jsonl; what went wrong is kept for the status too."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        append_line(self.paths.events, json.dumps({"time": moment, "event": event, **details}))
+        line = json.dumps({"time": moment, "event": event, **details})
+        if not append_line(self.paths.events, line):
+            # Somebody may have cleaned the logs up meanwhile.
+            with contextlib.suppress(HostError):
+                make_dir(self.paths.log_dir, mode=0o750)
+                append_line(self.paths.events, line)
         if event in _TROUBLE:
             words = " ".join(f"{key}={value}" for key, value in details.items())
             self._trouble = (*self._trouble, f"{moment} {event}: {words}")[-_TROUBLE_KEPT:]

@@ -68,11 +68,60 @@ def test_logs_that_are_removed_meanwhile_do_not_keep_the_host_off(scratch: Lab) 
     shutil.rmtree(scratch.logs / NODE)
     before = scratch.pid("qemu")
     scratch.ipmi("power", "cycle")
-    # socat holds the serial log open, so that log comes back when the node is started anew.
     wait_for(lambda: scratch.pid("qemu") not in (None, before), what="a new host")
-    wait_for(lambda: scratch.count("ready") >= 1, what="the host's monitor")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.count("serial-log-lost") == 1
     assert scratch.count("died") == 0
+    assert [entry["restarts"] for entry in scratch.status()["processes"]] == [0, 0, 0, 0]
+    wait_for(lambda: scratch.ipmitool("mc", "info").code == 0, what="the BMC")
     assert scratch.status()["state"] == "running"
+
+
+def test_a_host_that_dies_with_its_serial_log_removed_comes_back_with_one(scratch: Lab) -> None:
+    scratch.start()
+    (scratch.logs / NODE / "serial.log").unlink()
+    before = scratch.pid("qemu")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.count("died") == 1
+    assert scratch.pid("qemu") not in (None, before)
+
+
+def test_a_host_that_was_stopped_by_a_signal_is_shown_and_can_be_switched_off(scratch: Lab) -> None:
+    scratch.start(bmc={"poweroff_wait": 1, "kill_wait": 1})
+    qemu = scratch.pid("qemu")
+    assert qemu is not None
+    os.kill(qemu, signal.SIGSTOP)
+    status = scratch.status()
+    assert status["state"] == "degraded"
+    assert status["processes"][3]["state"] == "stopped by a signal"
+    began = time.monotonic()
+    scratch.ipmi("power", "soft")
+    wait_for(lambda: scratch.status()["host"]["power"] == "off", timeout_s=10, what="the deadlines")
+    assert time.monotonic() - began < 10
+    assert scratch.status()["state"] == "running"
+    scratch.ipmi("power", "on")
+    wait_for(lambda: scratch.status()["state"] == "running" and scratch.pid("qemu"), what="a new host")
+
+
+def test_a_boot_override_that_comes_while_the_host_goes_is_no_trouble(scratch: Lab) -> None:
+    scratch.start()
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(scratch.home / NODE / "run" / "control.sock"))
+            client.sendall(b'{"verb": "power", "words": ["off"]}\n{"verb": "power", "words": ["on"]}\n')
+            answers = client.makefile()
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(str(scratch.home / NODE / "run" / "control.sock"))
+                for word in ("pxe", "none") * 20:
+                    other.sendall(f'{{"verb": "boot", "words": ["{word}"]}}\n'.encode())
+                    time.sleep(0.002)
+            assert json.loads(answers.readline())["ok"]
+            assert json.loads(answers.readline())["ok"]
+        wait_for(lambda: scratch.status()["state"] == "running" and scratch.pid("qemu"), what="the host")
+    time.sleep(1.5)
+    assert scratch.status()["errors"] == []
 
 
 @pytest.mark.parametrize(

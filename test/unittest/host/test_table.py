@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from infrasim.host import table
 from infrasim.host.process import identify
-from infrasim.host.table import find_processes
+from infrasim.host.table import find_processes, has_open
 
 pytestmark = pytest.mark.allow("process")
 
@@ -54,6 +55,18 @@ def test_empty_words_are_words(sleeper: subprocess.Popen[bytes]) -> None:
 def test_this_process_is_not_found() -> None:
     here = sys.argv[0]
     assert not [each for each in find_processes(lambda _: here) if each.identity.pid == os.getpid()]
+
+
+def test_whether_a_file_is_open_is_about_the_file_and_not_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert not has_open(os.getpid(), path)
+    with path.open("a"):
+        assert has_open(os.getpid(), path)
+        path.unlink()
+        assert not has_open(os.getpid(), path)
+        path.touch()
+        assert not has_open(os.getpid(), path)
+    assert has_open(2**22 + 1, path), "nobody can tell"
 
 
 def test_processes_of_another_mount_namespace_are_not_found(

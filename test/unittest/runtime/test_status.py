@@ -32,6 +32,13 @@ def living() -> Identity:
     return identity
 
 
+def living_parent() -> Identity:
+    """Another process that surely lives."""
+    identity = identify(os.getppid())
+    assert identity is not None
+    return identity
+
+
 class Node:
     """A node's files, fabricated."""
 
@@ -145,6 +152,20 @@ def test_child_that_died_just_now_is_seen_before_the_supervisor_says_so(node: No
 def test_child_that_was_ended_on_purpose_is_no_trouble(node: Node) -> None:
     node.state(living(), ("ipmi_sim", living(), "running", 0), ("qemu", GONE, "stopping", 0))
     assert node_status(node.home, "a").condition is Condition.RUNNING
+
+
+@pytest.mark.parametrize("stuck", ["supervisor", "qemu"])
+def test_a_process_that_was_stopped_by_a_signal_is_not_called_running(
+    node: Node, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    supervisor, child = living(), living_parent()
+    node.state(supervisor, ("qemu", child, "running", 0))
+    sleeper = supervisor if stuck == "supervisor" else child
+    monkeypatch.setattr(status, "suspended", lambda identity: identity == sleeper)
+    found = node_status(node.home, "a")
+    assert found.condition is Condition.DEGRADED
+    states = {process.name: process.state for process in found.processes}
+    assert states == {"supervisor": "running", "qemu": "running", stuck: "stopped by a signal"}
 
 
 def test_children_without_a_supervisor(node: Node) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.errors import HostError
+from infrasim.errors import HostError, ProgramError
+from infrasim.host.process import Identity
 from infrasim.paths import Home
-from infrasim.plan.model import NodePlan
+from infrasim.plan.model import QEMU, NodePlan
 from infrasim.runtime import supervisor as module
-from infrasim.runtime.state import NodeState, read_state, write_state
+from infrasim.runtime.state import ChildState, NodeState, read_state, write_state
 from infrasim.runtime.supervisor import Supervisor
 
 MakePlan = Callable[[Home, str, str], NodePlan]
@@ -116,5 +117,37 @@ def test_nothing_is_started_before_the_state_can_be_written(
         with pytest.raises(HostError, match="No space left on device"):
             await supervisor.start(None)
         assert all(process.state == "down" for process in supervisor.state().processes)
+
+    play(scene)
+
+
+async def refused() -> None:
+    """An order to a QEMU that has closed its monitor."""
+    raise ProgramError("QEMU, qom-set: Disconnected")
+
+
+@pytest.mark.parametrize("case", ["stopping", "ends a moment later", "lives"])
+def test_an_order_to_a_host_that_ends_is_no_trouble(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    host = Identity(1, 1, "boot")
+    running = {QEMU: host}
+    monkeypatch.setattr(module, "_ENDS_WITHIN_S", 0.05)
+
+    async def scene(supervisor: Supervisor) -> None:
+        monkeypatch.setattr(supervisor._children, "identity", running.get)
+        supervisor.machine.host.state = ChildState.STOPPING if case == "stopping" else ChildState.RUNNING
+        supervisor._order_host(refused())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if case == "ends a moment later":
+            running.clear()
+            supervisor.show()
+        while supervisor._tasks:
+            await asyncio.sleep(0.005)
+        errors = supervisor.state().errors
+        assert [error.partition(" ")[2] for error in errors] == (
+            ["error: message=QEMU, qom-set: Disconnected"] if case == "lives" else []
+        )
 
     play(scene)
