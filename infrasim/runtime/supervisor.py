@@ -168,7 +168,9 @@ class Supervisor:
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
-        of_all = () if orphans else (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        # ipmi_sim leaves its lock behind when it is ended by a signal.
+        shared = (*self.paths.sockets(), self.paths.pty, self.paths.terminal_lock, self.paths.state)
+        of_all = () if orphans else shared
         for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
                 path.unlink()
