@@ -85,6 +85,18 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
 
 
+def test_plans_of_an_older_infrasim_keep_what_was_given(home: Home) -> None:
+    for name, display in {"a": 7, "b": 9}.items():
+        register(home, name)
+        home.node(name).workspace.mkdir()
+        first = dataclasses.replace(planning.plan(home, name).plan, vnc_display=display)
+        home.node(name).plan.write_text(json.dumps({**first.as_json(), "format": 1, "host": None}))
+    assert planning.plan(home, "a").plan.vnc_display == 7
+    taken = planning.reserved_by_others(home, "a")
+    assert taken.vnc_displays == {9}
+    assert len(taken.sockets) == 2
+
+
 @pytest.mark.parametrize(
     ("registered", "asked", "hint"),
     [
