@@ -84,7 +84,9 @@ class HostMonitor:
             return await asyncio.wait_for(
                 self._client.execute(command, arguments or None), _COMMAND_TIMEOUT_S
             )
-        except (ExecuteError, ExecInterruptedError, StateError, TimeoutError, OSError) as exc:
+        except TimeoutError as exc:
+            raise ProgramError(f"QEMU, {command}: no answer in {_COMMAND_TIMEOUT_S:g} s") from exc
+        except (ExecuteError, ExecInterruptedError, StateError, OSError) as exc:
             raise ProgramError(f"QEMU, {command}: {exc}") from exc
 
     async def resume(self) -> None:

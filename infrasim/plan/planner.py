@@ -30,6 +30,7 @@ from infrasim.plan.model import (
     FileSpec,
     HostPlan,
     InputSpec,
+    Kept,
     NodePlan,
     PortSpec,
     ProcessSpec,
@@ -86,7 +87,7 @@ def plan_node(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None = None,
+    previous: Kept | None = None,
     reserved: Reserved | None = None,
 ) -> NodePlan:
     """Decide everything about one node.
@@ -94,6 +95,7 @@ def plan_node(
     Raises:
         UsageError: the node file asks for what cannot be, on this machine or at all.
     """
+    paths.check_characters()
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
@@ -134,7 +136,7 @@ def _decide(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None,
+    previous: Kept | None,
     reserved: Reserved,
 ) -> _Parts:
     wanted = wanted_uuid(spec)
@@ -180,7 +182,7 @@ def _bmc(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None,
+    previous: Kept | None,
     reserved: Reserved,
 ) -> BmcPlan:
     port = spec.bmc.ipmi_over_lan_port

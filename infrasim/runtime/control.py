@@ -92,6 +92,8 @@ class ControlServer:
         supervisor = self._supervisor
         match verb, words:
             case "status", []:
+                # Somebody may have removed or damaged the file, and whoever asks may read it next.
+                supervisor.show()
                 return {"state": dataclasses.asdict(supervisor.state())}
             case "stop", []:
                 supervisor.feed(Stop())

@@ -25,6 +25,9 @@ _MENU_GIVE_UP_S = 30.0
 # How long QEMU's last events may lag behind its end.
 _LAST_WORDS_S = 0.5
 
+# A QEMU that is stopped or too busy to say whether anybody listens is taken to have a system.
+_LISTENS_WITHIN_S = 1.0
+
 # Run states from which a host does not come back by itself. Source: QEMU QMP, RunState.
 _BROKEN_STATES = ("internal-error", "shutdown")
 # The run state of one that was started with -S.
@@ -97,9 +100,11 @@ class HostLink:
 
     async def os_listens(self) -> bool:
         """Whether an operating system would hear the power button."""
+        if self._monitor is None:
+            return False
         try:
-            return bool(self._monitor and await self._monitor.os_hears_power_button())
-        except InfrasimError:
+            return await asyncio.wait_for(self._monitor.os_hears_power_button(), _LISTENS_WITHIN_S)
+        except (InfrasimError, TimeoutError):
             return True
 
     async def set_boot_order(self, selector: BootSelector | None) -> None:

@@ -106,11 +106,18 @@ class HostBroken:
 
 
 @dataclass(frozen=True)
+class SerialLogLost:
+    """What the host is about to say on its serial port would go to a file that was removed."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Take the node down."""
 
 
-Event = Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | Stop
+Event = (
+    Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | SerialLogLost | Stop
+)
 
 
 # --- actions ------------------------------------------------------------------------------------
@@ -302,6 +309,8 @@ class NodeMachine:
                 if self.host.state not in _LIVING:
                     return []
                 return [Report("host-broken", {"reason": reason}), SendSignal(QEMU, signal.SIGKILL)]
+            case SerialLogLost():
+                return self._begin_the_line_anew()
             case Stop():
                 return self._stop()
             case _:
@@ -343,6 +352,13 @@ class NodeMachine:
             # It was set while the host came up with the plain order.
             actions.append(SetBootOrder(self.override))
         return actions + self._advance()
+
+    def _begin_the_line_anew(self) -> list[Action]:
+        """End socat on purpose; it, ipmi_sim and then the host come up in their order."""
+        line = self.children.get(SOCAT)
+        if line is None or line.state is not ChildState.RUNNING or self.phase is not Phase.UP:
+            return []
+        return [Report("serial-log-lost"), *self._end(line)]
 
     # --- ending
 

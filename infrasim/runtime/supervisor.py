@@ -14,19 +14,22 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
-from infrasim.host.files import last_lines, make_dir, write_atomic
+from infrasim.host.files import append_line, last_lines, make_dir, overwrite, write_if_changed
 from infrasim.host.process import Identity, alive, early_death, identify, stop
+from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
-from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.children import Children, set_bmc_clock, wait_ready
 from infrasim.runtime.control import ControlServer
 from infrasim.runtime.front import Front
+from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
 from infrasim.runtime.machine import (
     Action,
@@ -37,12 +40,15 @@ from infrasim.runtime.machine import (
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
+    Power,
+    PowerOrder,
     PressPowerButton,
     QuitHost,
     Ready,
     Report,
     ResetHost,
     SendSignal,
+    SerialLogLost,
     SetBootOrder,
     Spawn,
     StartFailed,
@@ -51,13 +57,17 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
-from infrasim.runtime.state import NodeState, ProcessState, write_state
+from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
 
 # Events that say something went wrong; the last of them are part of the status.
 _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
+# How soon the state is written again when it could not be.
+_SHOW_AGAIN_S = 1.0
+# QEMU closes its monitor before it ends.
+_ENDS_WITHIN_S = 1.0
 
 
 class Supervisor:
@@ -81,6 +91,8 @@ class Supervisor:
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
         self._front = Front(plan.bmc.listen, plan.bmc.port, plan.bmc.private_address)
+        self._ports = HeldPorts(host_ports(plan))
+        self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +101,7 @@ class Supervisor:
         self._failure: InfrasimError | None = None
         self._left: tuple[Identity, ...] = ()
         self._identify_until_s: float | None = None
+        self._unwritten = False
         myself = identify(os.getpid())
         assert myself is not None
         self._myself = myself
@@ -99,7 +112,7 @@ class Supervisor:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
 
         Raises:
-            HostError: a BMC address cannot be had.
+            HostError: an address or port cannot be had, or the state cannot be written.
         """
         make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
@@ -114,6 +127,10 @@ class Supervisor:
             assert identity is not None
             self._children.adopt(name, identity)
             self.record("adopted", process=name, pid=identity.pid)
+        if left is None and (faults := self._ports.hold()):
+            raise HostError(faults[0])
+        # What runs must be on record before it runs; a full disk is said before anything is started.
+        self._write_state(self.state())
         # Nobody may give an order before the machine knows what runs.
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,6 +159,7 @@ class Supervisor:
         What runs without this supervisor stays on record, so that a stop finds it.
         """
         self._front.close()
+        self._ports.release()
         await self._control.close()
         for task in self._tasks:
             task.cancel()
@@ -150,7 +168,9 @@ class Supervisor:
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
-        of_all = () if orphans else (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        # ipmi_sim leaves its lock behind when it is ended by a signal.
+        shared = (*self.paths.sockets(), self.paths.pty, self.paths.terminal_lock, self.paths.state)
+        of_all = () if orphans else shared
         for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -163,9 +183,24 @@ class Supervisor:
         Raises:
             OrderRefused: the chassis does not follow a power order.
         """
+        if self._host_may_come(event) and self._serial_log_is_lost():
+            self._step(SerialLogLost())
+        self._step(event)
+        self._hold_ports()
+        self.show()
+
+    def _step(self, event: Event) -> None:
         for action in self.machine.step(event, time.monotonic()):
             self._perform(action)
-        self.show()
+
+    def _host_may_come(self, event: Event) -> bool:
+        wanted = self.machine.power_wanted or event == Power(PowerOrder.ON)
+        return wanted and self._children.identity(QEMU) is None
+
+    def _serial_log_is_lost(self) -> bool:
+        """Whether socat writes to a log that somebody has removed."""
+        line = self._children.identity(SOCAT)
+        return line is not None and not has_open(line.pid, self.paths.serial_log)
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -180,15 +215,15 @@ class Supervisor:
             case StopTimer(key):
                 self._stop_timer(key)
             case QuitHost():
-                self._background(self.host.quit())
+                self._order_host(self.host.quit())
             case PressPowerButton():
-                self._background(self.host.press_power_button())
+                self._order_host(self.host.press_power_button())
             case ResetHost():
-                self._background(self.host.reset())
+                self._order_host(self.host.reset())
             case SetBootOrder(selector):
-                self._background(self.host.set_boot_order(selector))
+                self._order_host(self.host.set_boot_order(selector))
             case OpenFirmwareMenu():
-                self._background(self.host.open_firmware_menu())
+                self._order_host(self.host.open_firmware_menu())
             case Report(event, details):
                 self.record(event, **details)
             case NodeUp():
@@ -200,6 +235,29 @@ class Supervisor:
                 self.finished.set()
             case _:
                 assert_never(action)
+
+    def _order_host(self, work: Coroutine[None, None, None]) -> None:
+        """Ask something of QEMU. That one which ends meanwhile does not do it is no trouble."""
+        host = self._children.identity(QEMU)
+
+        async def ordered() -> None:
+            try:
+                await work
+            except InfrasimError:
+                if host and not await self._ends(host):
+                    raise
+
+        self._background(ordered())
+
+    async def _ends(self, host: Identity) -> bool:
+        """Whether that host is on its way down, or gone a moment later."""
+        if self.machine.host.state is ChildState.STOPPING:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDS_WITHIN_S):
+                while self._children.identity(QEMU) == host:
+                    await self.changed.wait()
+        return self._children.identity(QEMU) != host
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
@@ -245,6 +303,7 @@ class Supervisor:
         spec = self.plan.process(name)
         if name == QEMU:
             self._begin_serial_log()
+            self._ports.release()
         if spec.ready is not ReadyCheck.RMCP_PING:
             # What a predecessor left would be taken for the new child's.
             with contextlib.suppress(FileNotFoundError):
@@ -261,6 +320,16 @@ class Supervisor:
         self.record("started", process=name, pid=identity.pid if identity else None)
         self._becoming_ready[name] = self._background(self._become_ready(name))
 
+    def _hold_ports(self) -> None:
+        """Keep the ports of a host that does not run."""
+        if self.machine.phase not in (Phase.STARTING, Phase.UP):
+            self._ports.release()
+        elif self._children.identity(QEMU) is None:
+            faults = self._ports.hold()
+            for fault in set(faults) - set(self._ports_lost):
+                self.record("error", message=fault)
+            self._ports_lost = faults
+
     def _begin_serial_log(self) -> None:
         """Begin the serial log anew; what the host said before is kept once.
 
@@ -269,6 +338,8 @@ class Supervisor:
         log = self.paths.serial_log
         with contextlib.suppress(OSError):
             shutil.copyfile(log, log.with_suffix(".log.1"))
+        # Also when there was no room for the copy: emptying makes some.
+        with contextlib.suppress(OSError):
             os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
@@ -287,6 +358,7 @@ class Supervisor:
         if waiting := self._becoming_ready.pop(name, None):
             waiting.cancel()
         if name == QEMU:
+            self._hold_ports()
             self._background(self._host_ended(code))
         else:
             self.feed(Exited(name, code))
@@ -300,8 +372,12 @@ class Supervisor:
     def record(self, event: str, **details: object) -> None:
         """Add one line to events.jsonl; what went wrong is kept for the status too."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with contextlib.suppress(OSError), self.paths.events.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": moment, "event": event, **details}) + "\n")
+        line = json.dumps({"time": moment, "event": event, **details})
+        if not append_line(self.paths.events, line):
+            # Somebody may have cleaned the logs up meanwhile.
+            with contextlib.suppress(HostError):
+                make_dir(self.paths.log_dir, mode=0o750)
+                append_line(self.paths.events, line)
         if event in _TROUBLE:
             words = " ".join(f"{key}={value}" for key, value in details.items())
             self._trouble = (*self._trouble, f"{moment} {event}: {words}")[-_TROUBLE_KEPT:]
@@ -340,15 +416,35 @@ class Supervisor:
         )
 
     def show(self) -> None:
-        """Bring state.json and what the chassis script answers from up to date."""
-        state = self.state()
-        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
-        for name, value in (("power", f"{int(state.power)}"), ("boot", boot)):
-            path = self.paths.chassis / name
-            with contextlib.suppress(OSError):
-                if path.exists() and path.read_text() == f"{value}\n":
-                    continue
-            write_atomic(path, f"{value}\n")
-        write_state(self.paths.state, state)
+        """Bring state.json and what the chassis script answers from up to date.
+
+        What cannot be written, as on a full disk, is an error of the node and is tried again.
+        """
+        try:
+            self._write_state(self.state())
+            self._unwritten = False
+        except HostError as exc:
+            if not self._unwritten:
+                self.record("error", message=exc.message)
+            self._unwritten = True
+            self._overwrite_state(self.state())
+            self._stop_timer("show")
+            self._timers["show"] = asyncio.get_running_loop().call_later(_SHOW_AGAIN_S, self.show)
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+    def _write_state(self, state: NodeState) -> None:
+        for path, answer in self._chassis_answers(state):
+            write_if_changed(path, answer)
+        write_state(self.paths.state, state)
+
+    def _overwrite_state(self, state: NodeState) -> None:
+        """What can be written without more room on the disk."""
+        for path, answer in self._chassis_answers(state):
+            overwrite(path, answer)
+        overwrite(self.paths.state, state_text(state))
+
+    def _chassis_answers(self, state: NodeState) -> Iterator[tuple[Path, str]]:
+        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
+        yield self.paths.chassis / "power", f"{int(state.power)}\n"
+        yield self.paths.chassis / "boot", f"{boot}\n"

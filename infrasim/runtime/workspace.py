@@ -14,6 +14,7 @@ from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned
 
 _IMAGE_TIMEOUT_S = 60.0
@@ -102,13 +103,14 @@ def create_disk(disk: DiskSpec) -> None:
 
 
 def remove_workspace(home: Home, paths: NodePaths) -> None:
-    """Remove the workspace and the logs of a stopped node.
+    """Remove the workspace and the logs of a stopped node, but not logs of another home's.
 
     Raises:
         HostError: something cannot be removed.
     """
+    own_logs = paths.log_dir.exists() and other_owner(paths) is None
     remove_tree(paths.workspace, inside=home.root)
-    if paths.log_dir.exists():
+    if own_logs:
         remove_tree(paths.log_dir, inside=home.log_root)
 
 
