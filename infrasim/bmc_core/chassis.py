@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -240,7 +241,7 @@ def get_chassis_status(bmc: Bmc, request: Request) -> bytes:
     return bytes((power, state.last_event, misc, 0xF0 | state.disabled_buttons))
 
 
-def chassis_control(bmc: Bmc, request: Request) -> bytes:
+def chassis_control(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """Source: IPMI 2.0 section 28.3."""
     (number,) = request.need(1)
     try:
@@ -250,6 +251,12 @@ def chassis_control(bmc: Bmc, request: Request) -> bytes:
     if bmc.boot.counts_down:
         bmc.boot.begin_countdown()
     bmc.chassis_control.act(action, RestartCause.CHASSIS_CONTROL, channel=request.origin.channel)
+    return _when_off(bmc) if action is ControlAction.POWER_DOWN else b""
+
+
+async def _when_off(bmc: Bmc) -> bytes:
+    """The next question is to see the effect, as far as that does not take long."""
+    await bmc.chassis.settled(on=False)
     return b""
 
 

@@ -84,6 +84,10 @@ class Bmc:
             self.watchdog.stop()
         self._reset(cold)
 
+    def power_changed(self, *, on: bool) -> None:
+        """The host has got or lost power, for whatever reason."""
+        self.chassis_control.power_changed(on=on)
+
     def log_event(
         self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes
     ) -> None:

@@ -72,6 +72,9 @@ class Chassis(Protocol):
     def identify(self, seconds: float) -> None:
         """Light the identify lamp for so long: 0 is off, infinity is until told otherwise."""
 
+    async def settled(self, *, on: bool) -> None:
+        """Wait a moment until the power is as it was ordered."""
+
 
 class SystemInterface(Protocol):
     """The lines of the system interface that the BMC drives."""

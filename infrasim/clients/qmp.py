@@ -101,6 +101,14 @@ class HostMonitor:
         """Ask the operating system to shut down."""
         await self.execute("system_powerdown")
 
+    async def send_nmi(self) -> None:
+        """Give every processor a non-maskable interrupt."""
+        await self.execute("inject-nmi")
+
+    async def send_break(self, chardev: str) -> None:
+        """Send a break through a character device, as from its other end."""
+        await self.execute("chardev-send-break", id=chardev)
+
     async def quit(self) -> None:
         """End QEMU."""
         await self.execute("quit")

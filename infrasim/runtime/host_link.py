@@ -13,6 +13,7 @@ from infrasim.errors import InfrasimError
 from infrasim.paths import NodePaths
 from infrasim.plan.model import HostPlan
 from infrasim.qemu.boot import BootSelector, order_with
+from infrasim.qemu.chardev import SERIAL_CHARDEV
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
 # The firmware's menu key is pressed until its menu shows, for at most this long.
@@ -98,6 +99,16 @@ class HostLink:
         if self._monitor:
             await self._monitor.reset()
 
+    async def send_nmi(self) -> None:
+        """Give the host a diagnostic interrupt."""
+        if self._monitor:
+            await self._monitor.send_nmi()
+
+    async def send_break(self) -> None:
+        """Give the host's serial port a break."""
+        if self._monitor:
+            await self._monitor.send_break(SERIAL_CHARDEV)
+
     async def os_listens(self) -> bool:
         """Whether an operating system would hear the power button."""
         if self._monitor is None:
@@ -158,7 +169,7 @@ class HostLink:
                 case "RESET" if self._own_reset and not self._own_reset.is_set():
                     self._own_reset.set()
                 case "RESET":
-                    self._feed(HostReset())
+                    self._feed(HostReset(by_guest=bool(event["data"]["guest"])))
                 case "STOP":
                     state = await monitor.run_state()
                     if state in _BROKEN_STATES:

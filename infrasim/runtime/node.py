@@ -308,5 +308,3 @@ def _end(identity: Identity) -> None:
 def _remove_traces(paths: NodePaths) -> None:
     for path in (*paths.sockets(), paths.pty, paths.state, paths.supervisor_lock):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        paths.terminal_lock.unlink()

@@ -14,21 +14,21 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
-from infrasim.host.files import append_line, last_lines, make_dir, overwrite, write_if_changed
+from infrasim.host.files import append_line, last_lines, make_dir, overwrite
 from infrasim.host.process import Identity, alive, early_death, identify, stop
 from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
-from infrasim.runtime.children import Children, set_bmc_clock, wait_ready
+from infrasim.runtime.bmc.host_wires import HostWires
+from infrasim.runtime.bmc.node_bmc import NodeBmc
+from infrasim.runtime.children import Children, wait_ready
 from infrasim.runtime.control import ControlServer
-from infrasim.runtime.front import Front
 from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
 from infrasim.runtime.machine import (
@@ -37,9 +37,11 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
+    HostReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
+    OverrideUsed,
     Power,
     PowerOrder,
     PressPowerButton,
@@ -71,7 +73,7 @@ _ENDS_WITHIN_S = 1.0
 
 
 class Supervisor:
-    """Owns the children, the front and the control socket of one node.
+    """Owns the children, the BMC and the control socket of one node.
 
     ``outcome`` is set when the start is complete (None) or has failed; ``finished`` when nothing runs.
     """
@@ -81,7 +83,6 @@ class Supervisor:
         self.paths = paths
         self.machine = NodeMachine(
             [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
-            power_on_at_start=plan.host.power_on_at_start,
             poweroff_wait_s=plan.host.poweroff_wait_s,
             kill_wait_s=plan.host.kill_wait_s,
         )
@@ -90,7 +91,8 @@ class Supervisor:
         self.finished = asyncio.Event()
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
-        self._front = Front(plan.bmc.listen, plan.bmc.port, plan.bmc.private_address)
+        wires = HostWires(self)
+        self.bmc = NodeBmc(plan, paths, chassis=wires, break_wanted=wires.send_break, record=self.record)
         self._ports = HeldPorts(host_ports(plan))
         self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
@@ -100,7 +102,6 @@ class Supervisor:
         self._trouble: tuple[str, ...] = ()
         self._failure: InfrasimError | None = None
         self._left: tuple[Identity, ...] = ()
-        self._identify_until_s: float | None = None
         self._unwritten = False
         myself = identify(os.getpid())
         assert myself is not None
@@ -114,9 +115,8 @@ class Supervisor:
         Raises:
             HostError: an address or port cannot be had, or the state cannot be written.
         """
-        make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
-        self._front.open()
+        await self.bmc.open()
         adopted = {process.name: process.identity for process in left.processes} if left else {}
         if (host := adopted.get(QEMU)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
@@ -127,19 +127,22 @@ class Supervisor:
             assert identity is not None
             self._children.adopt(name, identity)
             self.record("adopted", process=name, pid=identity.pid)
+            self.in_background(self._join(name))
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
         # What runs must be on record before it runs; a full disk is said before anything is started.
-        self._write_state(self.state())
+        write_state(self.paths.state, self.state())
         # Nobody may give an order before the machine knows what runs.
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
-        override = BootSelector(left.boot_override) if left and left.boot_override else None
         restarts = (
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
-        self.feed(Begin(restarts, left.power if left else None, override))
+        core = self.bmc.core
+        power = left.power if left else core.chassis_control.on_at_ac()
+        boot = core.state.boot
+        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent))
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""
@@ -158,7 +161,7 @@ class Supervisor:
 
         What runs without this supervisor stays on record, so that a stop finds it.
         """
-        self._front.close()
+        self.bmc.close()
         self._ports.release()
         await self._control.close()
         for task in self._tasks:
@@ -168,8 +171,7 @@ class Supervisor:
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
-        # ipmi_sim leaves its lock behind when it is ended by a signal.
-        shared = (*self.paths.sockets(), self.paths.pty, self.paths.terminal_lock, self.paths.state)
+        shared = (*self.paths.sockets(), self.paths.pty, self.paths.state)
         of_all = () if orphans else shared
         for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
@@ -183,9 +185,14 @@ class Supervisor:
         Raises:
             OrderRefused: the chassis does not follow a power order.
         """
+        had_power = self.machine.power
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
+        if isinstance(event, HostReset) and event.by_guest:
+            self.bmc.core.chassis_control.host_reset_itself()
+        if self.machine.power is not had_power:
+            self.bmc.core.power_changed(on=self.machine.power)
         self._hold_ports()
         self.show()
 
@@ -215,15 +222,17 @@ class Supervisor:
             case StopTimer(key):
                 self._stop_timer(key)
             case QuitHost():
-                self._order_host(self.host.quit())
+                self.order_host(self.host.quit())
             case PressPowerButton():
-                self._order_host(self.host.press_power_button())
+                self.order_host(self.host.press_power_button())
             case ResetHost():
-                self._order_host(self.host.reset())
+                self.order_host(self.host.reset())
             case SetBootOrder(selector):
-                self._order_host(self.host.set_boot_order(selector))
+                self.order_host(self.host.set_boot_order(selector))
+            case OverrideUsed():
+                self.bmc.core.boot.used()
             case OpenFirmwareMenu():
-                self._order_host(self.host.open_firmware_menu())
+                self.order_host(self.host.open_firmware_menu())
             case Report(event, details):
                 self.record(event, **details)
             case NodeUp():
@@ -236,7 +245,7 @@ class Supervisor:
             case _:
                 assert_never(action)
 
-    def _order_host(self, work: Coroutine[None, None, None]) -> None:
+    def order_host(self, work: Coroutine[None, None, None]) -> None:
         """Ask something of QEMU. That one which ends meanwhile does not do it is no trouble."""
         host = self._children.identity(QEMU)
 
@@ -247,7 +256,7 @@ class Supervisor:
                 if host and not await self._ends(host):
                     raise
 
-        self._background(ordered())
+        self.in_background(ordered())
 
     async def _ends(self, host: Identity) -> bool:
         """Whether that host is on its way down, or gone a moment later."""
@@ -259,7 +268,7 @@ class Supervisor:
                     await self.changed.wait()
         return self._children.identity(QEMU) != host
 
-    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
 
         async def guarded() -> None:
@@ -304,7 +313,7 @@ class Supervisor:
         if name == QEMU:
             self._begin_serial_log()
             self._ports.release()
-        if spec.ready is not ReadyCheck.RMCP_PING:
+        if spec.ready is not ReadyCheck.VM_CHANNEL:
             # What a predecessor left would be taken for the new child's.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(spec.ready_target)  # noqa: PTH108 - a link or socket, by name
@@ -318,7 +327,7 @@ class Supervisor:
             return
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
-        self._becoming_ready[name] = self._background(self._become_ready(name))
+        self._becoming_ready[name] = self.in_background(self._become_ready(name))
 
     def _hold_ports(self) -> None:
         """Keep the ports of a host that does not run."""
@@ -346,20 +355,24 @@ class Supervisor:
         booted_with: BootSelector | None = None
         if name == QEMU:
             booted_with = await self.host.bring_up(self.machine.override)
-        else:
+        elif name != IPMI_SIM:
             await wait_ready(self.plan.process(name))
-        if name == IPMI_SIM:
-            bmc = self.plan.bmc
-            if not await set_bmc_clock(bmc.private_address, bmc.kcs_port):
-                self.record("bmc-clock-not-set")
+        await self._join(name)
         self.feed(Ready(name, booted_with))
+
+    async def _join(self, name: str) -> None:
+        """Let the BMC have a child that runs."""
+        if name == IPMI_SIM:
+            await self.bmc.join_engine()
+        elif name == SOCAT:
+            self.bmc.join_serial_line()
 
     def _child_ended(self, name: str, code: int | None) -> None:
         if waiting := self._becoming_ready.pop(name, None):
             waiting.cancel()
         if name == QEMU:
             self._hold_ports()
-            self._background(self._host_ended(code))
+            self.in_background(self._host_ended(code))
         else:
             self.feed(Exited(name, code))
 
@@ -385,12 +398,11 @@ class Supervisor:
     @property
     def identify_lamp(self) -> bool:
         """Whether the chassis identify lamp is lit."""
-        return self._identify_until_s is not None and time.monotonic() < self._identify_until_s
+        return self.bmc.core.chassis_control.identify_state != 0
 
-    def light_identify_lamp(self, seconds: float) -> None:
-        """Light the lamp for so long; 0 puts it out, infinity leaves it on."""
+    def lamp_changed(self, seconds: float) -> None:
+        """The lamp is lit for so long; 0 is out, infinity until told otherwise."""
         self._stop_timer("identify")
-        self._identify_until_s = time.monotonic() + seconds if seconds else None
         if 0 < seconds < float("inf"):
             loop = asyncio.get_running_loop()
             self._timers["identify"] = loop.call_later(seconds, self.show)
@@ -416,35 +428,20 @@ class Supervisor:
         )
 
     def show(self) -> None:
-        """Bring state.json and what the chassis script answers from up to date.
+        """Bring state.json up to date.
 
         What cannot be written, as on a full disk, is an error of the node and is tried again.
         """
         try:
-            self._write_state(self.state())
+            write_state(self.paths.state, self.state())
             self._unwritten = False
         except HostError as exc:
             if not self._unwritten:
                 self.record("error", message=exc.message)
             self._unwritten = True
-            self._overwrite_state(self.state())
+            # What can be written without more room on the disk.
+            overwrite(self.paths.state, state_text(self.state()))
             self._stop_timer("show")
             self._timers["show"] = asyncio.get_running_loop().call_later(_SHOW_AGAIN_S, self.show)
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
-
-    def _write_state(self, state: NodeState) -> None:
-        for path, answer in self._chassis_answers(state):
-            write_if_changed(path, answer)
-        write_state(self.paths.state, state)
-
-    def _overwrite_state(self, state: NodeState) -> None:
-        """What can be written without more room on the disk."""
-        for path, answer in self._chassis_answers(state):
-            overwrite(path, answer)
-        overwrite(self.paths.state, state_text(state))
-
-    def _chassis_answers(self, state: NodeState) -> Iterator[tuple[Path, str]]:
-        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
-        yield self.paths.chassis / "power", f"{int(state.power)}\n"
-        yield self.paths.chassis / "boot", f"{boot}\n"

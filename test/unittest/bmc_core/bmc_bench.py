@@ -123,6 +123,9 @@ class FakeChassis:
     def identify(self, seconds: float) -> None:
         self.orders.append(f"identify {seconds}")
 
+    async def settled(self, *, on: bool) -> None:
+        return
+
 
 @dataclass
 class FakeSystemInterface:
