@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from infrasim.bmc_core.codes import Channel, Completion
+from infrasim.bmc_core import channels, users
+from infrasim.bmc_core.codes import Channel, Completion, Privilege
+from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
@@ -40,6 +42,14 @@ class Bmc:
         self.clock = clock
         self.changed = changed
         self._commands = command_table(settings.manufacturer)
+        self.sessions = Sessions(self)
+        users.prepare(self)
+        channels.restart(self)
+
+    def privilege_of(self, netfn: int, command: int) -> Privilege:
+        """What a command needs; of an unknown one, the most there is."""
+        found = self._commands.get((netfn, command))
+        return found.privilege if found else Privilege.OEM
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.users import UserState
 
 
 @dataclass
@@ -12,3 +14,5 @@ class BmcState:
     """Everything a BMC keeps over its own restarts and AC losses; gone after destroy."""
 
     chassis: ChassisState = field(default_factory=ChassisState)
+    users: UserState = field(default_factory=UserState)
+    channels: ChannelState = field(default_factory=ChannelState)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import chassis, engine_commands
+from infrasim.bmc_core import channels, chassis, engine_commands, session_commands, users
 from infrasim.bmc_core.command import Command
 
-_STANDARD = (*chassis.COMMANDS, *engine_commands.COMMANDS)
+_STANDARD = (
+    *chassis.COMMANDS,
+    *session_commands.COMMANDS,
+    *channels.COMMANDS,
+    *users.COMMANDS,
+    *engine_commands.COMMANDS,
+)
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
 _OEM: Mapping[int, tuple[Command, ...]] = {}
