@@ -10,6 +10,7 @@ import jinja2
 from infrasim.errors import UsageError
 from infrasim.paths import NodePaths, template_dir
 
+
 def vbmc_conf(paths: NodePaths, *, private_address: str, channel_port: int) -> str:
     """The text of vbmc.conf: ipmi_sim alone, with its VM channel. Source: ipmi_lan(5), ipmi_sim(1)."""
     return _render(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 
+from infrasim.bmc.settings import CoreSettings
+from infrasim.bmc_core import channels, users
 from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
-from infrasim.bmc_core.codes import Channel, Completion, NetFn
+from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
-from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
 from infrasim.bmc_core.watchdog import Watchdog
@@ -61,6 +63,14 @@ class Bmc:
         self.chassis_control = ChassisControl(self)
         self.watchdog = Watchdog(self)
         self._commands = command_table(settings.manufacturer)
+        self.sessions = Sessions(self)
+        users.prepare(self)
+        channels.restart(self)
+
+    def privilege_of(self, netfn: int, command: int) -> Privilege:
+        """What a command needs; of an unknown one, the most there is."""
+        found = self._commands.get((netfn, command))
+        return found.privilege if found else Privilege.OEM
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""

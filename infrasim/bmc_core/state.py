@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infrasim.bmc_core.boot import BootState
+from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
 
 
@@ -16,3 +18,5 @@ class BmcState:
     chassis: ChassisState = field(default_factory=ChassisState)
     boot: BootState = field(default_factory=BootState)
     watchdog: WatchdogState = field(default_factory=WatchdogState)
+    users: UserState = field(default_factory=UserState)
+    channels: ChannelState = field(default_factory=ChannelState)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import boot, chassis, device, engine_commands, messaging, watchdog
+from infrasim.bmc_core import (
+    boot,
+    channels,
+    chassis,
+    device,
+    engine_commands,
+    messaging,
+    session_commands,
+    users,
+    watchdog,
+)
 from infrasim.bmc_core.command import Command
 
 _STANDARD = (
     *boot.COMMANDS,
+    *channels.COMMANDS,
     *chassis.COMMANDS,
     *device.COMMANDS,
     *engine_commands.COMMANDS,
     *messaging.COMMANDS,
+    *session_commands.COMMANDS,
+    *users.COMMANDS,
     *watchdog.COMMANDS,
 )
 

@@ -416,9 +416,7 @@ def _inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
 
 def _files(parts: _Parts) -> tuple[FileSpec, ...]:
     paths = parts.paths
-    conf = vbmc_conf(
-        paths, private_address=parts.bmc.private_address, channel_port=parts.bmc.channel_port
-    )
+    conf = vbmc_conf(paths, private_address=parts.bmc.private_address, channel_port=parts.bmc.channel_port)
     settings = json.dumps(dataclasses.asdict(_bmc_settings(parts)), indent=1)
     smbios = (
         FileSpec(paths.smbios_dir / _smbios_name(number), structure)

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.core import Bmc
 from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
-from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.qemu.boot import BootSelector
 
