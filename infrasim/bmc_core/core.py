@@ -8,6 +8,7 @@ from infrasim.bmc_core.codes import Channel, Completion
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
+from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
 
@@ -39,6 +40,7 @@ class Bmc:
         self.serial = serial
         self.clock = clock
         self.changed = changed
+        self.sol = Sol(self)
         self._commands = command_table(settings.manufacturer)
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
