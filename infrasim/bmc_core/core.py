@@ -13,6 +13,7 @@ from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
+from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
 from infrasim.bmc_core.watchdog import Watchdog
@@ -62,6 +63,7 @@ class Bmc:
         self.boot = BootOptions(self)
         self.chassis_control = ChassisControl(self)
         self.watchdog = Watchdog(self)
+        self.sol = Sol(self)
         self._commands = command_table(settings.manufacturer)
         self.sessions = Sessions(self)
         users.prepare(self)
@@ -97,6 +99,7 @@ class Bmc:
     def power_changed(self, *, on: bool) -> None:
         """The host has got or lost power, for whatever reason."""
         self.chassis_control.power_changed(on=on)
+        self.sol.host_powered(on=on)
 
     def log_event(
         self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes

@@ -92,6 +92,9 @@ class Serial(Protocol):
     def write(self, data: bytes) -> int:
         """Send bytes to the host and return how many it took."""
 
+    def discard(self) -> None:
+        """Forget what was written and the host has not read yet, as far as that is possible."""
+
     def send_break(self) -> None:
         """Send a break."""
 

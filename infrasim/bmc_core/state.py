@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
 
@@ -20,3 +21,4 @@ class BmcState:
     watchdog: WatchdogState = field(default_factory=WatchdogState)
     users: UserState = field(default_factory=UserState)
     channels: ChannelState = field(default_factory=ChannelState)
+    sol: SolState = field(default_factory=SolState)

@@ -12,6 +12,7 @@ from infrasim.bmc_core import (
     engine_commands,
     messaging,
     session_commands,
+    sol_commands,
     users,
     watchdog,
 )
@@ -25,6 +26,7 @@ _STANDARD = (
     *engine_commands.COMMANDS,
     *messaging.COMMANDS,
     *session_commands.COMMANDS,
+    *sol_commands.COMMANDS,
     *users.COMMANDS,
     *watchdog.COMMANDS,
 )

@@ -127,7 +127,7 @@ class Signer:
         self._key = hmac.digest(session_key, _CONSTANT_1, name)
 
     def sign(self, datagram: bytes) -> bytes:
-        """``datagram``, which ends with its payload, with an integrity trailer for all but the RMCP header."""
+        """``datagram``, which ends with its payload, and an integrity trailer for all but the RMCP header."""
         padded = datagram + _SIGNATURE_PADS[len(datagram) & 3]
         return padded + hmac.digest(self._key, padded[4:], self._hash)[: self._length]
 

@@ -103,7 +103,7 @@ class NodeBmc:
         self._store.close()
 
     async def join_engine(self) -> None:
-        """Connect to an ipmi_sim that runs or is starting, and give it the time; the caller bounds the wait."""
+        """Connect to an ipmi_sim that runs or is starting, and set its clock; the caller bounds the wait."""
         await self._engine.connect()
         try:
             await set_engine_clock(self.core)

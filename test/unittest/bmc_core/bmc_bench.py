@@ -141,12 +141,16 @@ class FakeSerial:
     written: bytearray = field(default_factory=bytearray)
     takes: int = 1 << 20
     breaks: int = 0
+    discarded: int = 0
     paused: bool = False
 
     def write(self, data: bytes) -> int:
         taken = data[: self.takes]
         self.written += taken
         return len(taken)
+
+    def discard(self) -> None:
+        self.discarded += 1
 
     def send_break(self) -> None:
         self.breaks += 1
