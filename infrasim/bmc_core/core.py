@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from infrasim.bmc_core.codes import Channel, Completion
+from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
@@ -39,6 +40,9 @@ class Bmc:
         self.serial = serial
         self.clock = clock
         self.changed = changed
+        self.lan_parameters = lan_parameters(settings, state.lan, changed=changed)
+        self.lan_statistics = LanStatistics()
+        self.suspended_arps = SuspendedArps()
         self._commands = command_table(settings.manufacturer)
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:

@@ -11,6 +11,8 @@ class CoreSettings:
 
     ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
+    ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
+    one in the inventory, ``processors`` the number of sockets that take power.
     """
 
     node: str
@@ -31,3 +33,7 @@ class CoreSettings:
     lockout_s: float = 300.0
     reset_s: float = 3.0
     power_restore: str = "always-off"
+    lan_address6: str = ""
+    system_firmware: str = ""
+    asset_tag: str = ""
+    processors: int = 2

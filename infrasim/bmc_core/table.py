@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import chassis, engine_commands
+from infrasim.bmc_core import chassis, engine_commands, lan_config
 from infrasim.bmc_core.command import Command
 
-_STANDARD = (*chassis.COMMANDS, *engine_commands.COMMANDS)
+_STANDARD = (*chassis.COMMANDS, *engine_commands.COMMANDS, *lan_config.COMMANDS)
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
 _OEM: Mapping[int, tuple[Command, ...]] = {}
