@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from infrasim.bmc_core.alerts import Alerts
 from infrasim.bmc_core.codes import Channel, Completion
+from infrasim.bmc_core.events import Events
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
-from infrasim.bmc_core.ports import Chassis, Clock, Engine, Serial, SystemInterface
+from infrasim.bmc_core.pef_config import pef_parameters
+from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.table import command_table
@@ -29,6 +32,8 @@ class Bmc:
         chassis: Chassis,
         system_interface: SystemInterface,
         serial: Serial,
+        network: Network,
+        load: Load,
         clock: Clock,
         changed: Callable[[], None],
     ) -> None:
@@ -38,11 +43,18 @@ class Bmc:
         self.chassis = chassis
         self.system_interface = system_interface
         self.serial = serial
+        self.network = network
+        self.load = load
         self.clock = clock
         self.changed = changed
         self.lan_parameters = lan_parameters(settings, state.lan, changed=changed)
         self.lan_statistics = LanStatistics()
         self.suspended_arps = SuspendedArps()
+        self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
+        self.alerts = Alerts(self)
+        self.events = Events(self)
+        # Entity and instance by (owner, sensor number), as far as the sensor records were read.
+        self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
         self._commands = command_table(settings.manufacturer)
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:

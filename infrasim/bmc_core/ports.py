@@ -1,4 +1,4 @@
-"""What the core needs from outside: the engine behind it, wires to the host, a clock. The runtime has them."""
+"""What the core needs from outside: the engine behind it, wires to the host, a clock: all from the runtime."""
 
 from __future__ import annotations
 
@@ -75,6 +75,20 @@ class SystemInterface(Protocol):
 
     def set_attention(self, *, asserted: bool) -> None:
         """Set or clear the attention flag of KCS, with its interrupt where the host enabled it."""
+
+
+class Network(Protocol):
+    """The way out of the BMC for what it sends by itself."""
+
+    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
+        """Send one UDP datagram from the BMC's address, if that is possible."""
+
+
+class Load(Protocol):
+    """How busy the host is."""
+
+    def host_load(self) -> float:
+        """The part of its processors' time that the host used since the last call, from 0 to 1."""
 
 
 class Serial(Protocol):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.clock import ClockState
+from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.parameters import ParameterState
 
 
@@ -13,4 +15,6 @@ class BmcState:
     """Everything a BMC keeps over its own restarts and AC losses; gone after destroy."""
 
     chassis: ChassisState = field(default_factory=ChassisState)
+    clock: ClockState = field(default_factory=ClockState)
+    pef: PefState = field(default_factory=PefState)
     lan: ParameterState = field(default_factory=ParameterState)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import chassis, engine_commands, lan_config
+from infrasim.bmc_core import chassis, clock, engine_commands, events, lan_config, pef
 from infrasim.bmc_core.command import Command
 
-_STANDARD = (*chassis.COMMANDS, *engine_commands.COMMANDS, *lan_config.COMMANDS)
+_STANDARD = (
+    *chassis.COMMANDS,
+    *engine_commands.COMMANDS,
+    *lan_config.COMMANDS,
+    *clock.COMMANDS,
+    *events.COMMANDS,
+    *pef.COMMANDS,
+)
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
 _OEM: Mapping[int, tuple[Command, ...]] = {}
