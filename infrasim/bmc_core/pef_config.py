@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 
+from infrasim.bmc_core.codes import Channel
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, fixed
 from infrasim.bmc_core.settings import CoreSettings
 
@@ -261,7 +262,7 @@ def _table() -> tuple[Parameter, ...]:
             _POLICY,
             "Alert Policy Table",
             3,
-            fixed(bytes(3)),
+            fixed(bytes([0, Channel.LAN << 4, 0])),
             sets=range(1, POLICIES + 1),
             set_mask=0x7F,
             valid=lambda value: value[0] & 0x07 <= 4,

@@ -1,4 +1,4 @@
-"""What the core needs from outside: the engine behind it, wires to the host, a clock: all from the runtime."""
+"""What the core needs from outside: the engine behind it, wires to the host, a clock. The runtime has it."""
 
 from __future__ import annotations
 
