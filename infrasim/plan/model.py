@@ -118,7 +118,6 @@ class HostPlan:
 
     accelerator: Accelerator
     accelerator_note: str
-    power_on_at_start: bool
     poweroff_wait_s: float
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]

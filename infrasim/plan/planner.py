@@ -96,7 +96,6 @@ def plan_node(
     Raises:
         UsageError: the node file asks for what cannot be, on this machine or at all.
     """
-    paths.check_characters()
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
@@ -117,7 +116,6 @@ def plan_node(
         host=HostPlan(
             accelerator=parts.accelerator,
             accelerator_note=_accelerator_note(spec, facts),
-            power_on_at_start=spec.bmc.startnow,
             poweroff_wait_s=spec.bmc.poweroff_wait,
             kill_wait_s=spec.bmc.kill_wait,
             boot_devices=boot_devices,
