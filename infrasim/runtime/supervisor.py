@@ -37,7 +37,7 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    HostReset,
+    GuestReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -191,8 +191,6 @@ class Supervisor:
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
-        if isinstance(event, HostReset) and event.by_guest:
-            self.bmc.core.chassis_control.host_reset_itself()
         if self.machine.power is not had_power:
             self.bmc.core.power_changed(on=self.machine.power)
         self._hold_ports()
@@ -231,6 +229,8 @@ class Supervisor:
                 self.order_host(self.host.reset())
             case SetBootOrder(selector):
                 self.order_host(self.host.set_boot_order(selector))
+            case GuestReset():
+                self.bmc.core.chassis_control.host_reset_itself()
             case OverrideUsed():
                 self.bmc.core.boot.used()
             case OpenFirmwareMenu():
