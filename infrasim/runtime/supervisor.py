@@ -191,7 +191,8 @@ class Supervisor:
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
-        if self.machine.power is not had_power:
+        # A stop is a loss of AC: what the chassis was like before it is what the BMC remembers.
+        if self.machine.power is not had_power and self.machine.phase in (Phase.STARTING, Phase.UP):
             self.bmc.core.power_changed(on=self.machine.power)
         self._hold_ports()
         self.show()
