@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from infrasim.bmc_core import users
 from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.lan.session import PayloadType, Session
@@ -54,7 +55,7 @@ _PAYLOAD_VERSION = 0x10
 
 def user_may(bmc: Bmc, session: Session) -> bool:
     """Whether the user of ``session`` was given access to SOL on its channel."""
-    return True
+    return users.may_use_payload(bmc, session.user_id, PayloadType.SOL)
 
 
 def activate_payload(bmc: Bmc, request: Request) -> bytes:

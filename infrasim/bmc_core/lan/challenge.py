@@ -32,6 +32,10 @@ _INVALID_SESSION_ID, _PRIVILEGE_TOO_HIGH = 0x85, 0x86
 _CHALLENGE_LENGTH = 16
 
 
+class WrongPassword(Exception):
+    """An Activate Session whose authentication code is wrong."""
+
+
 def authentication_types(bmc: Bmc) -> tuple[int, ...]:
     """What IPMI 1.5 sessions may authenticate with."""
     secure = (AUTHENTICATION_MD5, AUTHENTICATION_PASSWORD)
@@ -68,15 +72,15 @@ def activate(
     """Make the session active that ``data`` of an Activate Session asks for; the link and the answer's data.
 
     Raises:
-        Refused: the password is wrong, or the session cannot be had. A wrong password is "insufficient
-            privilege": the specification has no code for it, but silence lets clients wait for seconds.
+        WrongPassword: or the authentication type is not that of the challenge.
+        Refused: the session cannot be had.
     """
     if len(data) != 22:
         raise Refused(Completion.LENGTH_INVALID)
     if packet.authentication != challenge.authentication or not is_authentic(packet, challenge.password):
         bmc.sessions.drop_login(challenge.session_id)
         bmc.sessions.lockout.failed(challenge.user_id)
-        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+        raise WrongPassword
     outbound = int.from_bytes(data[18:22], "little")
     role = data[1] & 0x0F
     if data[0] & 0x0F != challenge.authentication or data[2:18] != challenge.text:

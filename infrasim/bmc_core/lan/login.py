@@ -77,7 +77,7 @@ def allowed_suites(bmc: Bmc) -> tuple[Suite, ...]:
     return tuple(
         SUITES[number]
         for number in sorted(bmc.settings.cipher_suites)
-        if number in SUITES and (number or bmc.settings.insecure)
+        if number in SUITES and (number or bmc.settings.insecure) and suite_limit(bmc, SUITES[number])
     )
 
 

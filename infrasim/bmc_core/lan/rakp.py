@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Privilege
-from infrasim.bmc_core.guid import guid_bytes
+from infrasim.bmc_core.guid import system_guid
 from infrasim.bmc_core.lan.cipher import (
     Authentication,
     Confidentiality,
@@ -170,7 +170,7 @@ def _compute_codes(bmc: Bmc, opening: Opening, password: bytes, who: bytes) -> N
     console_random = opening.rakp_1[8 : 8 + _RANDOM_LENGTH]
     bmc_random = secrets.token_bytes(_RANDOM_LENGTH)
     console_id, session_id = (each.to_bytes(4, "little") for each in (opening.console_id, opening.session_id))
-    guid = guid_bytes(bmc)
+    guid = system_guid(bmc)
     proof = console_id + session_id + console_random + bmc_random + guid + who
     head = bytes([opening.rakp_1[0], Status.OK, 0, 0]) + console_id
     opening.rakp_2 = head + bmc_random + guid + authentication_code(algorithm, password, proof)
