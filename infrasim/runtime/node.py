@@ -83,6 +83,8 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
 
 def _take_over(paths: NodePaths, running: NodePlan, *, foreground: bool) -> Started:
     """Give children that lost their supervisor a new one."""
+    # Somebody may have cleaned the logs up meanwhile.
+    claim_logs(paths)
     if foreground:
         _run_in_foreground(paths, ())
     with contextlib.closing(Launch(paths)) as launch:

@@ -199,6 +199,17 @@ def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) ->
     assert scratch.pid("qemu") is None
 
 
+def test_a_take_over_makes_a_removed_log_folder_again(scratch: Lab) -> None:
+    scratch.start()
+    supervisor, qemu = scratch.pid("supervisor"), scratch.pid("qemu")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    shutil.rmtree(scratch.logs / NODE)
+    scratch.must("node", "start", NODE)
+    assert scratch.pid("qemu") == qemu
+    assert scratch.count("adopted") == 3
+
+
 def test_a_supervisor_that_was_killed_while_the_host_came_up_leaves_no_paused_host(scratch: Lab) -> None:
     scratch.start()
     supervisor, qemu = scratch.pid("supervisor"), scratch.pid("qemu")
