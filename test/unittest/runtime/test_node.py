@@ -6,9 +6,11 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from infrasim import paths as module_paths
 from infrasim.errors import (
     DeadlineError,
     HostError,
@@ -187,6 +189,48 @@ def test_an_address_that_another_home_takes_while_it_is_chosen_is_chosen_again(
     monkeypatch.setattr(node, "write_workspace", lambda planned, paths: None)
     paths = home.node("a")
     assert node._prepare(home, paths).plan.vnc_display == 2
+
+
+@pytest.mark.parametrize("verb", ["stop", "destroy"])
+def test_only_a_stop_needs_no_lock_where_none_can_be_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def refuse(path: Path, *, timeout_s: float, what: str) -> NoReturn:
+        raise HostError(f"cannot make lock file {path}: Read-only file system")
+
+    monkeypatch.setattr(node, "locked", refuse)
+    done = []
+
+    def stop(paths: NodePaths) -> bool:
+        done.append(paths.name)
+        return True
+
+    monkeypatch.setattr(node, "_stop", stop)
+    register(home, "a")
+    home.node("a").workspace.mkdir()
+    if verb == "stop":
+        assert node.stop_node(home, "a")
+        assert done == ["a"]
+    else:
+        with pytest.raises(HostError, match="Read-only"):
+            node.destroy(home, "a")
+        assert done == []
+
+
+def test_traces_are_removed_under_every_name_of_the_terminal(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module_paths, "_UUCP_LOCKS", tmp_path)
+    paths = home.node("a")
+    paths.run.mkdir(parents=True)
+    links = [paths.pty, paths.run / "pty-a-12345678"]
+    for link in links:
+        link.symlink_to("/dev/null")
+        (tmp_path / f"LCK..{link.name}").touch()
+    (tmp_path / "LCK..pty-b-12345678").touch()
+    node._remove_traces(paths)
+    assert not any(link.is_symlink() for link in links)
+    assert [path.name for path in tmp_path.glob("LCK..*")] == ["LCK..pty-b-12345678"]
 
 
 class Launched:
