@@ -145,8 +145,14 @@ def test_what_was_given_is_read_from_a_plan_of_any_format(tmp_path: Path) -> Non
     assert PLAN.kept.sockets == {
         Socket("127.0.0.1", 623),
         Socket("::1", 623),
-        Socket("127.64.1.1", 623),
+        Socket("127.64.1.1", 9002),
     }
+
+
+def test_the_channel_had_another_name_once(tmp_path: Path) -> None:
+    older = PLAN.as_json()
+    older["bmc"]["kcs_port"] = older["bmc"].pop("channel_port")
+    assert read_kept(written(tmp_path / "plan.json", older)) == PLAN.kept
 
 
 @pytest.mark.parametrize("value", DAMAGED.values(), ids=DAMAGED.keys())
