@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import pytest
 
-from infrasim import paths as module_paths
 from infrasim.errors import (
     DeadlineError,
     HostError,
@@ -82,7 +81,7 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     assert (first.bmc.address, first.vnc_display) == ("127.0.0.1", 1)
     assert (second.bmc.address, second.vnc_display) == ("127.0.1.1", 2)
     taken = planning.reserved_by_others(home, "b")
-    assert Socket(first.bmc.private_address, 623) in taken.sockets
+    assert Socket(first.bmc.private_address, 9002) in taken.sockets
     assert taken.disks == {first.disks[0].path: "a"}
     assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
 
@@ -217,20 +216,18 @@ def test_only_a_stop_needs_no_lock_where_none_can_be_made(
         assert done == []
 
 
-def test_traces_are_removed_under_every_name_of_the_terminal(
-    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(module_paths, "_UUCP_LOCKS", tmp_path)
+def test_traces_of_a_node_are_removed_and_its_kept_state_is_not(home: Home) -> None:
     paths = home.node("a")
     paths.run.mkdir(parents=True)
-    links = [paths.pty, paths.run / "pty-a-12345678"]
-    for link in links:
-        link.symlink_to("/dev/null")
-        (tmp_path / f"LCK..{link.name}").touch()
-    (tmp_path / "LCK..pty-b-12345678").touch()
+    paths.bmc_state.mkdir()
+    paths.pty.symlink_to("/dev/null")
+    for path in (*paths.sockets(), paths.state, paths.supervisor_lock, paths.core_state):
+        path.touch()
     node._remove_traces(paths)
-    assert not any(link.is_symlink() for link in links)
-    assert [path.name for path in tmp_path.glob("LCK..*")] == ["LCK..pty-b-12345678"]
+    node._remove_traces(paths)
+    assert list(paths.run.iterdir()) == []
+    assert sorted(path.name for path in paths.workspace.iterdir()) == ["bmc", "run"]
+    assert paths.core_state.exists()
 
 
 class Launched:
