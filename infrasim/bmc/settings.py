@@ -12,6 +12,8 @@ class CoreSettings:
     ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
     ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
+    ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
+    one in the inventory, ``processors`` the number of sockets that take power.
     """
 
     node: str
@@ -33,3 +35,7 @@ class CoreSettings:
     reset_s: float = 3.0
     power_on_at_start: bool = True
     watchdog_sensor: int = 0
+    lan_address6: str = ""
+    system_firmware: str = ""
+    asset_tag: str = ""
+    processors: int = 2

@@ -86,6 +86,20 @@ class SystemInterface(Protocol):
         """
 
 
+class Network(Protocol):
+    """The way out of the BMC for what it sends by itself."""
+
+    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
+        """Send one UDP datagram from the BMC's address, if that is possible."""
+
+
+class Load(Protocol):
+    """How busy the host is."""
+
+    def host_load(self) -> float:
+        """The part of its processors' time that the host used since the last call, from 0 to 1."""
+
+
 class Serial(Protocol):
     """The host's serial port, as the BMC sees it."""
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
+from infrasim.bmc_core.clock import ClockState
+from infrasim.bmc_core.events import PefState
+from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
@@ -22,3 +25,6 @@ class BmcState:
     users: UserState = field(default_factory=UserState)
     channels: ChannelState = field(default_factory=ChannelState)
     sol: SolState = field(default_factory=SolState)
+    clock: ClockState = field(default_factory=ClockState)
+    pef: PefState = field(default_factory=PefState)
+    lan: ParameterState = field(default_factory=ParameterState)

@@ -118,10 +118,10 @@ class HostPlan:
 
     accelerator: Accelerator
     accelerator_note: str
-    power_on_at_start: bool
     poweroff_wait_s: float
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]
+    processors: int
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    HostReset,
+    GuestReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -92,7 +92,9 @@ class Supervisor:
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
         wires = HostWires(self)
-        self.bmc = NodeBmc(plan, paths, chassis=wires, break_wanted=wires.send_break, record=self.record)
+        self.bmc = NodeBmc(
+            plan, paths, chassis=wires, load=wires, break_wanted=wires.send_break, record=self.record
+        )
         self._ports = HeldPorts(host_ports(plan))
         self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
@@ -189,9 +191,8 @@ class Supervisor:
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
-        if isinstance(event, HostReset) and event.by_guest:
-            self.bmc.core.chassis_control.host_reset_itself()
-        if self.machine.power is not had_power:
+        # A stop is a loss of AC: what the chassis was like before it is what the BMC remembers.
+        if self.machine.power is not had_power and self.machine.phase in (Phase.STARTING, Phase.UP):
             self.bmc.core.power_changed(on=self.machine.power)
         self._hold_ports()
         self.show()
@@ -229,6 +230,8 @@ class Supervisor:
                 self.order_host(self.host.reset())
             case SetBootOrder(selector):
                 self.order_host(self.host.set_boot_order(selector))
+            case GuestReset():
+                self.bmc.core.chassis_control.host_reset_itself()
             case OverrideUsed():
                 self.bmc.core.boot.used()
             case OpenFirmwareMenu():
@@ -408,6 +411,11 @@ class Supervisor:
             self._timers["identify"] = loop.call_later(seconds, self.show)
         self.record("identify", seconds=seconds if seconds < float("inf") else "until switched off")
         self.show()
+
+    @property
+    def host_identity(self) -> Identity | None:
+        """Who QEMU is; None while the host has no power."""
+        return self._children.identity(QEMU)
 
     def state(self) -> NodeState:
         """The node as it is now."""

@@ -220,12 +220,12 @@ def fru_id(key: object) -> int:
 
 def ipmi_username(text: str) -> str:
     """A user name that IPMI and ipmi_sim's configuration can carry."""
-    return _quotable(_printable(text, at_most=IPMI_USERNAME_MAX_BYTES))
+    return _printable(text, at_most=IPMI_USERNAME_MAX_BYTES)
 
 
 def ipmi_password(text: str) -> str:
     """A password that IPMI can carry; never part of a message."""
-    return _quotable(_printable(text, at_most=IPMI_PASSWORD_MAX_BYTES))
+    return _printable(text, at_most=IPMI_PASSWORD_MAX_BYTES)
 
 
 def cipher_suites(given: Sequence[int]) -> Sequence[int]:

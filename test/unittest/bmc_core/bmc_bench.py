@@ -159,6 +159,22 @@ class FakeSerial:
         self.paused = paused
 
 
+@dataclass
+class FakeNetwork:
+    traps: list[tuple[str, int, bytes]] = field(default_factory=list)
+
+    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
+        self.traps.append((address, port, datagram))
+
+
+@dataclass
+class FakeLoad:
+    load: float = 0.0
+
+    def host_load(self) -> float:
+        return self.load
+
+
 class Bench:
     """A BMC with its fakes."""
 
@@ -168,6 +184,8 @@ class Bench:
         self.chassis = FakeChassis()
         self.system_interface = FakeSystemInterface()
         self.serial = FakeSerial()
+        self.network = FakeNetwork()
+        self.load = FakeLoad()
         self.changes = 0
         self.deferred: list[Coroutine[None, None, None]] = []
         self.resets: list[bool] = []
@@ -178,6 +196,8 @@ class Bench:
             chassis=self.chassis,
             system_interface=self.system_interface,
             serial=self.serial,
+            network=self.network,
+            load=self.load,
             clock=self.clock,
             changed=self._changed,
             defer=self.deferred.append,

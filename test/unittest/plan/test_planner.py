@@ -89,7 +89,7 @@ def in_words(plan: NodePlan) -> Iterator[str]:
     yield f"bmc {bmc.address} port {bmc.port}, on {' '.join(bmc.listen)}, itself at {bmc.private_address}"
     yield f"vnc {plan.vnc_address}:{plan.vnc_display}, serial over LAN {plan.serial_over_lan}"
     yield f"host {host.accelerator.value} ({host.accelerator_note})"
-    yield f"power on at start {host.power_on_at_start}"
+    yield f"processors {host.processors}"
     yield f"waits {host.poweroff_wait_s:g} s for power-off, {host.kill_wait_s:g} s before SIGKILL"
     yield "\nboot devices"
     yield from (
