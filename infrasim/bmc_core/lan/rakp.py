@@ -203,7 +203,7 @@ def answer_rakp_3(bmc: Bmc, request: bytes, peer: Peer) -> bytes | None:
         bmc.sessions.drop_login(session_id)
         return bytes([request[0], Status.INSUFFICIENT_RESOURCES, 0, 0]) + console_id
     answer = bytes([request[0], Status.OK, 0, 0]) + console_id + opening.final
-    bmc.sessions.lockout.succeeded(opening.user_id)
+    bmc.sessions.lockout.forget(opening.user_id)
     _activate(bmc, opening).login = (request, answer)
     return answer
 

@@ -208,6 +208,65 @@ def test_no_lock_out_unless_configured() -> None:
     PlusClient(net).login()
 
 
+def set_lan_parameter(net: Net, number: int, data: str) -> None:
+    assert net.bench.ask(0x0C, 1, bytes([1, number]) + bytes.fromhex(data)) == b"\0"
+
+
+def test_a_lock_out_without_end_is_ended_by_an_administrator(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    events: list[dict[str, object]] = []
+    monkeypatch.setattr(net.bench.bmc, "log_event", lambda **event: events.append(event))
+    set_lan_parameter(net, 26, "01 02 0000 0000")
+    for _ in range(2):
+        assert events == []
+        assert refusal(PlusClient(net, password=b"no").login) == 0x0F
+    assert [(each["sensor_type"], each["data"]) for each in events] == [(0x2A, b"\xf3\x02\x01")]
+    net.bench.clock.advance(100_000)
+    assert refusal(PlusClient(net).login) == 0x0D
+    assert net.bench.ask(6, 0x47, b"\x02\x01") == b"\0"
+    PlusClient(net).login()
+
+
+def test_failures_long_ago_are_not_counted() -> None:
+    net = Net()
+    set_lan_parameter(net, 26, "00 02 0100 0100")
+    for _ in range(4):
+        assert refusal(PlusClient(net, password=b"no").login) == 0x0F
+        net.bench.clock.advance(11)
+    PlusClient(net).login()
+
+
+def test_a_suite_has_its_own_limit() -> None:
+    net = Net()
+    set_lan_parameter(net, 24, "00 32 00 00 00 00 00 00 00")
+    assert refusal(PlusClient(net, 3).login) == 0x0A
+    assert refusal(PlusClient(net, 17).login) == 0x0A
+    PlusClient(net, 3, role=2).login()
+    assert PlusClient(net, 17, role=0).login().limit == 3
+    set_lan_parameter(net, 24, "00 30 00 00 00 00 00 00 00")
+    assert refusal(PlusClient(net, 3, role=2).login) == 0x04
+    assert net.ask_outside(6, 0x54, b"\x0e\x00\x80") == bytes.fromhex("00 01 c011034481")
+
+
+def test_authentication_types_can_be_taken_away() -> None:
+    net = Net()
+    set_lan_parameter(net, 2, "14 14 14 04 00")
+    assert net.ask_outside(6, 0x38, b"\x0e\x04")[2] == 0x04
+    assert net.ask_outside(6, 0x38, b"\x0e\x03")[2] == 0x14
+    assert refusal(lambda: OldClient(net, 4).login()) == 0x86
+    OldClient(net, 4, role=3).login()
+    set_lan_parameter(net, 2, "04 04 04 04 00")
+    assert refusal(lambda: OldClient(net, 4).login()) == 0xCC
+
+
+def test_packets_are_counted() -> None:
+    net = Net()
+    net.send(b"rubbish")
+    PlusClient(net).login().ask(*STATUS)
+    counted = net.bench.bmc.lan_statistics
+    assert (counted.udp_packets_received, counted.rmcp_packets_received, counted.ip_packets_sent) == (5, 4, 4)
+
+
 # --- login, IPMI 1.5
 
 
