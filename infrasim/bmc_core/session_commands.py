@@ -12,6 +12,7 @@ from infrasim.bmc_core.lan import challenge
 from infrasim.bmc_core.lan.login import allowed_suites, may_be_null, user_limit
 from infrasim.bmc_core.lan.session import Peer, Session
 from infrasim.bmc_core.lan.sessions import SESSIONS_MOST
+from infrasim.bmc_core.lan_config import auth_types
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.users import NAME_LENGTH
 
@@ -40,7 +41,7 @@ def get_channel_authentication_capabilities(bmc: Bmc, request: Request) -> bytes
     if not Privilege.CALLBACK <= data[1] & 0x0F <= Privilege.OEM:
         raise Refused(Completion.INVALID_FIELD)
     extended = bool(data[0] & 0x80)
-    types = sum(1 << each for each in challenge.authentication_types(bmc))
+    types = auth_types(bmc, Privilege(data[1] & 0x0F))
     access = bmc.state.channels.volatile
     named, nameless, anonymous = may_be_null(bmc)
     status = access.per_message_off << 4 | access.user_level_off << 3 | named << 2 | nameless << 1 | anonymous

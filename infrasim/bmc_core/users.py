@@ -180,9 +180,11 @@ def set_user_password(bmc: Bmc, request: Request) -> bytes:
     match data[1] & 0x03:
         case 0 | 1 as operation:
             user.enabled = bool(operation)
+            bmc.sessions.lockout.forget(data[0] & 0x3F)
         case 2:
             user.password = _password(data, is_long=is_long)
             user.long_password = is_long
+            bmc.sessions.lockout.forget(data[0] & 0x3F)
         case _:
             password = _password(data, is_long=is_long)
             if is_long is not user.long_password:

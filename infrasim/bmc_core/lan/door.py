@@ -67,12 +67,15 @@ class LanDoor:
         self, bmc: Bmc, send: Callable[[bytes, Peer], None], defer: Callable[[Awaitable[None]], None]
     ) -> None:
         self._bmc = bmc
-        self._send = send
+        self._send_out = send
         self._defer = defer
         self._sessions = bmc.sessions
+        self._statistics = bmc.lan_statistics
 
     def receive(self, datagram: bytes, peer: Peer) -> None:
         """Take one datagram from ``peer``. It never raises: what is malformed is dropped."""
+        self._statistics.ip_packets_received += 1
+        self._statistics.udp_packets_received += 1
         try:
             self._receive(datagram, peer)
         except Exception:
@@ -86,6 +89,7 @@ class LanDoor:
     def _receive(self, datagram: bytes, peer: Peer) -> None:
         if len(datagram) <= RMCP_HEADER_LENGTH or datagram[0] != RMCP_VERSION:
             return
+        self._statistics.rmcp_packets_received += 1
         if datagram[3] == CLASS_ASF:
             self._receive_asf(datagram, peer)
         elif datagram[3] != CLASS_IPMI or not channels.is_open(self._bmc):
@@ -98,6 +102,10 @@ class LanDoor:
             old = parse_old(datagram)
             if old is not None:
                 self._receive_old(old, peer)
+
+    def _send(self, datagram: bytes, peer: Peer) -> None:
+        self._statistics.ip_packets_sent += 1
+        self._send_out(datagram, peer)
 
     def _receive_asf(self, datagram: bytes, peer: Peer) -> None:
         tag = parse_presence_ping(datagram)

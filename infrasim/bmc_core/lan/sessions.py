@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.lan.cipher import Suite
-from infrasim.bmc_core.lan.link import Link
+from infrasim.bmc_core.lan.link import Link, send_nowhere
 from infrasim.bmc_core.lan.login import Lockout
 from infrasim.bmc_core.lan.session import Peer, Session
 from infrasim.bmc_core.ports import Timer
@@ -148,6 +148,8 @@ class Sessions:
         """End a session; nothing happens if it has ended."""
         if self._links.pop(session.session_id, None) is None:
             return
+        # The session would keep its link alive, and the link the session.
+        session.send_payload = send_nowhere
         self._bmc.sol.session_closed(session)
 
     def forget_all(self) -> None:
