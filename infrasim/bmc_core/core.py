@@ -13,7 +13,8 @@ from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
-from infrasim.bmc_core.table import command_table
+from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
+from infrasim.bmc_core.table import command_table, oem_parameters
 
 _OK = bytes([Completion.OK])
 _INVALID_COMMAND = bytes([Completion.INVALID_COMMAND])
@@ -51,15 +52,19 @@ class Bmc:
         self.lan_statistics = LanStatistics()
         self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
+        self.system_info = system_info_parameters(
+            settings, state.system_info, oem_parameters(settings), changed=changed
+        )
+        self.acpi = AcpiState()
         self.alerts = Alerts(self)
         self.events = Events(self)
         # Entity and instance by (owner, sensor number), as far as the sensor records were read.
         self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
-        self._commands = command_table(settings.manufacturer)
+        self.commands = command_table(settings.manufacturer)
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""
-        command = self._commands.get((request.netfn, request.command))
+        command = self.commands.get((request.netfn, request.command))
         if command is None or (command.in_band_only and request.origin.channel != Channel.SYSTEM_INTERFACE):
             return _INVALID_COMMAND
         if request.origin.privilege < command.privilege:

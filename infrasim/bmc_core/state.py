@@ -17,4 +17,5 @@ class BmcState:
     chassis: ChassisState = field(default_factory=ChassisState)
     clock: ClockState = field(default_factory=ClockState)
     pef: PefState = field(default_factory=PefState)
+    system_info: ParameterState = field(default_factory=ParameterState)
     lan: ParameterState = field(default_factory=ParameterState)

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infrasim.bmc_core import chassis, clock, engine_commands, events, lan_config, pef
+from infrasim.bmc_core import (
+    chassis,
+    clock,
+    engine_commands,
+    events,
+    firewall,
+    lan_config,
+    pef,
+    system_info,
+)
 from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.parameters import Parameter
+from infrasim.bmc_core.settings import CoreSettings
 
 _STANDARD = (
     *chassis.COMMANDS,
@@ -14,6 +25,8 @@ _STANDARD = (
     *clock.COMMANDS,
     *events.COMMANDS,
     *pef.COMMANDS,
+    *system_info.COMMANDS,
+    *firewall.COMMANDS,
 )
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
@@ -23,3 +36,8 @@ _OEM: Mapping[int, tuple[Command, ...]] = {}
 def command_table(manufacturer: int) -> dict[tuple[int, int], Command]:
     """Every command by (network function, command number), those of the manufacturer too."""
     return {(each.netfn, each.number): each for each in (*_STANDARD, *_OEM.get(manufacturer, ()))}
+
+
+def oem_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
+    """The system info parameters that the manufacturer adds."""
+    return ()
