@@ -21,8 +21,8 @@ DEFAULT_NODE = "default"
 # sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
 SOCKET_PATH_MAX_BYTES = 107
 
-# Source: strings of ipmi_sim 2.0.33, measured.
-_UUCP_LOCKS = Path("/var/lock")
+# Source: ipmi_sim's configuration, whose words know no escape; see bmc.conf.
+_REFUSED_IN_PATHS = "'\"\\\n\r\0"
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
@@ -69,8 +69,13 @@ class NodePaths:
 
     @property
     def vbmc_conf(self) -> Path:
-        """ipmi_sim's configuration; holds the password."""
+        """ipmi_sim's configuration."""
         return self.data / "vbmc.conf"
+
+    @property
+    def bmc_settings(self) -> Path:
+        """What the plan tells the BMC core; holds the password."""
+        return self.data / "bmc.json"
 
     def emu(self, server_type: str) -> Path:
         """ipmi_sim's commands that make the personality."""
@@ -81,21 +86,6 @@ class NodePaths:
         """One SMBIOS structure per file."""
         return self.data / "smbios"
 
-    @property
-    def scripts(self) -> Path:
-        """What ipmi_sim runs."""
-        return self.workspace / "scripts"
-
-    @property
-    def chassiscontrol(self) -> Path:
-        """ipmi_sim's chassis_control program."""
-        return self.scripts / "chassiscontrol"
-
-    @property
-    def lancontrol(self) -> Path:
-        """ipmi_sim's lan_config_program."""
-        return self.scripts / "lancontrol"
-
     # kept until destroy
     @property
     def disks(self) -> Path:
@@ -104,8 +94,13 @@ class NodePaths:
 
     @property
     def bmc_state(self) -> Path:
-        """ipmi_sim's own state: SEL, users, SDR."""
+        """What the BMC keeps: ipmi_sim's event log and records, and the core's state."""
         return self.workspace / "bmc"
+
+    @property
+    def core_state(self) -> Path:
+        """The BMC core's state: users, boot options, LAN parameters and all else that was set."""
+        return self.bmc_state / "core.json"
 
     # while running
     @property
@@ -119,16 +114,6 @@ class NodePaths:
         return self.run / "state.json"
 
     @property
-    def chassis(self) -> Path:
-        """What the chassis script answers from, one ``key:value`` file per question."""
-        return self.run / "chassis"
-
-    @property
-    def lan(self) -> Path:
-        """LAN parameters that were set over IPMI, one file each; they outlive restarts."""
-        return self.bmc_state / "lan"
-
-    @property
     def control_socket(self) -> Path:
         """Where the supervisor answers."""
         return self.run / "control.sock"
@@ -139,26 +124,19 @@ class NodePaths:
         return self.run / "qmp.sock"
 
     @property
+    def kcs_socket(self) -> Path:
+        """The host's system interface: QEMU's BMC device connects here."""
+        return self.run / "kcs.sock"
+
+    @property
     def serial_socket(self) -> Path:
         """QEMU's first serial port."""
         return self.run / "serial.sock"
 
     @property
     def pty(self) -> Path:
-        """The serial port as a terminal.
-
-        ipmi_sim locks it under its basename in a folder of the whole machine, so the basename tells
-        nodes of the same name in different homes apart.
-        """
-        import hashlib
-
-        home = hashlib.sha256(os.fsencode(self.workspace)).hexdigest()[:8]
-        return self.run / f"pty-{self.name}-{home}"
-
-    @property
-    def terminal_lock(self) -> Path:
-        """ipmi_sim's lock of the terminal, which it leaves behind when it is killed."""
-        return _UUCP_LOCKS / f"LCK..{self.pty.name}"
+        """The serial port as a terminal."""
+        return self.run / "pty"
 
     @property
     def supervisor_lock(self) -> Path:
@@ -185,9 +163,14 @@ class NodePaths:
         """What happened, one JSON object per line."""
         return self.log_dir / "events.jsonl"
 
+    @property
+    def log_owner(self) -> Path:
+        """Whose the log folder is: the path of a workspace. Homes may share one ``INFRASIM_LOG_DIR``."""
+        return self.log_dir / ".owner"
+
     def sockets(self) -> tuple[Path, ...]:
         """Every unix socket of the node."""
-        return (self.control_socket, self.qmp_socket, self.serial_socket)
+        return (self.control_socket, self.qmp_socket, self.kcs_socket, self.serial_socket)
 
     def check_socket_lengths(self) -> None:
         """Refuse a workspace whose socket names do not fit the kernel's limit.
@@ -201,6 +184,19 @@ class NodePaths:
             raise UsageError(
                 f"socket path {longest} is {length} bytes long; the kernel allows {SOCKET_PATH_MAX_BYTES}",
                 hint=f"use a shorter node name or a shorter {HOME_VARIABLE}",
+            )
+
+    def check_characters(self) -> None:
+        """Refuse a workspace whose path cannot stand in ipmi_sim's configuration, which knows no escape.
+
+        Raises:
+            UsageError: naming the home.
+        """
+        if any(letter in str(self.workspace) for letter in _REFUSED_IN_PATHS):
+            raise UsageError(
+                f"{HOME_VARIABLE} {str(self.workspace.parent)!r} cannot be used: "
+                "ipmi_sim takes no path with a quote, backslash or line break",
+                hint=f"set {HOME_VARIABLE} to a folder without ' \" \\ and line breaks in its path",
             )
 
 

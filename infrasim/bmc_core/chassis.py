@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from infrasim.bmc_core.message import Refused, Request
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.ports import Timer
 
 
 class RestartCause(IntEnum):
@@ -39,32 +41,291 @@ class RestorePolicy(IntEnum):
     ALWAYS_ON = 2
 
 
+class ControlAction(IntEnum):
+    """Source: IPMI 2.0 table 28-4."""
+
+    POWER_DOWN = 0
+    POWER_UP = 1
+    POWER_CYCLE = 2
+    HARD_RESET = 3
+    DIAGNOSTIC_INTERRUPT = 4
+    SOFT_SHUTDOWN = 5
+
+
+# Bits of "last power event" in Get Chassis Status. Source: IPMI 2.0 table 28-3.
+_LAST_AC_FAILED = 0x01
+_LAST_ON_BY_IPMI = 0x10
+
+_IDENTIFY_SUPPORTED = 0x40
+_IDENTIFY_DEFAULT_S = 15
+_NO_CHANGE = 3
+_ALL_POLICIES = 0x07
+# One count of the power-on hours counter, in minutes. Source: IPMI 2.0 section 28.14.
+_MINUTES_PER_COUNT = 60
+
+
 @dataclass
 class ChassisState:
-    """``power_on_s`` counts the host's time with power; ``last_event`` is byte 2 of Get Chassis Status."""
+    """What the chassis remembers.
 
-    restore_policy: RestorePolicy = RestorePolicy.ALWAYS_OFF
+    ``restore_policy`` None follows the node file. ``last_event`` is byte 2 of Get Chassis Status.
+    ``power_on_s`` is the time the host had power, without the present stretch.
+    """
+
+    restore_policy: RestorePolicy | None = None
     was_on: bool = False
     last_event: int = 0
     restart_cause: RestartCause = RestartCause.UNKNOWN
     restart_channel: int = 0
     power_on_s: float = 0.0
+    cycle_interval_s: int = 0
+    disabled_buttons: int = 0
+    capabilities: bytes = bytes([0x00, 0x20, 0x20, 0x20, 0x20])
+
+
+class ChassisControl:
+    """The chassis as the BMC sees it: orders go out, what became of them comes back."""
+
+    def __init__(self, bmc: Bmc) -> None:
+        self._bmc = bmc
+        self._on_since_s: float | None = None
+        self._cycle: Timer | None = None
+        self._cycling = False
+        self._identify_until_s: float | None = None
+
+    @property
+    def _state(self) -> ChassisState:
+        return self._bmc.state.chassis
+
+    @property
+    def policy(self) -> RestorePolicy:
+        """The restore policy in effect."""
+        if self._state.restore_policy is not None:
+            return self._state.restore_policy
+        on = self._bmc.settings.power_on_at_start
+        return RestorePolicy.ALWAYS_ON if on else RestorePolicy.ALWAYS_OFF
+
+    def on_at_ac(self) -> bool:
+        """Whether the host gets power now that AC has come; notes why it begins."""
+        state, policy = self._state, self.policy
+        on = policy is RestorePolicy.ALWAYS_ON or (policy is RestorePolicy.PREVIOUS and state.was_on)
+        state.last_event = _LAST_AC_FAILED
+        if on:
+            always = policy is RestorePolicy.ALWAYS_ON
+            self._note_cause(RestartCause.ALWAYS_RESTORE if always else RestartCause.PREVIOUS_RESTORE)
+        self._bmc.changed()
+        return on
+
+    def act(self, action: ControlAction, cause: RestartCause, *, channel: int = 0) -> None:
+        """Do what somebody ordered.
+
+        Raises:
+            Refused: the chassis cannot do that while it is off.
+        """
+        chassis = self._bmc.chassis
+        on = chassis.power_is_on()
+        if action not in (ControlAction.POWER_DOWN, ControlAction.POWER_UP) and not on:
+            raise Refused(Completion.NOT_IN_THIS_STATE)
+        match action:
+            case ControlAction.POWER_DOWN:
+                self._stop_cycle()
+                chassis.power_off()
+            case ControlAction.POWER_UP:
+                self._stop_cycle()
+                self._power_on(cause, channel)
+            case ControlAction.POWER_CYCLE:
+                self._note_cause(cause, channel)
+                self._cycling = True
+                chassis.power_off()
+            case ControlAction.HARD_RESET:
+                self._note_cause(cause, channel)
+                self._bmc.watchdog.host_reset()
+                chassis.reset()
+            case ControlAction.DIAGNOSTIC_INTERRUPT:
+                chassis.send_nmi()
+            case ControlAction.SOFT_SHUTDOWN:
+                chassis.press_power_button()
+
+    def _power_on(self, cause: RestartCause, channel: int) -> None:
+        if not self._bmc.chassis.power_is_on():
+            self._note_cause(cause, channel)
+            self._state.last_event = _LAST_ON_BY_IPMI if cause is RestartCause.CHASSIS_CONTROL else 0
+        self._bmc.chassis.power_on()
+
+    def _note_cause(self, cause: RestartCause, channel: int = 0) -> None:
+        self._state.restart_cause = cause
+        self._state.restart_channel = channel
+        self._bmc.changed()
+
+    def _stop_cycle(self) -> None:
+        self._cycling = False
+        if self._cycle:
+            self._cycle.cancel()
+            self._cycle = None
+
+    def power_changed(self, *, on: bool) -> None:
+        """The host has got or lost power, for whatever reason."""
+        now_s = self._bmc.clock.now_s()
+        state = self._state
+        if on and self._on_since_s is None:
+            self._on_since_s = now_s
+        elif not on and self._on_since_s is not None:
+            state.power_on_s += now_s - self._on_since_s
+            self._on_since_s = None
+        state.was_on = on
+        self._bmc.changed()
+        if not on:
+            self._bmc.watchdog.host_off()
+            if self._cycling:
+                self._cycling = False
+                self._cycle = self._bmc.clock.later(state.cycle_interval_s, self._end_cycle)
+
+    def _end_cycle(self) -> None:
+        self._cycle = None
+        self._bmc.chassis.power_on()
+
+    def host_reset_itself(self) -> None:
+        """The host was reset, and no order of ours was behind it."""
+        self._note_cause(RestartCause.SOFT_RESET, 0)
+        self._bmc.watchdog.host_reset()
+
+    @property
+    def powered_s(self) -> float:
+        """How long the host has had power, all in all, in seconds."""
+        stretch_s = 0.0 if self._on_since_s is None else self._bmc.clock.now_s() - self._on_since_s
+        return self._state.power_on_s + stretch_s
+
+    def save_hours(self) -> None:
+        """Bring the kept hours up to date; for regular calls."""
+        if self._on_since_s is not None:
+            now_s = self._bmc.clock.now_s()
+            self._state.power_on_s += now_s - self._on_since_s
+            self._on_since_s = now_s
+            self._bmc.changed()
+
+    @property
+    def identify_state(self) -> int:
+        """0 off, 1 for a time, 2 until told otherwise. Source: IPMI 2.0 table 28-3."""
+        if self._identify_until_s is None or self._bmc.clock.now_s() >= self._identify_until_s:
+            return 0
+        return 2 if self._identify_until_s == float("inf") else 1
+
+    def identify(self, seconds: float) -> None:
+        """Light the lamp for so long."""
+        self._identify_until_s = self._bmc.clock.now_s() + seconds if seconds else None
+        self._bmc.chassis.identify(seconds)
+
+
+def get_chassis_capabilities(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.1."""
+    request.need(0)
+    return bmc.state.chassis.capabilities
+
+
+def set_chassis_capabilities(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.7."""
+    data = request.need(5, 6)
+    bmc.state.chassis.capabilities = bytes([data[0] & 0x03]) + data[1:5]
+    bmc.changed()
+    return b""
 
 
 def get_chassis_status(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 28.2."""
+    if request.data:
+        raise Refused(Completion.LENGTH_INVALID)
+    state, control = bmc.state.chassis, bmc.chassis_control
+    power = int(bmc.chassis.power_is_on()) | control.policy << 5
+    misc = _IDENTIFY_SUPPORTED | control.identify_state << 4
+    # Every button may be disabled; the low half says which are.
+    return bytes((power, state.last_event, misc, 0xF0 | state.disabled_buttons))
+
+
+def chassis_control(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """Source: IPMI 2.0 section 28.3."""
+    (number,) = request.need(1)
+    try:
+        action = ControlAction(number & 0x0F)
+    except ValueError:
+        raise Refused(Completion.INVALID_FIELD) from None
+    if bmc.boot.counts_down:
+        bmc.boot.begin_countdown()
+    bmc.chassis_control.act(action, RestartCause.CHASSIS_CONTROL, channel=request.origin.channel)
+    return _when_off(bmc) if action is ControlAction.POWER_DOWN else b""
+
+
+async def _when_off(bmc: Bmc) -> bytes:
+    """The next question is to see the effect, as far as that does not take long."""
+    await bmc.chassis.settled(on=False)
+    return b""
+
+
+def chassis_identify(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.5."""
+    data = request.need(0, 2)
+    seconds = float(data[0] if data else _IDENTIFY_DEFAULT_S)
+    if len(data) == 2 and data[1] & 1:
+        seconds = float("inf")
+    bmc.chassis_control.identify(seconds)
+    return b""
+
+
+def set_front_panel_enables(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.6."""
+    (buttons,) = request.need(1)
+    bmc.state.chassis.disabled_buttons = buttons & 0x0F
+    bmc.changed()
+    return b""
+
+
+def set_power_restore_policy(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.8."""
+    (number,) = request.need(1)
+    wanted = number & 0x07
+    if wanted != _NO_CHANGE:
+        try:
+            bmc.state.chassis.restore_policy = RestorePolicy(wanted)
+        except ValueError:
+            raise Refused(Completion.INVALID_FIELD) from None
+        bmc.changed()
+    return bytes([_ALL_POLICIES])
+
+
+def set_power_cycle_interval(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.9."""
+    (seconds,) = request.need(1)
+    bmc.state.chassis.cycle_interval_s = seconds
+    bmc.changed()
+    return b""
+
+
+def get_system_restart_cause(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.11."""
     request.need(0)
     state = bmc.state.chassis
-    power = int(bmc.chassis.power_is_on()) | state.restore_policy << 5
-    return bytes([power, state.last_event, 0x40, 0])
+    return bytes([state.restart_cause, state.restart_channel])
 
 
-def chassis_control(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 28.3."""
-    raise Refused(Completion.INVALID_FIELD)
+def get_poh_counter(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.14."""
+    request.need(0)
+    counts = int(bmc.chassis_control.powered_s / 60 / _MINUTES_PER_COUNT)
+    return bytes([_MINUTES_PER_COUNT]) + counts.to_bytes(4, "little")
 
 
-COMMANDS = (
-    Command(NetFn.CHASSIS, 0x01, "Get Chassis Status", Privilege.USER, "28.2", get_chassis_status),
-    Command(NetFn.CHASSIS, 0x02, "Chassis Control", Privilege.OPERATOR, "28.3", chassis_control),
+_USER, _OPERATOR, _ADMINISTRATOR = Privilege.USER, Privilege.OPERATOR, Privilege.ADMINISTRATOR
+COMMANDS = tuple(
+    Command(NetFn.CHASSIS, *entry)
+    for entry in (
+        (0x00, "Get Chassis Capabilities", _USER, "28.1", get_chassis_capabilities),
+        (0x01, "Get Chassis Status", _USER, "28.2", get_chassis_status),
+        (0x02, "Chassis Control", _OPERATOR, "28.3", chassis_control),
+        (0x04, "Chassis Identify", _OPERATOR, "28.5", chassis_identify),
+        (0x05, "Set Chassis Capabilities", _ADMINISTRATOR, "28.7", set_chassis_capabilities),
+        (0x06, "Set Power Restore Policy", _OPERATOR, "28.8", set_power_restore_policy),
+        (0x07, "Get System Restart Cause", _USER, "28.11", get_system_restart_cause),
+        (0x0A, "Set Front Panel Button Enables", _ADMINISTRATOR, "28.6", set_front_panel_enables),
+        (0x0B, "Set Power Cycle Interval", _ADMINISTRATOR, "28.9", set_power_cycle_interval),
+        (0x0F, "Get POH Counter", _USER, "28.14", get_poh_counter),
+    )
 )

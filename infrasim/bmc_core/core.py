@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
+from infrasim.bmc.settings import CoreSettings
+from infrasim.bmc_core import channels, lifecycle, users
 from infrasim.bmc_core.alerts import Alerts
-from infrasim.bmc_core.codes import Channel, Completion
+from infrasim.bmc_core.boot import BootOptions
+from infrasim.bmc_core.chassis import ChassisControl
+from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.events import Events
+from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.pef_config import pef_parameters
-from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
-from infrasim.bmc_core.settings import CoreSettings
+from infrasim.bmc_core.ports import (
+    Chassis,
+    Clock,
+    Engine,
+    Load,
+    Network,
+    Serial,
+    SystemInterface,
+    Unplugged,
+)
+from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
 from infrasim.bmc_core.table import command_table, oem_parameters
+from infrasim.bmc_core.watchdog import Watchdog
+
+# A system event record as Add SEL Entry takes it. Source: IPMI 2.0 table 32-1.
+_ADD_SEL_ENTRY = 0x44
+_SYSTEM_EVENT = 0x02
+_EVENT_FORMAT = 0x04
 
 _OK = bytes([Completion.OK])
 _INVALID_COMMAND = bytes([Completion.INVALID_COMMAND])
@@ -22,7 +43,11 @@ _INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
 
 
 class Bmc:
-    """One BMC. ``changed`` is called after each change of ``state``, so that it can be written."""
+    """One BMC.
+
+    ``changed`` is called after each change of ``state``, so that it can be written; ``defer`` runs what an
+    answer does not wait for; ``reset`` takes the doors away for a while, ``cold`` or warm.
+    """
 
     def __init__(
         self,
@@ -33,10 +58,12 @@ class Bmc:
         chassis: Chassis,
         system_interface: SystemInterface,
         serial: Serial,
-        network: Network,
-        load: Load,
         clock: Clock,
         changed: Callable[[], None],
+        defer: Callable[[Coroutine[None, None, None]], None],
+        reset: Callable[[bool], None],
+        network: Network | None = None,
+        load: Load | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
@@ -44,10 +71,17 @@ class Bmc:
         self.chassis = chassis
         self.system_interface = system_interface
         self.serial = serial
-        self.network = network
-        self.load = load
         self.clock = clock
         self.changed = changed
+        self.network: Network = network or Unplugged()
+        self.load: Load = load or Unplugged()
+        self.defer = defer
+        self._reset = reset
+        self.messaging = Messaging(self)
+        self.boot = BootOptions(self)
+        self.chassis_control = ChassisControl(self)
+        self.watchdog = Watchdog(self)
+        self.sol = Sol(self)
         self.lan_parameters = lan_parameters(settings, state.lan, changed=changed)
         self.lan_statistics = LanStatistics()
         self.suspended_arps = SuspendedArps()
@@ -61,6 +95,14 @@ class Bmc:
         # Entity and instance by (owner, sensor number), as far as the sensor records were read.
         self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
         self.commands = command_table(settings.manufacturer)
+        self.sessions = Sessions(self)
+        users.prepare(self)
+        channels.restart(self)
+
+    def privilege_of(self, netfn: int, command: int) -> Privilege:
+        """What a command needs; of an unknown one, the most there is."""
+        found = self.commands.get((netfn, command))
+        return found.privilege if found else Privilege.OEM
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""
@@ -76,6 +118,39 @@ class Bmc:
         if isinstance(result, bytes):
             return _OK + result
         return _finish(result)
+
+    def reset(self, *, cold: bool) -> None:
+        """Begin anew, with the state kept; the host goes on meanwhile."""
+        if cold:
+            self.messaging.forget()
+            self.watchdog.stop()
+        self._reset(cold)
+
+    def power_changed(self, *, on: bool) -> None:
+        """The host has got or lost power, for whatever reason."""
+        self.chassis_control.power_changed(on=on)
+        self.sol.host_powered(on=on)
+        if on:
+            lifecycle.host_started(self)
+
+    def log_event(
+        self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes
+    ) -> None:
+        """An event of the BMC's own: it goes where those of sensors go. ``data`` are three bytes."""
+        record = bytes(2) + bytes([_SYSTEM_EVENT]) + bytes(4) + generator.to_bytes(2, "little")
+        record += bytes([_EVENT_FORMAT, sensor_type, sensor, event_type]) + data
+        self.defer(self._log(record))
+
+    async def _log(self, record: bytes) -> None:
+        if self.messaging.logs_events:
+            number = await self.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+            record = number[:2] + record[2:]
+        self.event_happened(record)
+
+    def event_happened(self, record: bytes) -> None:
+        """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""
+        self.messaging.event(record)
+        self.events.happened(record)
 
 
 async def _finish(result: Awaitable[bytes]) -> bytes:

@@ -1,7 +1,6 @@
 """Events: how they come in, and what platform event filtering does about each.
 
-Whoever learns of an event calls :meth:`Events.happened`: the commands here, and the runtime for what ipmi_sim
-reports.
+The core calls :meth:`Events.happened` for each, whoever made it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.chassis import RestartCause
+from infrasim.bmc_core.chassis import ControlAction, RestartCause
 from infrasim.bmc_core.clock import bmc_time_s
 from infrasim.bmc_core.codes import BMC_ADDRESS, REMOTE_CONSOLE_ADDRESS, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
@@ -25,14 +24,17 @@ if TYPE_CHECKING:
 
 _ADD_SEL_ENTRY = 0x44
 _SYSTEM_EVENT = 0x02
-_EVENT_REVISION = 0x04
 NO_RECORD = 0xFFFF
 
-# The BMC's sensor for its own PEF actions: System Event, sensor-specific, offset 4 with the actions in event
-# data 2. Source: IPMI 2.0 table 42-3, sensor type 12h.
-_PEF_ACTION_EVENT = bytes([_EVENT_REVISION, 0x12, 0x00, 0x6F, 0x44])
-# How long the host stays off in a power cycle. Source: IPMI 2.0 section 28.3 has at least 1 s.
-_CYCLE_OFF_S = 1.0
+# The event of a PEF action: offset 4, with the actions in event data 2. Source: IPMI 2.0 table 42-3.
+_SYSTEM_EVENT_SENSOR, _SENSOR_SPECIFIC, _PEF_ACTION = 0x12, 0x6F, 0x44
+# Actions on power, the one that counts first. A diagnostic interrupt or power-off has no cause to note.
+_POWER_ACTIONS = (
+    (Action.POWER_OFF, ControlAction.POWER_DOWN, RestartCause.UNKNOWN),
+    (Action.POWER_CYCLE, ControlAction.POWER_CYCLE, RestartCause.PEF_POWER_CYCLE),
+    (Action.RESET, ControlAction.HARD_RESET, RestartCause.PEF_RESET),
+    (Action.DIAGNOSTIC_INTERRUPT, ControlAction.DIAGNOSTIC_INTERRUPT, RestartCause.UNKNOWN),
+)
 # Events that wait for the postpone timer; the SEL has them all.
 _MOST_WAITING = 256
 _DISABLED = 0xFE
@@ -74,7 +76,7 @@ class Events:
             return _DISABLED
         return max(0, round(self._postponed_until_s - self._bmc.clock.now_s()))
 
-    async def happened(self, record: bytes) -> None:
+    def happened(self, record: bytes) -> None:
         """Take note of one event: 16 bytes as in the SEL, with the record id that it has there.
 
         Source: IPMI 2.0 section 17.
@@ -90,7 +92,13 @@ class Events:
             return
         actions = self._process(record)
         if actions and self._bmc.pef_parameters.control & Control.EVENT_MESSAGES:
-            await self._log(actions)
+            self._bmc.log_event(
+                generator=BMC_ADDRESS,
+                sensor_type=_SYSTEM_EVENT_SENSOR,
+                sensor=0,
+                event_type=_SENSOR_SPECIFIC,
+                data=bytes([_PEF_ACTION, actions, 0xFF]),
+            )
 
     def _wait_s(self) -> float:
         started_s = self._host_started_s + self._bmc.pef_parameters.startup_delay_s
@@ -133,30 +141,13 @@ class Events:
 
     def _act_on_power(self, actions: Action) -> Action:
         """Do the one of these actions with the highest priority. Source: IPMI 2.0 table 17-3."""
-        bmc = self._bmc
-        if not bmc.chassis.power_is_on():
+        if not self._bmc.chassis.power_is_on():
             return Action(0)
-        if actions & Action.POWER_OFF:
-            bmc.chassis.power_off()
-            return Action.POWER_OFF
-        if actions & Action.POWER_CYCLE:
-            self._remember_cause(RestartCause.PEF_POWER_CYCLE)
-            bmc.chassis.power_off()
-            bmc.clock.later(_CYCLE_OFF_S, bmc.chassis.power_on)
-            return Action.POWER_CYCLE
-        if actions & Action.RESET:
-            self._remember_cause(RestartCause.PEF_RESET)
-            bmc.chassis.reset()
-            return Action.RESET
-        if actions & Action.DIAGNOSTIC_INTERRUPT:
-            bmc.chassis.send_nmi()
-            return Action.DIAGNOSTIC_INTERRUPT
+        for action, order, cause in _POWER_ACTIONS:
+            if actions & action:
+                self._bmc.chassis_control.act(order, cause)
+                return action
         return Action(0)
-
-    def _remember_cause(self, cause: RestartCause) -> None:
-        self._bmc.state.chassis.restart_cause = cause
-        self._bmc.state.chassis.restart_channel = 0
-        self._bmc.changed()
 
     def _alert(self, record: bytes, filters: list[Filter]) -> None:
         """Run each alert policy that the filters name, once."""
@@ -187,22 +178,6 @@ class Events:
 
         return lambda: self._bmc.alerts.run_policy(store.policies(number), event, text)
 
-    async def _log(self, actions: Action) -> None:
-        body = _PEF_ACTION_EVENT + bytes([actions, 0xFF])
-        await add_event(self._bmc, bytes([BMC_ADDRESS, 0]) + body)
-
-
-async def add_event(bmc: Bmc, event: bytes) -> bytes:
-    """Add an event to the SEL and return its record. ``event`` is generator id and event message, 9 bytes.
-
-    Raises:
-        Refused: by ipmi_sim.
-    """
-    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
-    record = bytes([0, 0, _SYSTEM_EVENT]) + timestamp + event
-    number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
-    return number[:2].ljust(2, b"\xff") + record[2:]
-
 
 async def platform_event(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 29.3. The last two event data bytes may be left out."""
@@ -212,8 +187,12 @@ async def platform_event(bmc: Bmc, request: Request) -> bytes:
         generator, message = bytes([data[0], 0]), data[1:]
     else:
         generator, message = bytes([REMOTE_CONSOLE_ADDRESS, request.origin.channel << 4]), data
-    record = await add_event(bmc, generator + message.ljust(7, b"\xff"))
-    await bmc.events.happened(record)
+    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
+    record = bytes([0, 0, _SYSTEM_EVENT]) + timestamp + generator + message.ljust(7, b"\xff")
+    if bmc.messaging.logs_events:
+        number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+        record = number[:2].ljust(2, b"\xff") + record[2:]
+    bmc.event_happened(record)
     return b""
 
 

@@ -10,11 +10,11 @@ import ipaddress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, answer_read, fixed
-from infrasim.bmc_core.settings import CoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import Channel
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, fixed
-from infrasim.bmc_core.settings import CoreSettings
 
 FILTERS, POLICIES, STRINGS = 40, 60, 8
 # Alert strings have up to 64 characters. Source: IPMI 2.0 table 30-5, parameter 13.

@@ -1,4 +1,4 @@
-"""What the core needs from outside: the engine behind it, wires to the host, a clock. The runtime has it."""
+"""What the core needs from outside: the engine behind it, wires to the host, a clock."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class Engine(Protocol):
             Refused: with the engine's own code; Node Busy while it is being restarted.
         """
 
+    def is_ready(self) -> bool:
+        """Whether it would answer now."""
+
 
 class Chassis(Protocol):
     """The wires from the BMC to the host."""
@@ -69,12 +72,18 @@ class Chassis(Protocol):
     def identify(self, seconds: float) -> None:
         """Light the identify lamp for so long: 0 is off, infinity is until told otherwise."""
 
+    async def settled(self, *, on: bool) -> None:
+        """Wait a moment until the power is as it was ordered."""
+
 
 class SystemInterface(Protocol):
     """The lines of the system interface that the BMC drives."""
 
-    def set_attention(self, *, asserted: bool) -> None:
-        """Set or clear the attention flag of KCS, with its interrupt where the host enabled it."""
+    def set_attention(self, *, asserted: bool, interrupt: bool, interrupts_enabled: bool) -> None:
+        """Set or clear the attention flag of KCS.
+
+        ``interrupt``: with the interrupt; ``interrupts_enabled``: the interface may use it at all.
+        """
 
 
 class Network(Protocol):
@@ -91,11 +100,25 @@ class Load(Protocol):
         """The part of its processors' time that the host used since the last call, from 0 to 1."""
 
 
+class Unplugged:
+    """A network that nothing leaves, and a host that does nothing."""
+
+    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
+        """Nothing is sent."""
+
+    def host_load(self) -> float:
+        """No load."""
+        return 0.0
+
+
 class Serial(Protocol):
     """The host's serial port, as the BMC sees it."""
 
     def write(self, data: bytes) -> int:
         """Send bytes to the host and return how many it took."""
+
+    def discard(self) -> None:
+        """Forget what was written and the host has not read yet, as far as that is possible."""
 
     def send_break(self) -> None:
         """Send a break."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from infrasim.bmc_core.boot import BootState
+from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
 from infrasim.bmc_core.clock import ClockState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.parameters import ParameterState
+from infrasim.bmc_core.sol import SolState
+from infrasim.bmc_core.users import UserState
+from infrasim.bmc_core.watchdog import WatchdogState
 
 
 @dataclass
@@ -15,6 +20,11 @@ class BmcState:
     """Everything a BMC keeps over its own restarts and AC losses; gone after destroy."""
 
     chassis: ChassisState = field(default_factory=ChassisState)
+    boot: BootState = field(default_factory=BootState)
+    watchdog: WatchdogState = field(default_factory=WatchdogState)
+    users: UserState = field(default_factory=UserState)
+    channels: ChannelState = field(default_factory=ChannelState)
+    sol: SolState = field(default_factory=SolState)
     clock: ClockState = field(default_factory=ClockState)
     pef: PefState = field(default_factory=PefState)
     system_info: ParameterState = field(default_factory=ParameterState)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, answer_read
-from infrasim.bmc_core.settings import CoreSettings
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc

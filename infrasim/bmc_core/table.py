@@ -4,29 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core import (
+    boot,
+    channels,
     chassis,
     clock,
+    device,
     engine_commands,
     events,
     firewall,
     lan_config,
+    messaging,
     pef,
+    session_commands,
+    sol_commands,
     system_info,
+    users,
+    watchdog,
 )
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.parameters import Parameter
-from infrasim.bmc_core.settings import CoreSettings
 
 _STANDARD = (
+    *boot.COMMANDS,
+    *channels.COMMANDS,
     *chassis.COMMANDS,
-    *engine_commands.COMMANDS,
-    *lan_config.COMMANDS,
     *clock.COMMANDS,
+    *device.COMMANDS,
+    *engine_commands.COMMANDS,
     *events.COMMANDS,
-    *pef.COMMANDS,
-    *system_info.COMMANDS,
     *firewall.COMMANDS,
+    *lan_config.COMMANDS,
+    *messaging.COMMANDS,
+    *pef.COMMANDS,
+    *session_commands.COMMANDS,
+    *sol_commands.COMMANDS,
+    *system_info.COMMANDS,
+    *users.COMMANDS,
+    *watchdog.COMMANDS,
 )
 
 # OEM commands by the manufacturer in Get Device ID (IANA enterprise number).

@@ -84,7 +84,9 @@ class HostMonitor:
             return await asyncio.wait_for(
                 self._client.execute(command, arguments or None), _COMMAND_TIMEOUT_S
             )
-        except (ExecuteError, ExecInterruptedError, StateError, TimeoutError, OSError) as exc:
+        except TimeoutError as exc:
+            raise ProgramError(f"QEMU, {command}: no answer in {_COMMAND_TIMEOUT_S:g} s") from exc
+        except (ExecuteError, ExecInterruptedError, StateError, OSError) as exc:
             raise ProgramError(f"QEMU, {command}: {exc}") from exc
 
     async def resume(self) -> None:
@@ -98,6 +100,14 @@ class HostMonitor:
     async def press_power_button(self) -> None:
         """Ask the operating system to shut down."""
         await self.execute("system_powerdown")
+
+    async def send_nmi(self) -> None:
+        """Give every processor a non-maskable interrupt."""
+        await self.execute("inject-nmi")
+
+    async def send_break(self, chardev: str) -> None:
+        """Send a break through a character device, as from its other end."""
+        await self.execute("chardev-send-break", id=chardev)
 
     async def quit(self) -> None:
         """End QEMU."""

@@ -60,6 +60,44 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, durable: b
         raise _cannot("write", path, exc) from exc
 
 
+def overwrite(path: Path, data: bytes | str) -> bool:
+    """Replace what a small file holds in the room it has already; False if that is not possible.
+
+    For what must be true even on a full disk. A reader may see the new text with the end of the old.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            # Source: stat(2), st_blocks counts 512 bytes. Growing into a new block could stop half-way.
+            if len(content) > os.fstat(descriptor).st_blocks * 512:
+                return False
+            written = os.pwrite(descriptor, content, 0)
+            os.ftruncate(descriptor, written)
+            return written == len(content)
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def append_line(path: Path, line: str) -> bool:
+    """Add a whole line to a log, or nothing; False if there is no room or no right to."""
+    content = f"{line}\n".encode()
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            size = os.fstat(descriptor).st_size
+            written = 0
+            with contextlib.suppress(OSError):
+                written = os.write(descriptor, content)
+            if written == len(content):
+                return True
+            os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+    return False
+
+
 def write_if_changed(path: Path, data: bytes | str, *, mode: int = 0o600) -> bool:
     """Write ``data`` atomically unless ``path`` already holds it with that mode; True if written."""
     content = data.encode() if isinstance(data, str) else data

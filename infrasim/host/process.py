@@ -306,6 +306,12 @@ def alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def suspended(identity: Identity) -> bool:
+    """Whether that very process was stopped by a signal and waits to be continued. Source: proc(5)."""
+    fields = _stat(identity.pid)
+    return fields is not None and fields[0] == "T" and int(fields[19]) == identity.start_ticks
+
+
 def send_signal(identity: Identity, number: signal.Signals) -> bool:
     """Signal that very process, through a pid descriptor so that no other can be hit; False if gone."""
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infrasim.errors import UsageError
 from infrasim.host.facts import HostFacts, Reserved, Socket
-from infrasim.plan.model import NodePlan
+from infrasim.plan.model import Kept
 
 # The first node is where users of an IPMI tool look first; the others share one /24 behind it.
 FIRST_ADDRESS = "127.0.0.1"
@@ -22,21 +22,22 @@ _FURTHER_ADDRESSES = [f"127.0.1.{last}" for last in range(1, 255)]
 FIRST_DISPLAY = 1
 _DISPLAYS_MOST = 1000
 
-# ipmi_sim's end of the system interface; on an address of the node's own, so it needs no choosing.
-KCS_PORT = 9002
+# ipmi_sim's channel to the BMC core; on an address of the node's own, so it needs no choosing.
+CHANNEL_PORT = 9002
 _PRIVATE_TRIES = 64
 
 # Locally administered addresses that QEMU's users know. Source: IEEE 802, QEMU's default MAC prefix.
 _MAC_PREFIX = "52:54:00"
 
 
-def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None) -> str:
+def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: Kept | None) -> str:
     """The loopback address of a BMC whose file names none.
 
     Raises:
         UsageError: every address is taken.
     """
-    kept = previous.bmc.address if previous and previous.bmc.address.startswith("127.") else FIRST_ADDRESS
+    had = previous.address if previous else None
+    kept = had if had and had.startswith("127.") else FIRST_ADDRESS
     for address in (kept, FIRST_ADDRESS, *_FURTHER_ADDRESSES):
         if Socket(address, port) not in reserved.sockets and facts.udp_free(address, port):
             return address
@@ -56,17 +57,17 @@ def listen_addresses(address: str, port: int, facts: HostFacts, reserved: Reserv
 
 
 def private_address(
-    home: Path, name: str, port: int, facts: HostFacts, reserved: Reserved, previous: NodePlan | None
+    home: Path, name: str, facts: HostFacts, reserved: Reserved, previous: Kept | None
 ) -> str:
-    """Where ipmi_sim itself listens: a loopback address nobody else is given.
+    """Where ipmi_sim listens: a loopback address nobody else is given.
 
     Raises:
         UsageError: none was free.
     """
-    kept = [previous.bmc.private_address] if previous else []
+    kept = [previous.private_address] if previous and previous.private_address else []
     for address in (*kept, *_private_candidates(home, name)):
-        free = facts.udp_free(address, port) and facts.tcp_free(address, KCS_PORT)
-        if free and Socket(address, port) not in reserved.sockets:
+        is_free = facts.tcp_free(address, CHANNEL_PORT)
+        if is_free and Socket(address, CHANNEL_PORT) not in reserved.sockets:
             return address
     raise UsageError(f"no private loopback address is free for node {name}")
 
@@ -78,14 +79,14 @@ def _private_candidates(home: Path, name: str) -> Iterator[str]:
         yield f"127.{64 + digest[0] % 128}.{digest[1]}.{1 + digest[2] % 254}"
 
 
-def vnc_display(facts: HostFacts, reserved: Reserved, previous: NodePlan | None, address: str) -> int:
+def vnc_display(facts: HostFacts, reserved: Reserved, previous: Kept | None, address: str) -> int:
     """The VNC display of a node whose file names none.
 
     Raises:
         UsageError: none is free.
     """
-    kept = previous.vnc_display if previous else FIRST_DISPLAY
-    for display in chain((kept,), range(FIRST_DISPLAY, _DISPLAYS_MOST)):
+    kept = [previous.vnc_display] if previous and previous.vnc_display is not None else []
+    for display in chain(kept, range(FIRST_DISPLAY, _DISPLAYS_MOST)):
         if display not in reserved.vnc_displays and facts.tcp_free(address, 5900 + display):
             return display
     raise UsageError("no VNC display is free", hint="set compute.vnc_display in the node file")

@@ -24,8 +24,10 @@ SOCAT = "socat"
 IPMI_SIM = "ipmi_sim"
 QEMU = "qemu"
 
+_Container = typing.TypeVar("_Container", dict[str, Any], list[Any])
+
 # Raised when a plan.json of an older infrasim cannot be read by this one.
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 
 
 class ReadyCheck(StrEnum):
@@ -33,8 +35,8 @@ class ReadyCheck(StrEnum):
 
     LINK = "link"
     """a path exists: ``target`` is the path"""
-    RMCP_PING = "rmcp-ping"
-    """an RMCP ping is answered: ``target`` is ``ADDRESS PORT``"""
+    VM_CHANNEL = "vm-channel"
+    """ipmi_sim answers on its VM channel: ``target`` is ``ADDRESS PORT``"""
     QMP_GREETING = "qmp-greeting"
     """QMP greets: ``target`` is the socket's path"""
 
@@ -101,16 +103,13 @@ class PortSpec:
 
 @dataclass(frozen=True)
 class BmcPlan:
-    """Where the BMC is: ``listen`` are the public addresses, ipmi_sim itself sits at ``private_address``.
-
-    Both use the same ``port``, because a serial-over-LAN payload carries its port number.
-    """
+    """Where the BMC is: ``listen`` are its addresses. ipmi_sim is behind it, at ``private_address``."""
 
     address: str
     port: int
     listen: tuple[str, ...]
     private_address: str
-    kcs_port: int
+    channel_port: int
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,24 @@ class HostPlan:
     poweroff_wait_s: float
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a node was given and keeps, and others are not given; None where nothing is known."""
+
+    address: str | None = None
+    port: int | None = None
+    listen: tuple[str, ...] = ()
+    private_address: str | None = None
+    vnc_display: int | None = None
+    disks: tuple[Path, ...] = ()
+
+    @property
+    def sockets(self) -> frozenset[Socket]:
+        """Where its BMC listens."""
+        places = (*self.listen, *filter(None, (self.address, self.private_address)))
+        return frozenset(Socket(place, self.port) for place in places if self.port is not None)
 
 
 @dataclass(frozen=True)
@@ -151,6 +168,12 @@ class NodePlan:
     def vnc_port(self) -> int:
         """TCP port of the screen."""
         return 5900 + self.vnc_display
+
+    @property
+    def kept(self) -> Kept:
+        """What the node keeps when it is planned again."""
+        bmc, disks = self.bmc, tuple(disk.path for disk in self.disks)
+        return Kept(bmc.address, bmc.port, bmc.listen, bmc.private_address, self.vnc_display, disks)
 
     def sockets(self, protocol: str) -> frozenset[Socket]:
         """Every ``udp`` or ``tcp`` socket the node takes."""
@@ -181,6 +204,35 @@ def read_plan(path: Path) -> NodePlan | None:
         return None
     assert isinstance(plan, NodePlan)
     return plan
+
+
+def read_kept(path: Path) -> Kept | None:
+    """What a ``plan.json`` of any format, also an older infrasim's, gave its node; None if there is none."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    bmc = _of(dict, _of(dict, data).get("bmc"))
+    disks = (_of(dict, disk).get("path") for disk in _of(list, _of(dict, data).get("disks")))
+    return Kept(
+        address=_address(bmc.get("address")),
+        port=bmc["port"] if type(bmc.get("port")) is int else None,
+        listen=tuple(filter(None, map(_address, _of(list, bmc.get("listen"))))),
+        private_address=_address(bmc.get("private_address")),
+        vnc_display=data["vnc_display"] if type(_of(dict, data).get("vnc_display")) is int else None,
+        disks=tuple(Path(disk) for disk in disks if isinstance(disk, str)),
+    )
+
+
+def _of(kind: type[_Container], value: Any) -> _Container:
+    """``value`` if it is of that kind, else an empty one."""
+    return value if isinstance(value, kind) else kind()
+
+
+def _address(value: Any) -> str | None:
+    """``value`` if it may be an IP address."""
+    may_be = isinstance(value, str) and value and not value.strip("0123456789abcdef.:")
+    return value if may_be else None
 
 
 def require_plan(path: Path) -> NodePlan:

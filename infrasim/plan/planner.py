@@ -5,12 +5,15 @@ Pure: the same input gives the same plan, and nothing is touched.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
+import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from infrasim.bmc.conf import BmcSettings, chassiscontrol, lancontrol, serial_line_argv, vbmc_conf
+from infrasim.bmc.conf import serial_line_argv, vbmc_conf
+from infrasim.bmc.settings import CoreSettings
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import CompiledPersonality
@@ -27,6 +30,7 @@ from infrasim.plan.model import (
     FileSpec,
     HostPlan,
     InputSpec,
+    Kept,
     NodePlan,
     PortSpec,
     ProcessSpec,
@@ -41,6 +45,11 @@ _READY_TIMEOUTS_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
 
 _VNC_ADDRESS = "127.0.0.1"
 
+# Source: IPMI 2.0 section 5.5; table 42-3 (watchdog 2).
+BMC_ADDRESS = 0x20
+_WATCHDOG_SENSOR_TYPE = 0x23
+_UNSET_ADDRESS = "0.0.0.0"
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -49,6 +58,7 @@ class _Parts:
     spec: NodeSpec
     facts: HostFacts
     paths: NodePaths
+    personality: Personality
     identity: NodeIdentity
     compiled: CompiledPersonality
     accelerator: Accelerator
@@ -77,7 +87,7 @@ def plan_node(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None = None,
+    previous: Kept | None = None,
     reserved: Reserved | None = None,
 ) -> NodePlan:
     """Decide everything about one node.
@@ -85,6 +95,7 @@ def plan_node(
     Raises:
         UsageError: the node file asks for what cannot be, on this machine or at all.
     """
+    paths.check_characters()
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
@@ -125,7 +136,7 @@ def _decide(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None,
+    previous: Kept | None,
     reserved: Reserved,
 ) -> _Parts:
     wanted = wanted_uuid(spec)
@@ -138,6 +149,7 @@ def _decide(
         spec=spec,
         facts=facts,
         paths=paths,
+        personality=personality,
         identity=identity,
         compiled=compiled,
         accelerator=_accelerator(spec, facts),
@@ -170,7 +182,7 @@ def _bmc(
     paths: NodePaths,
     *,
     home: Home,
-    previous: NodePlan | None,
+    previous: Kept | None,
     reserved: Reserved,
 ) -> BmcPlan:
     port = spec.bmc.ipmi_over_lan_port
@@ -184,8 +196,8 @@ def _bmc(
         address=address,
         port=port,
         listen=addresses.listen_addresses(address, port, facts, reserved),
-        private_address=addresses.private_address(home.root, paths.name, port, facts, reserved, previous),
-        kcs_port=addresses.KCS_PORT,
+        private_address=addresses.private_address(home.root, paths.name, facts, reserved, previous),
+        channel_port=addresses.CHANNEL_PORT,
     )
 
 
@@ -315,7 +327,7 @@ def _qemu_argv(
         *system.screen(_VNC_ADDRESS, parts.vnc_display),
         *system.monitor(paths.qmp_socket),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
-        *chardev.system_interface(parts.bmc.private_address, parts.bmc.kcs_port, parts.compiled.kcs_io_port),
+        *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port),
         *_storage_argv(drives, indexes),
         *_network_argv(parts, indexes),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
@@ -348,8 +360,8 @@ def _processes(
             "-n",
         ),
         paths.log("openipmi"),
-        ReadyCheck.RMCP_PING,
-        f"{bmc.private_address} {bmc.port}",
+        ReadyCheck.VM_CHANNEL,
+        f"{bmc.private_address} {bmc.channel_port}",
         _READY_TIMEOUTS_S[IPMI_SIM],
     )
     host = ProcessSpec(
@@ -372,8 +384,7 @@ def _ports(parts: _Parts) -> tuple[PortSpec, ...]:
     )
     return (
         *(PortSpec("BMC", "udp", address, bmc.port) for address in bmc.listen),
-        PortSpec("ipmi_sim", "udp", bmc.private_address, bmc.port),
-        PortSpec("ipmi_sim system interface", "tcp", bmc.private_address, bmc.kcs_port),
+        PortSpec("ipmi_sim", "tcp", bmc.private_address, bmc.channel_port),
         PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
         *forwards,
     )
@@ -405,17 +416,17 @@ def _inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
 
 def _files(parts: _Parts) -> tuple[FileSpec, ...]:
     paths = parts.paths
-    settings = _bmc_settings(parts)
+    conf = vbmc_conf(paths, private_address=parts.bmc.private_address, channel_port=parts.bmc.channel_port)
+    settings = json.dumps(dataclasses.asdict(_bmc_settings(parts)), indent=1)
     smbios = (
         FileSpec(paths.smbios_dir / _smbios_name(number), structure)
         for number, structure in enumerate(parts.compiled.smbios)
     )
     return (
-        FileSpec(paths.vbmc_conf, vbmc_conf(paths, settings).encode()),
+        FileSpec(paths.vbmc_conf, conf.encode()),
+        FileSpec(paths.bmc_settings, settings.encode()),
         FileSpec(paths.emu(parts.spec.type), parts.compiled.emu.encode()),
         *smbios,
-        FileSpec(paths.chassiscontrol, chassiscontrol(paths, settings).encode(), 0o700),
-        FileSpec(paths.lancontrol, lancontrol(paths, settings).encode(), 0o700),
     )
 
 
@@ -423,18 +434,41 @@ def _smbios_name(number: int) -> str:
     return f"{number:03d}.bin"
 
 
-def _bmc_settings(parts: _Parts) -> BmcSettings:
-    spec, bmc = parts.spec, parts.bmc
-    return BmcSettings(
-        private_address=bmc.private_address,
-        port=bmc.port,
-        kcs_port=bmc.kcs_port,
-        guid=parts.identity.uuid.hex,
+def _bmc_settings(parts: _Parts) -> CoreSettings:
+    spec, bmc, personality = parts.spec, parts.bmc, parts.personality
+    controller = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
+    is_ipv4 = ":" not in bmc.address
+    netmask = "255.0.0.0" if bmc.address.startswith("127.") else "255.255.255.0"
+    return CoreSettings(
+        node=parts.paths.name,
+        guid=str(parts.identity.uuid),
+        manufacturer=controller.manufacturer,
+        product=controller.product,
         username=spec.bmc.username,
         password=spec.bmc.password,
-        serial_over_lan=spec.sol_enable,
-        lan_address=bmc.address,
-        lan_netmask="255.0.0.0" if bmc.address.startswith("127.") else "255.255.255.0",
+        lan_address=bmc.address if is_ipv4 else _UNSET_ADDRESS,
+        lan_netmask=netmask if is_ipv4 else _UNSET_ADDRESS,
+        lan_gateway=_UNSET_ADDRESS,
         lan_mac=addresses.mac(parts.identity.uuid, "bmc"),
-        socat_program=parts.facts.socat_program,
+        lan_port=bmc.port,
+        serial_over_lan=spec.sol_enable,
+        cipher_suites=tuple(sorted(spec.bmc.cipher_suites)),
+        insecure=spec.bmc.insecure,
+        lockout_failures=spec.bmc.lockout_failures,
+        lockout_s=spec.bmc.lockout_time,
+        reset_s=spec.bmc.reset_time,
+        power_on_at_start=spec.bmc.startnow,
+        watchdog_sensor=_watchdog_sensor(personality),
+    )
+
+
+def _watchdog_sensor(personality: Personality) -> int:
+    """The number of the server's watchdog sensor; 0 if it has none."""
+    return next(
+        (
+            sensor.number
+            for sensor in personality.sensors
+            if sensor.sensor_type == _WATCHDOG_SENSOR_TYPE and sensor.owner == BMC_ADDRESS
+        ),
+        0,
     )

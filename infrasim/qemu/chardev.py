@@ -6,6 +6,9 @@ from pathlib import Path
 
 from infrasim.qemu.element import option
 
+# The character device behind the first serial port.
+SERIAL_CHARDEV = "serial0"
+
 # How often QEMU tries again when the other end is gone. Seconds.
 RECONNECT_S = 1
 
@@ -13,20 +16,20 @@ RECONNECT_S = 1
 def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
     """The first serial port, joined to ``socket``; without one its bytes go to ``log``, begun anew."""
     backend = (
-        option("-chardev", "socket", id="serial0", path=socket, reconnect=RECONNECT_S)
+        option("-chardev", "socket", id=SERIAL_CHARDEV, path=socket, reconnect=RECONNECT_S)
         if socket
-        else option("-chardev", "null", id="serial0", logfile=log, logappend=False)
+        else option("-chardev", "null", id=SERIAL_CHARDEV, logfile=log, logappend=False)
     )
-    return (*backend, *option("-device", "isa-serial", chardev="serial0", index=0))
+    return (*backend, *option("-device", "isa-serial", chardev=SERIAL_CHARDEV, index=0))
 
 
-def system_interface(address: str, port: int, io_port: int) -> tuple[str, ...]:
-    """A KCS interface at ``io_port`` whose BMC listens at ``address`` and ``port``.
+def system_interface(socket: Path, io_port: int) -> tuple[str, ...]:
+    """A KCS interface at ``io_port`` whose BMC listens at ``socket``.
 
     It has no interrupt, as SMBIOS type 38 says; Linux then polls, which takes a fifth longer (measured).
     """
     return (
-        *option("-chardev", "socket", id="ipmi0", host=address, port=port, reconnect=RECONNECT_S),
+        *option("-chardev", "socket", id="ipmi0", path=socket, reconnect=RECONNECT_S),
         *option("-device", "ipmi-bmc-extern", id="bmc0", chardev="ipmi0"),
         *option("-device", "isa-ipmi-kcs", bmc="bmc0", ioport=io_port, irq=0),
     )

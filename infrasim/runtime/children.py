@@ -6,20 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from infrasim.bmc.rmcp import PRESENCE_PING
-from infrasim.clients.ipmi_vm import set_clock
 from infrasim.host.process import Identity, Spawned, identify, send_signal, spawn
 from infrasim.plan.model import ProcessSpec, ReadyCheck
 
 _POLL_S = 0.003
-_PING_WAIT_S = 0.02
-_CLOCK_TRIES = 5
-_CLOCK_TRY_S = 0.5
 
 
 class Children:
@@ -106,31 +99,5 @@ async def wait_ready(spec: ProcessSpec) -> None:
             target = Path(spec.ready_target)
             while not target.exists():
                 await asyncio.sleep(_POLL_S)
-        case ReadyCheck.RMCP_PING:
-            address, _, port = spec.ready_target.partition(" ")
-            await _wait_rmcp(address, int(port))
-        case ReadyCheck.QMP_GREETING:
-            raise AssertionError("the host's monitor checks that itself")
-
-
-async def _wait_rmcp(address: str, port: int) -> None:
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
-        probe.connect((address, port))
-        while True:
-            # A port nobody has yet answers with a refusal, which shows as an OSError here.
-            with contextlib.suppress(OSError, TimeoutError):
-                await loop.sock_sendall(probe, PRESENCE_PING)
-                await asyncio.wait_for(loop.sock_recv(probe, 256), _PING_WAIT_S)
-                return
-            await asyncio.sleep(_POLL_S)
-
-
-async def set_bmc_clock(address: str, port: int) -> bool:
-    """Give a freshly started BMC the time; False when its channel stayed taken."""
-    for _ in range(_CLOCK_TRIES):
-        with contextlib.suppress(TimeoutError):
-            if await asyncio.wait_for(set_clock(address, port, int(time.time())), _CLOCK_TRY_S):
-                return True
-        await asyncio.sleep(_POLL_S)
-    return False
+        case ReadyCheck.VM_CHANNEL | ReadyCheck.QMP_GREETING:
+            raise AssertionError("whoever talks to it checks that")

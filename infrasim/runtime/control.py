@@ -1,7 +1,7 @@
 """The control socket: how scripts, commands and services ask a supervisor for something.
 
 One JSON object per line in, one out. ``{"verb": "status"}`` shows the state, ``stop`` takes the node
-down and answers when it is, ``chassis`` carries ipmi_sim's words and ``power``/``boot`` people's.
+down and answers when it is, ``power`` and ``boot`` are what a person at the machine can do.
 """
 
 from __future__ import annotations
@@ -10,30 +10,33 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
+from infrasim.bmc_core.chassis import ControlAction, RestartCause
+from infrasim.bmc_core.message import Refused
 from infrasim.errors import InfrasimError, UsageError
 from infrasim.qemu.boot import BootSelector
-from infrasim.runtime.machine import OrderRefused, Power, PowerOrder, SetOverride, Stop
+from infrasim.runtime.machine import OrderRefused, Stop
 
 if TYPE_CHECKING:
     from infrasim.runtime.supervisor import Supervisor
 
-# How long a power order may keep the chassis script, and with it ipmi_sim, waiting for its effect.
-_POWER_SETTLE_S = 0.5
-
 # How long the end of the supervisor waits for clients to read their last answer.
 _LAST_ANSWERS_S = 0.2
 
-# Source: IPMI 2.0 section 28.5: the interval is one byte.
-_SECONDS = re.compile("[0-9]{1,3}")
-
-# ipmi_sim's word for the disk is "default". Source: measured, ipmi_sim 2.0.33.
+# What "boot" can name.
 _BOOT_WORDS: dict[str, BootSelector | None] = {
     "none": None,
-    "default": BootSelector.DISK,
     **{selector.value: selector for selector in BootSelector},
+}
+
+# What "power" can order, with the cause that the BMC notes for it.
+_POWER_WORDS = {
+    "on": (ControlAction.POWER_UP, RestartCause.POWER_BUTTON),
+    "off": (ControlAction.POWER_DOWN, RestartCause.UNKNOWN),
+    "cycle": (ControlAction.POWER_CYCLE, RestartCause.POWER_BUTTON),
+    "reset": (ControlAction.HARD_RESET, RestartCause.RESET_BUTTON),
+    "soft": (ControlAction.SOFT_SHUTDOWN, RestartCause.UNKNOWN),
 }
 
 
@@ -92,42 +95,35 @@ class ControlServer:
         supervisor = self._supervisor
         match verb, words:
             case "status", []:
+                # Somebody may have removed or damaged the file, and whoever asks may read it next.
+                supervisor.show()
                 return {"state": dataclasses.asdict(supervisor.state())}
             case "stop", []:
                 supervisor.feed(Stop())
                 await supervisor.finished.wait()
-            case ("power", ["on" | "off" | "reset" | "soft" as order]):
-                await self._power(PowerOrder(order))
-            case ("boot", [word]) | ("chassis", ["boot", word]) if word in _BOOT_WORDS:
+            case "power", [word] if word in _POWER_WORDS:
+                await self._power(word)
+            case "boot", [word] if word in _BOOT_WORDS:
                 self._set_boot(_BOOT_WORDS[word])
-            case "chassis", ["power", "1"]:
-                await self._power(PowerOrder.ON)
-            case "chassis", ["power", "0"]:
-                await self._power(PowerOrder.OFF)
-            case "chassis", ["reset", "1"]:
-                await self._power(PowerOrder.RESET)
-            case "chassis", ["shutdown", "1"]:
-                await self._power(PowerOrder.SOFT)
-            case "chassis", ["identify", seconds, force] if _SECONDS.fullmatch(seconds):
-                supervisor.light_identify_lamp(float("inf") if force == "1" else int(seconds))
             case _:
                 raise UsageError(f"no such verb: {verb} {' '.join(words)}".rstrip())
         return {}
 
     def _set_boot(self, selector: BootSelector | None) -> None:
-        if selector is BootSelector.BIOS and len(self._supervisor.plan.host.boot_devices) < 2:
-            raise UsageError("the firmware shows its menu only when there are two devices to boot from")
-        self._supervisor.feed(SetOverride(selector))
+        try:
+            self._supervisor.bmc.core.boot.choose(selector)
+        except Refused as refusal:
+            raise UsageError(
+                "the firmware shows its menu only when there are two devices to boot from"
+            ) from refusal
 
-    async def _power(self, order: PowerOrder) -> None:
+    async def _power(self, word: str) -> None:
         """Follow an order and wait a moment for its effect, so that the next question sees it."""
-        supervisor = self._supervisor
-        listens = order is not PowerOrder.SOFT or await supervisor.host.os_listens()
-        supervisor.feed(Power(order, listens))
-        if order is PowerOrder.OFF:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._power_is_off(), _POWER_SETTLE_S)
-
-    async def _power_is_off(self) -> None:
-        while self._supervisor.machine.power:
-            await self._supervisor.changed.wait()
+        core = self._supervisor.bmc.core
+        action, cause = _POWER_WORDS[word]
+        try:
+            core.chassis_control.act(action, cause)
+        except Refused as refusal:
+            raise OrderRefused("the chassis is off, or the node is not up") from refusal
+        if action is ControlAction.POWER_DOWN:
+            await core.chassis.settled(on=False)

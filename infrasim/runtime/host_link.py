@@ -13,6 +13,7 @@ from infrasim.errors import InfrasimError
 from infrasim.paths import NodePaths
 from infrasim.plan.model import HostPlan
 from infrasim.qemu.boot import BootSelector, order_with
+from infrasim.qemu.chardev import SERIAL_CHARDEV
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
 # The firmware's menu key is pressed until its menu shows, for at most this long.
@@ -24,6 +25,9 @@ _MENU_GIVE_UP_S = 30.0
 
 # How long QEMU's last events may lag behind its end.
 _LAST_WORDS_S = 0.5
+
+# A QEMU that is stopped or too busy to say whether anybody listens is taken to have a system.
+_LISTENS_WITHIN_S = 1.0
 
 # Run states from which a host does not come back by itself. Source: QEMU QMP, RunState.
 _BROKEN_STATES = ("internal-error", "shutdown")
@@ -95,11 +99,23 @@ class HostLink:
         if self._monitor:
             await self._monitor.reset()
 
+    async def send_nmi(self) -> None:
+        """Give the host a diagnostic interrupt."""
+        if self._monitor:
+            await self._monitor.send_nmi()
+
+    async def send_break(self) -> None:
+        """Give the host's serial port a break."""
+        if self._monitor:
+            await self._monitor.send_break(SERIAL_CHARDEV)
+
     async def os_listens(self) -> bool:
         """Whether an operating system would hear the power button."""
+        if self._monitor is None:
+            return False
         try:
-            return bool(self._monitor and await self._monitor.os_hears_power_button())
-        except InfrasimError:
+            return await asyncio.wait_for(self._monitor.os_hears_power_button(), _LISTENS_WITHIN_S)
+        except (InfrasimError, TimeoutError):
             return True
 
     async def set_boot_order(self, selector: BootSelector | None) -> None:
@@ -153,7 +169,7 @@ class HostLink:
                 case "RESET" if self._own_reset and not self._own_reset.is_set():
                     self._own_reset.set()
                 case "RESET":
-                    self._feed(HostReset())
+                    self._feed(HostReset(by_guest=bool(event["data"]["guest"])))
                 case "STOP":
                     state = await monitor.run_state()
                     if state in _BROKEN_STATES:

@@ -1,16 +1,47 @@
-"""A node's logs as one stream of lines, each behind the name of its log when there are several."""
+"""A node's logs: whose their folder is, and all of them as one stream of lines.
+
+Each line stands behind the name of its log when there are several.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from infrasim.errors import UsageError
-from infrasim.host.files import last_lines
-from infrasim.paths import Home, NodePaths
+from infrasim.errors import HostError, UsageError
+from infrasim.host.files import last_lines, make_dir, write_if_changed
+from infrasim.paths import LOG_VARIABLE, Home, NodePaths
 
 _POLL_S = 0.2
+
+
+def claim_logs(paths: NodePaths) -> None:
+    """Make the log folder this node's.
+
+    Raises:
+        HostError: a node of that name of another home has it, or it cannot be written.
+    """
+    owner = other_owner(paths)
+    if owner is not None:
+        raise HostError(
+            f"log folder {paths.log_dir} belongs to node {owner.name} of home {owner.parent}; "
+            f"this is home {paths.workspace.parent}",
+            hint=f"give each home a log folder of its own with {LOG_VARIABLE}, or destroy the other node",
+        )
+    make_dir(paths.log_dir, mode=0o750)
+    write_if_changed(paths.log_owner, f"{paths.workspace}\n")
+
+
+def other_owner(paths: NodePaths) -> Path | None:
+    """The workspace of another home's node that has the log folder; None if this node has or may have it."""
+    with contextlib.suppress(OSError):
+        owner = Path(paths.log_owner.read_text(encoding="utf-8", errors="surrogateescape").strip())
+        # A node that is gone has no logs any more, and one home may have two names.
+        if owner.is_dir() and owner.resolve() != paths.workspace.resolve():
+            return owner
+    return None
 
 
 def log_files(paths: NodePaths) -> dict[str, Path]:
@@ -32,7 +63,7 @@ def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follo
     unknown = [word for word in wanted if word not in files]
     if unknown:
         raise UsageError(f"there is no log {unknown[0]!r}", hint=f"logs: {', '.join(files)}")
-    if not paths.log_dir.is_dir():
+    if not paths.log_dir.is_dir() or other_owner(paths):
         from infrasim.runtime.status import unknown_node
 
         if home.map_file(name).exists():

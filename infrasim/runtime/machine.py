@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.plan.model import QEMU, SOCAT
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.state import ChildState, Phase
 
@@ -46,12 +46,13 @@ class PowerOrder(StrEnum):
 class Begin:
     """Start the node; ``adopted`` children run already and were restarted so often.
 
-    ``power`` and ``override`` are as they were left; power None is what the plan says.
+    ``power`` says whether the host is to have power; ``override`` and ``keep`` as in ``SetOverride``.
     """
 
+    power: bool
     adopted: Mapping[str, int] = field(default_factory=dict)
-    power: bool | None = None
     override: BootSelector | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,17 @@ class Power:
 
 @dataclass(frozen=True)
 class SetOverride:
-    """Somebody asked for another device at the next boot; None takes it back."""
+    """Somebody asked for another device at the next boot, or with ``keep`` at each; None takes it back."""
 
     selector: BootSelector | None
+    keep: bool = False
 
 
 @dataclass(frozen=True)
 class HostReset:
     """The host was reset, by whomever; its firmware has read the boot order."""
+
+    by_guest: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,18 @@ class HostBroken:
 
 
 @dataclass(frozen=True)
+class SerialLogLost:
+    """What the host is about to say on its serial port would go to a file that was removed."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Take the node down."""
 
 
-Event = Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | Stop
+Event = (
+    Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | SerialLogLost | Stop
+)
 
 
 # --- actions ------------------------------------------------------------------------------------
@@ -169,6 +180,11 @@ class SetBootOrder:
 
 
 @dataclass(frozen=True)
+class OverrideUsed:
+    """The firmware has read the boot override."""
+
+
+@dataclass(frozen=True)
 class OpenFirmwareMenu:
     """Make the firmware that starts now stop at its boot menu."""
 
@@ -209,6 +225,7 @@ Action = (
     | PressPowerButton
     | ResetHost
     | SetBootOrder
+    | OverrideUsed
     | OpenFirmwareMenu
     | Report
     | NodeUp
@@ -239,14 +256,14 @@ class NodeMachine:
         self,
         children: Iterable[tuple[str, float]],
         *,
-        power_on_at_start: bool,
         poweroff_wait_s: float,
         kill_wait_s: float,
     ) -> None:
         self.children = {name: Child(name, timeout_s) for name, timeout_s in children}
         self.phase = Phase.STARTING
-        self.power_wanted = power_on_at_start
+        self.power_wanted = False
         self.override: BootSelector | None = None
+        self._keeps_override = False
         self._going_down = False
         self._poweroff_wait_s = poweroff_wait_s
         self._kill_wait_s = kill_wait_s
@@ -278,13 +295,12 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(adopted, power, override):
+            case Begin(power, adopted, override, keep):
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
-                self.override = override
-                if power is not None:
-                    self.power_wanted = power
+                self.override, self._keeps_override = override, keep
+                self.power_wanted = power
                 return self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
@@ -294,14 +310,16 @@ class NodeMachine:
                 return self._timer(key)
             case Power(order, os_listens):
                 return self._power(order, os_listens)
-            case SetOverride(selector):
-                return self._set_override(selector)
-            case HostReset():
+            case SetOverride(selector, keep):
+                return self._set_override(selector, keep=keep)
+            case HostReset(_):
                 return self._consume(self.override) if self.host.state is ChildState.RUNNING else []
             case HostBroken(reason):
                 if self.host.state not in _LIVING:
                     return []
                 return [Report("host-broken", {"reason": reason}), SendSignal(QEMU, signal.SIGKILL)]
+            case SerialLogLost():
+                return self._begin_the_line_anew()
             case Stop():
                 return self._stop()
             case _:
@@ -333,16 +351,19 @@ class NodeMachine:
             return []
         child.state = ChildState.RUNNING
         actions: list[Action] = [StopTimer(f"ready:{child.name}"), Report("ready", {"process": child.name})]
-        bmc = self.children[IPMI_SIM]
-        if child.name == SOCAT and bmc.state in (ChildState.STARTING, ChildState.RUNNING):
-            # ipmi_sim opens the terminal once; it never follows a new one. Source: measured, 2.0.33.
-            actions += self._end(bmc)
         if child.name == QEMU and booted_with is not None:
             actions += self._consume(booted_with)
         elif child.name == QEMU and self.override is not None:
             # It was set while the host came up with the plain order.
             actions.append(SetBootOrder(self.override))
         return actions + self._advance()
+
+    def _begin_the_line_anew(self) -> list[Action]:
+        """End socat on purpose; it and then the host come up in their order."""
+        line = self.children.get(SOCAT)
+        if line is None or line.state is not ChildState.RUNNING or self.phase is not Phase.UP:
+            return []
+        return [Report("serial-log-lost"), *self._end(line)]
 
     # --- ending
 
@@ -500,20 +521,21 @@ class NodeMachine:
             case _:
                 assert_never(self.host.state)
 
-    def _set_override(self, selector: BootSelector | None) -> list[Action]:
-        self.override = selector
+    def _set_override(self, selector: BootSelector | None, *, keep: bool) -> list[Action]:
+        self.override, self._keeps_override = selector, keep
         actions: list[Action] = [Report("boot-override", {"device": selector.value if selector else "none"})]
         if self.host.state is ChildState.RUNNING:
             actions.append(SetBootOrder(selector))
         return actions
 
     def _consume(self, used: BootSelector | None) -> list[Action]:
-        """The firmware has read an order with ``used`` in front: the override is spent."""
+        """The firmware has read an order with ``used`` in front: unless it is kept, it is spent."""
         if used is None:
             return []
         actions: list[Action] = [Report("boot-override-used", {"device": used.value})]
-        if self.override is used:
+        if self.override is used and not self._keeps_override:
             self.override = None
+            actions.append(OverrideUsed())
         actions.append(SetBootOrder(self.override))
         if used is BootSelector.BIOS:
             actions.append(OpenFirmwareMenu())

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
 from infrasim.clients.control import ask
-from infrasim.errors import DeadlineError, HostError, NotRunningError, Problem, ProgramError
+from infrasim.errors import DeadlineError, HostError, InfrasimError, NotRunningError, Problem, ProgramError
 from infrasim.host import probe
 from infrasim.host.facts import is_free
 from infrasim.host.files import locked, make_dir
-from infrasim.host.process import alive, send_signal, stop, wait_gone
+from infrasim.host.process import Identity, alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import Launch, become_supervisor
+from infrasim.runtime.logs import claim_logs
 from infrasim.runtime.planning import Planned, last_plan, plan, problems_on_lines_of
 from infrasim.runtime.state import NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
+from infrasim.runtime.strays import SUPERVISOR, find_strays
 from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_workspace, write_workspace
 
 # Another command may hold a node's lock as long as a start or stop may take.
@@ -30,6 +33,11 @@ _STOP_WAIT_S = 60.0
 _ANSWER_WAIT_S = 10.0
 _TERM_WAIT_S = 5.0
 _ADDRESS_TRIES = 3
+# How long a supervisor that nobody wrote down may take to show its state, for it may just have begun.
+_SHOW_WAIT_S = 3.0
+_SHOW_POLL_S = 0.05
+# A child that a supervisor starts while it is being ended is found the next time.
+_STRAY_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,13 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
     make_dir(home.root)
     with _exclusive(paths, "start"):
         state = read_state(paths.state)
-        if state is not None and alive(state.supervisor):
+        if not _runs(state) and find_strays(paths, living(state)):
+            state = _shown_state(paths)
+            if not _runs(state):
+                _end_strays(paths, living(state))
+        if state is not None and _runs(state):
             return _already_running(paths, state)
-        if living(state):
+        if state is not None and living(state):
             # A supervisor was killed: its children go on under a new one, with the plan they run.
             running = read_plan(paths.plan)
             if running is not None:
@@ -86,13 +98,16 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
             try:
                 launch.go()
                 return Started(planned.plan, planned.warnings)
-            except (HostError, ProgramError):
-                if not tries_left or _holder(planned.plan) is None:
-                    raise
             except KeyboardInterrupt:
                 # The supervisor has a session of its own and did not hear it.
                 _stop(paths)
                 raise
+            except InfrasimError as exc:
+                # A supervisor that was killed ended nothing of what it had started.
+                _stop(paths)
+                lost_an_address = isinstance(exc, (HostError, ProgramError)) and _holder(planned.plan)
+                if not tries_left or not lost_an_address:
+                    raise
     raise AssertionError("the last try returns or raises")
 
 
@@ -101,9 +116,17 @@ def _prepare(home: Home, paths: NodePaths) -> Planned:
     with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
         last = last_plan(home, paths.name)
         planned = last or plan(home, paths.name)
+        for _ in range(_ADDRESS_TRIES):
+            if _holder(planned.plan) is None:
+                break
+            # Another home may have taken it just now; what the node file asks for stays the same.
+            before, planned = planned.plan.ports, plan(home, paths.name)
+            if planned.plan.ports == before:
+                break
         _check_ports(planned.plan)
         with problems_on_lines_of(home.map_file(paths.name), planned.node_text):
             check_inputs(planned.plan)
+        claim_logs(paths)
         if not planned.is_last:
             write_workspace(planned, paths)
         else:
@@ -121,7 +144,7 @@ def stop_node(home: Home, name: str) -> bool:
     paths = home.node(name)
     if node_status(home, name).condition is Condition.ABSENT:
         raise unknown_node(home, name)
-    if not paths.workspace.is_dir():
+    if not paths.workspace.is_dir() and not find_strays(paths):
         return False
     with _exclusive(paths, "stop"):
         return _stop(paths)
@@ -139,7 +162,7 @@ def destroy(home: Home, name: str) -> bool:
     Returns False when there was no workspace.
     """
     paths = home.node(name)
-    if not paths.workspace.is_dir():
+    if not paths.workspace.is_dir() and not find_strays(paths):
         if not home.map_file(name).exists():
             raise unknown_node(home, name)
         return False
@@ -211,43 +234,77 @@ def _run_in_foreground(paths: NodePaths, warnings: tuple[Problem, ...]) -> NoRet
     become_supervisor(paths)
 
 
-def _stop(paths: NodePaths) -> bool:
-    """Take everything of a node down; False when nothing of it ran."""
+def _runs(state: NodeState | None) -> bool:
+    return state is not None and alive(state.supervisor)
+
+
+def _shown_state(paths: NodePaths) -> NodeState | None:
+    """The recorded state. A supervisor that lives without one is asked, and writes it again."""
     state = read_state(paths.state)
-    if state is None:
-        return False
-    ran = alive(state.supervisor) or bool(living(state))
-    if alive(state.supervisor):
-        _stop_supervisor(paths, state)
+    deadline = time.monotonic() + _SHOW_WAIT_S
+    while not _runs(state) and time.monotonic() < deadline:
+        if all(stray.what != SUPERVISOR for stray in find_strays(paths)):
+            break
+        with contextlib.suppress(InfrasimError):
+            ask(paths.control_socket, "status", timeout_s=_SHOW_WAIT_S)
+        time.sleep(_SHOW_POLL_S)
+        state = read_state(paths.state)
+    return state
+
+
+def _stop(paths: NodePaths) -> bool:
+    """Take everything of a node down, recorded or not; False when nothing of it ran."""
+    state = read_state(paths.state)
+    ran = _runs(state) or bool(living(state))
+    if state is not None and _runs(state):
+        _stop_supervisor(paths, state.supervisor)
     _end_children(read_state(paths.state) or state)
+    ran = _end_strays(paths) or ran
     _remove_traces(paths)
     return ran
 
 
-def _stop_supervisor(paths: NodePaths, state: NodeState) -> None:
+def _stop_supervisor(paths: NodePaths, supervisor: Identity) -> None:
     try:
         # One that hangs is not worth the time a stop may take.
         ask(paths.control_socket, "status", timeout_s=_ANSWER_WAIT_S)
         ask(paths.control_socket, "stop", timeout_s=_STOP_WAIT_S)
     except (NotRunningError, ProgramError):
         # It may end before its answer is out, or hang without a socket: the process decides.
-        send_signal(state.supervisor, signal.SIGTERM)
+        send_signal(supervisor, signal.SIGTERM)
     except DeadlineError:
-        if not stop(state.supervisor, term_wait_s=_TERM_WAIT_S):
+        if not stop(supervisor, term_wait_s=_TERM_WAIT_S):
             raise
-    if not wait_gone(state.supervisor, _STOP_WAIT_S) and not stop(state.supervisor, term_wait_s=_TERM_WAIT_S):
-        raise DeadlineError(f"the supervisor (pid {state.supervisor.pid}) does not end")
+    if not wait_gone(supervisor, _STOP_WAIT_S) and not stop(supervisor, term_wait_s=_TERM_WAIT_S):
+        raise DeadlineError(f"the supervisor (pid {supervisor.pid}) does not end")
 
 
 def _end_children(state: NodeState | None) -> None:
     """End what a dead supervisor left, the host first."""
     for identity in reversed(living(state)):
-        if not stop(identity, term_wait_s=_TERM_WAIT_S):
-            raise DeadlineError(f"pid {identity.pid} does not end, not even by SIGKILL")
+        _end(identity)
+
+
+def _end_strays(paths: NodePaths, known: tuple[Identity, ...] = ()) -> bool:
+    """End what runs of this node and is not ``known``; True if there was something."""
+    for number in range(_STRAY_ROUNDS):
+        strays = find_strays(paths, known)
+        if not strays:
+            return number > 0
+        supervisors = [stray.identity for stray in strays if stray.what == SUPERVISOR]
+        for supervisor in supervisors:
+            _stop_supervisor(paths, supervisor)
+        if not supervisors:
+            for stray in strays:
+                _end(stray.identity)
+    return True
+
+
+def _end(identity: Identity) -> None:
+    if not stop(identity, term_wait_s=_TERM_WAIT_S):
+        raise DeadlineError(f"pid {identity.pid} does not end, not even by SIGKILL")
 
 
 def _remove_traces(paths: NodePaths) -> None:
     for path in (*paths.sockets(), paths.pty, paths.state, paths.supervisor_lock):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        paths.terminal_lock.unlink()

@@ -15,7 +15,7 @@ from infrasim.host.facts import Reserved, Socket
 from infrasim.host.files import sha256_file
 from infrasim.host.process import boot_id, find_program
 from infrasim.paths import Home, template_dir
-from infrasim.plan.model import NodePlan, read_plan
+from infrasim.plan.model import NodePlan, read_kept, read_plan
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
 
@@ -66,7 +66,7 @@ def plan(home: Home, name: str) -> Planned:
             facts,
             paths,
             home=home,
-            previous=previous,
+            previous=read_kept(paths.plan),
             reserved=reserved_by_others(home, name),
         )
     return Planned(decided, text, loaded.warnings, origin_digest(home, name, text))
@@ -132,15 +132,17 @@ def origin_digest(home: Home, name: str, text: str) -> str:
 
 def reserved_by_others(home: Home, name: str) -> Reserved:
     """What the other nodes of this home have been given, running or not."""
-    sockets, displays, disks = set(), set(), {}
+    sockets: set[Socket] = set()
+    displays: set[int] = set()
+    disks: dict[Path, str] = {}
     for other in node_names(home):
-        decided = read_plan(home.node(other).plan) if other != name else None
-        if decided is None:
+        kept = read_kept(home.node(other).plan) if other != name else None
+        if kept is None:
             continue
-        bmc = decided.bmc
-        sockets |= {Socket(address, bmc.port) for address in (*bmc.listen, bmc.private_address)}
-        displays.add(decided.vnc_display)
-        disks.update({disk.path: other for disk in decided.disks})
+        sockets |= kept.sockets
+        if kept.vnc_display is not None:
+            displays.add(kept.vnc_display)
+        disks.update(dict.fromkeys(kept.disks, other))
     return Reserved(frozenset(sockets), frozenset(displays), disks)
 
 

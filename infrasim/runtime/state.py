@@ -65,8 +65,17 @@ class NodeState:
 
 
 def write_state(path: Path, state: NodeState) -> None:
-    """Replace the state file."""
-    write_atomic(path, json.dumps(dataclasses.asdict(state)))
+    """Replace the state file.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    write_atomic(path, state_text(state))
+
+
+def state_text(state: NodeState) -> str:
+    """What the state file holds."""
+    return json.dumps(dataclasses.asdict(state))
 
 
 def read_state(path: Path) -> NodeState | None:

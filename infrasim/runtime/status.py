@@ -7,12 +7,15 @@ from enum import StrEnum
 from typing import Any
 
 from infrasim.errors import ExitCode, UsageError
-from infrasim.host.process import Identity, alive
+from infrasim.host.process import Identity, alive, suspended
+from infrasim.host.table import Found
 from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
 from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
+from infrasim.runtime.strays import SUPERVISOR, find_strays
 
-SUPERVISOR = "supervisor"
+# The state of a process that lives and does nothing; it overrides what its supervisor believes.
+SUSPENDED = "stopped by a signal"
 
 
 class Condition(StrEnum):
@@ -103,8 +106,16 @@ def node_status(home: Home, name: str) -> NodeStatus:
         errors.append(f"{paths.plan} cannot be read")
     if paths.state.exists() and state is None:
         errors.append(f"{paths.state} cannot be read")
+    strays = _strays(paths, state)
+    if strays:
+        # A start or stop may have written or removed it since.
+        state = read_state(paths.state)
+        strays = _strays(paths, state)
+    if strays:
+        who = ", ".join(f"{stray.what} (pid {stray.identity.pid})" for stray in strays)
+        errors.append(f"running, but not on record: {who}; 'infrasim node stop' ends them")
     processes = _processes(plan, state)
-    condition = _condition(home, paths, state)
+    condition = Condition.DEGRADED if strays else _condition(home, paths, state)
     if condition is Condition.DEGRADED and state and not alive(state.supervisor):
         errors.append("the supervisor is gone; 'infrasim node start' makes a new one that takes over")
     return NodeStatus(name, condition, paths, plan, state, processes, tuple(errors))
@@ -139,6 +150,15 @@ def living(state: NodeState | None) -> tuple[Identity, ...]:
     return tuple(identity for identity in state.identities() if alive(identity)) if state else ()
 
 
+def _strays(paths: NodePaths, state: NodeState | None) -> tuple[Found, ...]:
+    """What runs and is not on record; looked for only when no supervisor answers for the node."""
+    if state is not None and alive(state.supervisor):
+        return ()
+    strays = find_strays(paths, living(state))
+    # A supervisor alone has just been started: it waits for its command to plan.
+    return strays if any(stray.what != SUPERVISOR for stray in strays) else ()
+
+
 def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Condition:
     if state is not None and alive(state.supervisor):
         healthy = state.phase == Phase.UP.value and not state.degraded
@@ -147,7 +167,8 @@ def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Conditi
             process.state == ChildState.RUNNING and process.identity and not alive(process.identity)
             for process in state.processes
         )
-        return Condition.RUNNING if healthy and not gone else Condition.DEGRADED
+        stuck = any(suspended(identity) for identity in (state.supervisor, *state.identities()))
+        return Condition.RUNNING if healthy and not gone and not stuck else Condition.DEGRADED
     if living(state):
         return Condition.DEGRADED
     known = paths.plan.exists() or home.map_file(paths.name).exists()
@@ -164,6 +185,7 @@ def _processes(plan: NodePlan | None, state: NodeState | None) -> tuple[ProcessS
 
 def _process(entry: ProcessState) -> ProcessStatus:
     if entry.identity and alive(entry.identity):
-        return ProcessStatus(entry.name, entry.identity.pid, entry.state, entry.restarts)
+        seen = SUSPENDED if suspended(entry.identity) else entry.state
+        return ProcessStatus(entry.name, entry.identity.pid, seen, entry.restarts)
     state = "dead" if entry.identity else entry.state
     return ProcessStatus(entry.name, None, state, entry.restarts)

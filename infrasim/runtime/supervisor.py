@@ -19,14 +19,17 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
-from infrasim.host.files import last_lines, make_dir, write_atomic
+from infrasim.host.files import append_line, last_lines, make_dir, overwrite
 from infrasim.host.process import Identity, alive, early_death, identify, stop
+from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
-from infrasim.plan.model import IPMI_SIM, QEMU, NodePlan, ReadyCheck
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
 from infrasim.qemu.boot import BootSelector
-from infrasim.runtime.children import Children, set_bmc_clock, wait_ready
+from infrasim.runtime.bmc.host_wires import HostWires
+from infrasim.runtime.bmc.node_bmc import NodeBmc
+from infrasim.runtime.children import Children, wait_ready
 from infrasim.runtime.control import ControlServer
-from infrasim.runtime.front import Front
+from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
 from infrasim.runtime.machine import (
     Action,
@@ -34,15 +37,20 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
+    HostReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
+    OverrideUsed,
+    Power,
+    PowerOrder,
     PressPowerButton,
     QuitHost,
     Ready,
     Report,
     ResetHost,
     SendSignal,
+    SerialLogLost,
     SetBootOrder,
     Spawn,
     StartFailed,
@@ -51,17 +59,21 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
-from infrasim.runtime.state import NodeState, ProcessState, write_state
+from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
 
 # Events that say something went wrong; the last of them are part of the status.
 _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
+# How soon the state is written again when it could not be.
+_SHOW_AGAIN_S = 1.0
+# QEMU closes its monitor before it ends.
+_ENDS_WITHIN_S = 1.0
 
 
 class Supervisor:
-    """Owns the children, the front and the control socket of one node.
+    """Owns the children, the BMC and the control socket of one node.
 
     ``outcome`` is set when the start is complete (None) or has failed; ``finished`` when nothing runs.
     """
@@ -71,7 +83,6 @@ class Supervisor:
         self.paths = paths
         self.machine = NodeMachine(
             [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
-            power_on_at_start=plan.host.power_on_at_start,
             poweroff_wait_s=plan.host.poweroff_wait_s,
             kill_wait_s=plan.host.kill_wait_s,
         )
@@ -80,7 +91,10 @@ class Supervisor:
         self.finished = asyncio.Event()
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
-        self._front = Front(plan.bmc.listen, plan.bmc.port, plan.bmc.private_address)
+        wires = HostWires(self)
+        self.bmc = NodeBmc(plan, paths, chassis=wires, break_wanted=wires.send_break, record=self.record)
+        self._ports = HeldPorts(host_ports(plan))
+        self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +102,7 @@ class Supervisor:
         self._trouble: tuple[str, ...] = ()
         self._failure: InfrasimError | None = None
         self._left: tuple[Identity, ...] = ()
-        self._identify_until_s: float | None = None
+        self._unwritten = False
         myself = identify(os.getpid())
         assert myself is not None
         self._myself = myself
@@ -99,11 +113,10 @@ class Supervisor:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
 
         Raises:
-            HostError: a BMC address cannot be had.
+            HostError: an address or port cannot be had, or the state cannot be written.
         """
-        make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
-        self._front.open()
+        await self.bmc.open()
         adopted = {process.name: process.identity for process in left.processes} if left else {}
         if (host := adopted.get(QEMU)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
@@ -114,15 +127,22 @@ class Supervisor:
             assert identity is not None
             self._children.adopt(name, identity)
             self.record("adopted", process=name, pid=identity.pid)
+            self.in_background(self._join(name))
+        if left is None and (faults := self._ports.hold()):
+            raise HostError(faults[0])
+        # What runs must be on record before it runs; a full disk is said before anything is started.
+        write_state(self.paths.state, self.state())
         # Nobody may give an order before the machine knows what runs.
         await self._control.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
-        override = BootSelector(left.boot_override) if left and left.boot_override else None
         restarts = (
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
-        self.feed(Begin(restarts, left.power if left else None, override))
+        core = self.bmc.core
+        power = left.power if left else core.chassis_control.on_at_ac()
+        boot = core.state.boot
+        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent))
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""
@@ -141,7 +161,8 @@ class Supervisor:
 
         What runs without this supervisor stays on record, so that a stop finds it.
         """
-        self._front.close()
+        self.bmc.close()
+        self._ports.release()
         await self._control.close()
         for task in self._tasks:
             task.cancel()
@@ -150,7 +171,8 @@ class Supervisor:
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
-        of_all = () if orphans else (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        shared = (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        of_all = () if orphans else shared
         for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -163,9 +185,29 @@ class Supervisor:
         Raises:
             OrderRefused: the chassis does not follow a power order.
         """
+        had_power = self.machine.power
+        if self._host_may_come(event) and self._serial_log_is_lost():
+            self._step(SerialLogLost())
+        self._step(event)
+        if isinstance(event, HostReset) and event.by_guest:
+            self.bmc.core.chassis_control.host_reset_itself()
+        if self.machine.power is not had_power:
+            self.bmc.core.power_changed(on=self.machine.power)
+        self._hold_ports()
+        self.show()
+
+    def _step(self, event: Event) -> None:
         for action in self.machine.step(event, time.monotonic()):
             self._perform(action)
-        self.show()
+
+    def _host_may_come(self, event: Event) -> bool:
+        wanted = self.machine.power_wanted or event == Power(PowerOrder.ON)
+        return wanted and self._children.identity(QEMU) is None
+
+    def _serial_log_is_lost(self) -> bool:
+        """Whether socat writes to a log that somebody has removed."""
+        line = self._children.identity(SOCAT)
+        return line is not None and not has_open(line.pid, self.paths.serial_log)
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -180,15 +222,17 @@ class Supervisor:
             case StopTimer(key):
                 self._stop_timer(key)
             case QuitHost():
-                self._background(self.host.quit())
+                self.order_host(self.host.quit())
             case PressPowerButton():
-                self._background(self.host.press_power_button())
+                self.order_host(self.host.press_power_button())
             case ResetHost():
-                self._background(self.host.reset())
+                self.order_host(self.host.reset())
             case SetBootOrder(selector):
-                self._background(self.host.set_boot_order(selector))
+                self.order_host(self.host.set_boot_order(selector))
+            case OverrideUsed():
+                self.bmc.core.boot.used()
             case OpenFirmwareMenu():
-                self._background(self.host.open_firmware_menu())
+                self.order_host(self.host.open_firmware_menu())
             case Report(event, details):
                 self.record(event, **details)
             case NodeUp():
@@ -201,7 +245,30 @@ class Supervisor:
             case _:
                 assert_never(action)
 
-    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def order_host(self, work: Coroutine[None, None, None]) -> None:
+        """Ask something of QEMU. That one which ends meanwhile does not do it is no trouble."""
+        host = self._children.identity(QEMU)
+
+        async def ordered() -> None:
+            try:
+                await work
+            except InfrasimError:
+                if host and not await self._ends(host):
+                    raise
+
+        self.in_background(ordered())
+
+    async def _ends(self, host: Identity) -> bool:
+        """Whether that host is on its way down, or gone a moment later."""
+        if self.machine.host.state is ChildState.STOPPING:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDS_WITHIN_S):
+                while self._children.identity(QEMU) == host:
+                    await self.changed.wait()
+        return self._children.identity(QEMU) != host
+
+    def in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
 
         async def guarded() -> None:
@@ -245,7 +312,8 @@ class Supervisor:
         spec = self.plan.process(name)
         if name == QEMU:
             self._begin_serial_log()
-        if spec.ready is not ReadyCheck.RMCP_PING:
+            self._ports.release()
+        if spec.ready is not ReadyCheck.VM_CHANNEL:
             # What a predecessor left would be taken for the new child's.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(spec.ready_target)  # noqa: PTH108 - a link or socket, by name
@@ -259,7 +327,17 @@ class Supervisor:
             return
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
-        self._becoming_ready[name] = self._background(self._become_ready(name))
+        self._becoming_ready[name] = self.in_background(self._become_ready(name))
+
+    def _hold_ports(self) -> None:
+        """Keep the ports of a host that does not run."""
+        if self.machine.phase not in (Phase.STARTING, Phase.UP):
+            self._ports.release()
+        elif self._children.identity(QEMU) is None:
+            faults = self._ports.hold()
+            for fault in set(faults) - set(self._ports_lost):
+                self.record("error", message=fault)
+            self._ports_lost = faults
 
     def _begin_serial_log(self) -> None:
         """Begin the serial log anew; what the host said before is kept once.
@@ -269,25 +347,32 @@ class Supervisor:
         log = self.paths.serial_log
         with contextlib.suppress(OSError):
             shutil.copyfile(log, log.with_suffix(".log.1"))
+        # Also when there was no room for the copy: emptying makes some.
+        with contextlib.suppress(OSError):
             os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
         booted_with: BootSelector | None = None
         if name == QEMU:
             booted_with = await self.host.bring_up(self.machine.override)
-        else:
+        elif name != IPMI_SIM:
             await wait_ready(self.plan.process(name))
-        if name == IPMI_SIM:
-            bmc = self.plan.bmc
-            if not await set_bmc_clock(bmc.private_address, bmc.kcs_port):
-                self.record("bmc-clock-not-set")
+        await self._join(name)
         self.feed(Ready(name, booted_with))
+
+    async def _join(self, name: str) -> None:
+        """Let the BMC have a child that runs."""
+        if name == IPMI_SIM:
+            await self.bmc.join_engine()
+        elif name == SOCAT:
+            self.bmc.join_serial_line()
 
     def _child_ended(self, name: str, code: int | None) -> None:
         if waiting := self._becoming_ready.pop(name, None):
             waiting.cancel()
         if name == QEMU:
-            self._background(self._host_ended(code))
+            self._hold_ports()
+            self.in_background(self._host_ended(code))
         else:
             self.feed(Exited(name, code))
 
@@ -300,8 +385,12 @@ class Supervisor:
     def record(self, event: str, **details: object) -> None:
         """Add one line to events.jsonl; what went wrong is kept for the status too."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with contextlib.suppress(OSError), self.paths.events.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": moment, "event": event, **details}) + "\n")
+        line = json.dumps({"time": moment, "event": event, **details})
+        if not append_line(self.paths.events, line):
+            # Somebody may have cleaned the logs up meanwhile.
+            with contextlib.suppress(HostError):
+                make_dir(self.paths.log_dir, mode=0o750)
+                append_line(self.paths.events, line)
         if event in _TROUBLE:
             words = " ".join(f"{key}={value}" for key, value in details.items())
             self._trouble = (*self._trouble, f"{moment} {event}: {words}")[-_TROUBLE_KEPT:]
@@ -309,12 +398,11 @@ class Supervisor:
     @property
     def identify_lamp(self) -> bool:
         """Whether the chassis identify lamp is lit."""
-        return self._identify_until_s is not None and time.monotonic() < self._identify_until_s
+        return self.bmc.core.chassis_control.identify_state != 0
 
-    def light_identify_lamp(self, seconds: float) -> None:
-        """Light the lamp for so long; 0 puts it out, infinity leaves it on."""
+    def lamp_changed(self, seconds: float) -> None:
+        """The lamp is lit for so long; 0 is out, infinity until told otherwise."""
         self._stop_timer("identify")
-        self._identify_until_s = time.monotonic() + seconds if seconds else None
         if 0 < seconds < float("inf"):
             loop = asyncio.get_running_loop()
             self._timers["identify"] = loop.call_later(seconds, self.show)
@@ -340,15 +428,20 @@ class Supervisor:
         )
 
     def show(self) -> None:
-        """Bring state.json and what the chassis script answers from up to date."""
-        state = self.state()
-        boot = "default" if state.boot_override == BootSelector.DISK.value else state.boot_override or "none"
-        for name, value in (("power", f"{int(state.power)}"), ("boot", boot)):
-            path = self.paths.chassis / name
-            with contextlib.suppress(OSError):
-                if path.exists() and path.read_text() == f"{value}\n":
-                    continue
-            write_atomic(path, f"{value}\n")
-        write_state(self.paths.state, state)
+        """Bring state.json up to date.
+
+        What cannot be written, as on a full disk, is an error of the node and is tried again.
+        """
+        try:
+            write_state(self.paths.state, self.state())
+            self._unwritten = False
+        except HostError as exc:
+            if not self._unwritten:
+                self.record("error", message=exc.message)
+            self._unwritten = True
+            # What can be written without more room on the disk.
+            overwrite(self.paths.state, state_text(self.state()))
+            self._stop_timer("show")
+            self._timers["show"] = asyncio.get_running_loop().call_later(_SHOW_AGAIN_S, self.show)
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()

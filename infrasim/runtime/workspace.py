@@ -5,7 +5,6 @@ Rendered files are replaced as a whole at each start; disks and the BMC's own st
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned
 
 _IMAGE_TIMEOUT_S = 60.0
 _LOG_MOST_BYTES = 4 * 1024 * 1024
-# vbmc.conf's line of the node file's user; what a client set since lives in ipmi_sim's own files.
-_USER_LINE = "user 2 "
-# ipmi_sim's persistent records that come from the personality; the event log and users are not.
+# ipmi_sim's persistent records that come from the personality; the event log is not.
 _PERSONALITY_STATE = "sdr.*"
 
 
@@ -48,9 +46,8 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
         HostError: a place cannot be written or is full.
     """
     plan = planned.plan
-    for folder in (paths.data, paths.smbios_dir, paths.scripts, paths.disks):
+    for folder in (paths.data, paths.smbios_dir, paths.disks):
         make_dir(folder)
-    _forget_an_edited_user(plan, paths)
     _remove_old_smbios(plan, paths)
     for spec in plan.files:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
@@ -66,7 +63,7 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
     Raises:
         HostError: a place cannot be written or is full.
     """
-    for folder in (paths.run, paths.bmc_state, paths.lan):
+    for folder in (paths.run, paths.bmc_state):
         make_dir(folder)
     make_dir(paths.log_dir, mode=0o750)
     _set_long_logs_aside(paths)
@@ -106,13 +103,14 @@ def create_disk(disk: DiskSpec) -> None:
 
 
 def remove_workspace(home: Home, paths: NodePaths) -> None:
-    """Remove the workspace and the logs of a stopped node.
+    """Remove the workspace and the logs of a stopped node, but not logs of another home's.
 
     Raises:
         HostError: something cannot be removed.
     """
+    own_logs = paths.log_dir.exists() and other_owner(paths) is None
     remove_tree(paths.workspace, inside=home.root)
-    if paths.log_dir.exists():
+    if own_logs:
         remove_tree(paths.log_dir, inside=home.log_root)
 
 
@@ -146,19 +144,6 @@ def _file_fault(path: Path) -> tuple[str, str] | None:
         return f"{path} does not exist", ""
     except OSError as exc:
         return f"{path} cannot be read: {exc.strerror}", ""
-
-
-def _forget_an_edited_user(plan: NodePlan, paths: NodePaths) -> None:
-    """ipmi_sim's own record of users wins over vbmc.conf, so an edited user must end it."""
-    wanted = next(spec.content.decode() for spec in plan.files if spec.path == paths.vbmc_conf)
-    with contextlib.suppress(OSError):
-        if _user_line(paths.vbmc_conf.read_text()) != _user_line(wanted):
-            for path in (paths.bmc_state / "ipmi_sim" / plan.name).glob("users*"):
-                path.unlink(missing_ok=True)
-
-
-def _user_line(text: str) -> str:
-    return next((line for line in text.splitlines() if line.startswith(_USER_LINE)), "")
 
 
 def _remove_old_smbios(plan: NodePlan, paths: NodePaths) -> None:

@@ -224,8 +224,17 @@ def ipmi_username(text: str) -> str:
 
 
 def ipmi_password(text: str) -> str:
-    """A password that IPMI and ipmi_sim's configuration can carry; never part of a message."""
+    """A password that IPMI can carry; never part of a message."""
     return _quotable(_printable(text, at_most=IPMI_PASSWORD_MAX_BYTES))
+
+
+def cipher_suites(given: Sequence[int]) -> Sequence[int]:
+    """At least one cipher suite, none twice."""
+    if not given:
+        raise WrongValue("needs at least one cipher suite", hint="3 and 17 are the usual ones")
+    if len(set(given)) < len(given):
+        raise WrongValue("names a cipher suite twice")
+    return given
 
 
 def split_options(given: object) -> object:

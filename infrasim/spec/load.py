@@ -49,6 +49,7 @@ def load_node(
         found += node_file_problems(exc, document, moved)
     if spec is None or found:
         raise InvalidNodeFile(sorted(found, key=_place))
+    warnings += _risks(document, spec)
     return LoadedNode(spec, tuple(sorted(warnings, key=_place)))
 
 
@@ -72,6 +73,13 @@ def _type_problems(document: Document, known_types: Collection[str]) -> Iterator
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
     mark = document.value_mark(("type",))
     yield Problem(document.file, *mark, "type", f"there is no server type {given!r}", hint)
+
+
+def _risks(document: Document, spec: NodeSpec) -> Iterator[Problem]:
+    if spec.bmc.insecure:
+        mark = document.value_mark(("bmc", "insecure"))
+        message = "lets anybody who reaches this BMC in, without a password"
+        yield Problem(document.file, *mark, "bmc.insecure", message, "for tests of tools that look for that")
 
 
 def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path], list[Problem]]:

@@ -40,6 +40,7 @@ Mac: TypeAlias = Annotated[str, AfterValidator(checks.parse_mac)]
 Uuid: TypeAlias = Annotated[str, AfterValidator(checks.parse_uuid)]
 Address: TypeAlias = Annotated[str, AfterValidator(checks.address)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
+CipherSuite: TypeAlias = Literal[1, 2, 3, 17]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
 FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
@@ -325,6 +326,33 @@ class Bmc(Part):
     )
     password: Annotated[str, AfterValidator(checks.ipmi_password)] = Field(
         "admin", repr=False, description="The user's password, at most 20 bytes.", examples=["calvin"]
+    )
+    cipher_suites: Annotated[tuple[CipherSuite, ...], AfterValidator(checks.cipher_suites)] = Field(
+        (3, 17),
+        description="Cipher suites of IPMI 2.0 that open a session: 1 (no integrity, no encryption), "
+        "2 (no encryption), 3 (SHA-1, AES), 17 (SHA-256, AES).",
+        examples=[[17]],
+    )
+    insecure: bool = Field(
+        False,
+        description="Whether sessions need no password: cipher suite 0, authentication type none and the "
+        "anonymous user. For tests of tools that look for such BMCs.",
+        examples=[True],
+    )
+    lockout_failures: int = Field(
+        0,
+        ge=0,
+        le=255,
+        description="After so many wrong passwords in a row a user is locked out; 0 locks nobody out.",
+        examples=[3],
+    )
+    lockout_time: Seconds = Field(
+        300.0, description="Seconds a locked-out user stays locked out.", examples=[60]
+    )
+    reset_time: Seconds = Field(
+        3.0,
+        description="Seconds the BMC is away from LAN and host after `mc reset`.",
+        examples=[30],
     )
     startnow: bool = Field(
         True,

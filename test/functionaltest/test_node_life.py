@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from lab import CLONE, NODE, Lab, execute, wait_for
+from lab import CLONE, NODE, Lab, execute, lab, wait_for
+
+from infrasim.paths import Home
 
 
 def test_a_start_brings_everything_up_and_a_stop_takes_everything_down(scratch: Lab) -> None:
@@ -106,9 +108,12 @@ def test_run_stays_in_the_foreground_says_ready_and_obeys_sigterm(scratch: Lab) 
     assert process.stdout.readline() == "ready\n"
     assert scratch.pid("supervisor") == process.pid
     scratch.ipmi("mc", "info")
+    lock = Home(scratch.home, scratch.logs).node(NODE).terminal_lock
+    wait_for(lock.exists, what="the lock of the terminal")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert scratch.leftovers() == []
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize("moment", ["at once", "supervisor begun", "host begun"])
@@ -194,3 +199,18 @@ def test_secrets_are_neither_in_the_command_lines_nor_in_the_logs_nor_readable(s
     assert scratch.home.stat().st_mode & 0o077 == 0
     assert "s3cretword" not in scratch.must("node", "plan", NODE, "--json")
     assert (scratch.home / NODE / "run" / "control.sock").stat().st_mode & 0o077 == 0
+
+
+def test_two_homes_do_not_share_the_logs_of_a_node(scratch: Lab) -> None:
+    scratch.start()
+    with lab(lambda: False) as other:
+        shared = {"INFRASIM_LOG_DIR": str(scratch.logs)}
+        other.register()
+        ran = other.infrasim("node", "start", NODE, env=shared)
+        assert ran.code == 4, ran
+        assert str(scratch.home) in ran.err
+        assert str(other.home) in ran.err
+        # One that was started elsewhere is destroyed without touching them.
+        other.start()
+        other.infrasim("node", "destroy", NODE, env=shared)
+    assert scratch.count("node-up") == 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab, lab, wait_for
 
 SELECTORS = {
     "pxe": "Force PXE",
@@ -150,3 +151,25 @@ def test_an_override_survives_the_supervisor(running: Lab) -> None:
     assert selector(running) == SELECTORS["cdrom"]
     running.ipmi("power", "reset")
     wait_for(lambda: selector(running) == "No override", what="the override used")
+
+
+def test_a_host_that_is_off_keeps_its_screen(scratch: Lab) -> None:
+    scratch.start()
+    screen = scratch.status()["vnc"]
+    scratch.ipmi("power", "off")
+    with socket.create_connection((screen["address"], screen["port"]), timeout=10) as viewer:
+        assert viewer.recv(1) == b"", "nothing is shown"
+    with lab(lambda: False) as other:
+        other.start()
+        assert other.status()["vnc"] != screen
+        display = screen["port"] - 5900
+        other.must("node", "stop", NODE)
+        other.register(compute={"vnc_display": display})
+        ran = other.infrasim("node", "start", NODE)
+        assert ran.code == 4, ran
+        assert f"in use by infrasim node {NODE} of {scratch.home}" in ran.err
+    scratch.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    with socket.create_connection((screen["address"], screen["port"]), timeout=10) as viewer:
+        assert viewer.recv(3) == b"RFB"
+    assert scratch.status()["errors"] == []

@@ -9,10 +9,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 
 import pytest
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab, free_address, wait_for
 
 from infrasim.host.process import identify
 from infrasim.paths import Home
@@ -66,11 +68,60 @@ def test_logs_that_are_removed_meanwhile_do_not_keep_the_host_off(scratch: Lab) 
     shutil.rmtree(scratch.logs / NODE)
     before = scratch.pid("qemu")
     scratch.ipmi("power", "cycle")
-    # socat holds the serial log open, so that log comes back when the node is started anew.
     wait_for(lambda: scratch.pid("qemu") not in (None, before), what="a new host")
-    wait_for(lambda: scratch.count("ready") >= 1, what="the host's monitor")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.count("serial-log-lost") == 1
     assert scratch.count("died") == 0
+    assert [entry["restarts"] for entry in scratch.status()["processes"]] == [0, 0, 0, 0]
+    wait_for(lambda: scratch.ipmitool("mc", "info").code == 0, what="the BMC")
     assert scratch.status()["state"] == "running"
+
+
+def test_a_host_that_dies_with_its_serial_log_removed_comes_back_with_one(scratch: Lab) -> None:
+    scratch.start()
+    (scratch.logs / NODE / "serial.log").unlink()
+    before = scratch.pid("qemu")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.count("died") == 1
+    assert scratch.pid("qemu") not in (None, before)
+
+
+def test_a_host_that_was_stopped_by_a_signal_is_shown_and_can_be_switched_off(scratch: Lab) -> None:
+    scratch.start(bmc={"poweroff_wait": 1, "kill_wait": 1})
+    qemu = scratch.pid("qemu")
+    assert qemu is not None
+    os.kill(qemu, signal.SIGSTOP)
+    status = scratch.status()
+    assert status["state"] == "degraded"
+    assert status["processes"][3]["state"] == "stopped by a signal"
+    began = time.monotonic()
+    scratch.ipmi("power", "soft")
+    wait_for(lambda: scratch.status()["host"]["power"] == "off", timeout_s=10, what="the deadlines")
+    assert time.monotonic() - began < 10
+    assert scratch.status()["state"] == "running"
+    scratch.ipmi("power", "on")
+    wait_for(lambda: scratch.status()["state"] == "running" and scratch.pid("qemu"), what="a new host")
+
+
+def test_a_boot_override_that_comes_while_the_host_goes_is_no_trouble(scratch: Lab) -> None:
+    scratch.start()
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(scratch.home / NODE / "run" / "control.sock"))
+            client.sendall(b'{"verb": "power", "words": ["off"]}\n{"verb": "power", "words": ["on"]}\n')
+            answers = client.makefile()
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(str(scratch.home / NODE / "run" / "control.sock"))
+                for word in ("pxe", "none") * 20:
+                    other.sendall(f'{{"verb": "boot", "words": ["{word}"]}}\n'.encode())
+                    time.sleep(0.002)
+            assert json.loads(answers.readline())["ok"]
+            assert json.loads(answers.readline())["ok"]
+        wait_for(lambda: scratch.status()["state"] == "running" and scratch.pid("qemu"), what="the host")
+    time.sleep(1.5)
+    assert scratch.status()["errors"] == []
 
 
 @pytest.mark.parametrize(
@@ -182,6 +233,102 @@ def test_a_stop_ends_a_supervisor_that_hangs(scratch: Lab) -> None:
     assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
     assert time.monotonic() - began < 30
     wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def lose_state(home: Lab) -> None:
+    (home.home / NODE / "run" / "state.json").unlink()
+
+
+def damage_state(home: Lab) -> None:
+    (home.home / NODE / "run" / "state.json").write_text("{")
+
+
+def lose_workspace(home: Lab) -> None:
+    shutil.rmtree(home.home / NODE)
+
+
+def lose_state_and_supervisor(home: Lab) -> None:
+    supervisor = home.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    lose_state(home)
+
+
+LOSSES = [lose_state, damage_state, lose_workspace, lose_state_and_supervisor]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+@pytest.mark.parametrize("verb", ["stop", "destroy"])
+def test_what_runs_is_found_without_its_state(scratch: Lab, lose: Callable[[Lab], None], verb: str) -> None:
+    scratch.start()
+    other = free_address()
+    scratch.start("other", bmc={"address": other})
+    lose(scratch)
+    said = scratch.status()
+    assert said["state"] == "degraded"
+    assert any("running, but not on record" in error and "qemu" in error for error in said["errors"])
+    past = {"stop": "stopped", "destroy": "destroyed"}[verb]
+    assert scratch.must("node", verb, NODE) == f"Node n {past}.\n"
+    assert not [each for each in scratch.processes() if str(scratch.home / NODE) in each.cmdline()]
+    assert scratch.status("other")["state"] == "running"
+    scratch.must("node", "destroy", "other")
+    wait_for(lambda: scratch.leftovers() == [], what="everything gone")
+
+
+def test_a_start_of_a_node_whose_state_is_lost_finds_its_supervisor(scratch: Lab) -> None:
+    scratch.start()
+    before = scratch.pid("supervisor"), scratch.pid("qemu")
+    lose_state(scratch)
+    assert scratch.must("node", "start", NODE).startswith("Node n runs already.")
+    assert (scratch.pid("supervisor"), scratch.pid("qemu")) == before
+    assert scratch.status()["state"] == "running"
+
+
+@pytest.mark.parametrize("lose", [lose_workspace, lose_state_and_supervisor])
+def test_a_start_ends_what_nobody_can_take_over(scratch: Lab, lose: Callable[[Lab], None]) -> None:
+    scratch.start()
+    before = scratch.pid("qemu")
+    lose(scratch)
+    scratch.must("node", "start", NODE)
+    assert scratch.status()["state"] == "running"
+    assert before != scratch.pid("qemu")
+    assert len([each for each in scratch.processes() if "qemu-system" in each.name()]) == 1
+
+
+def test_a_host_that_nobody_wrote_down_is_ended_before_another_is_started(scratch: Lab) -> None:
+    scratch.start()
+    supervisor, unknown = scratch.pid("supervisor"), scratch.pid("qemu")
+    assert supervisor is not None
+    assert unknown is not None
+    os.kill(supervisor, signal.SIGKILL)
+    # As if the supervisor had been killed right after it started the host.
+    state_file = scratch.home / NODE / "run" / "state.json"
+    state = json.loads(state_file.read_text())
+    host = next(process for process in state["processes"] if process["name"] == "qemu")
+    host.update(identity=None, state="down")
+    state_file.write_text(json.dumps(state))
+    assert f"not on record: qemu (pid {unknown})" in " ".join(scratch.status()["errors"])
+    bmc = scratch.pid("ipmi_sim")
+    scratch.must("node", "start", NODE)
+    assert scratch.pid("ipmi_sim") == bmc
+    assert scratch.pid("qemu") not in (None, unknown)
+    assert identify(unknown) is None
+
+
+def test_a_supervisor_that_is_killed_during_a_start_leaves_nothing_and_is_named(scratch: Lab) -> None:
+    scratch.register()
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    with subprocess.Popen(words, env=scratch.env, stderr=subprocess.PIPE, text=True) as start:
+        wait_for(lambda: [each for each in scratch.processes() if each.name() == "ipmi_sim"], what="the BMC")
+        for each in scratch.processes():
+            if "infrasim.runtime.daemon" in each.cmdline():
+                each.kill()
+        _, said = start.communicate()
+    assert start.returncode == 5, said
+    assert "the supervisor ended without a word" in said
+    assert "in use" not in said
+    assert scratch.leftovers() == []
+    scratch.must("node", "start", NODE)
 
 
 def test_a_failed_start_leaves_nothing_running_and_shows_why(scratch: Lab) -> None:

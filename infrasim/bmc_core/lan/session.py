@@ -1,4 +1,4 @@
-"""One LAN session as the rest of the core sees it."""
+"""One LAN session as the rest of the core sees it, and the window of its sequence numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from infrasim.bmc_core.codes import Privilege
 
 # The host and port a datagram came from, as Python's sockets give them.
 Peer = tuple[Any, ...]
+
+_ALL = 0xFFFFFFFF
 
 
 class PayloadType(IntEnum):
@@ -32,8 +34,8 @@ class Session:
     """An active session.
 
     ``handle`` is the number Get Session Info knows it by, ``session_id`` the BMC's id for it.
-    ``privilege`` is in
-    effect, ``privilege_limit`` the most it may be. ``is_rmcp_plus`` sessions can carry other payloads.
+    ``privilege`` is in effect,
+    ``privilege_limit`` the most it may be. ``is_rmcp_plus`` sessions can carry other payloads.
     """
 
     handle: int
@@ -46,3 +48,31 @@ class Session:
     is_rmcp_plus: bool
     is_encrypted: bool
     send_payload: Callable[[PayloadType, bytes], None]
+
+
+class SequenceWindow:
+    """Which sequence numbers are new: each is accepted once, some ahead of the highest or some behind it.
+
+    Source: IPMI 2.0 section 6.12.13; ``size`` is 8 for IPMI 1.5, 16 for RMCP+.
+    """
+
+    __slots__ = ("_highest", "_seen", "_size")
+
+    def __init__(self, highest: int, size: int) -> None:
+        self._highest = highest & _ALL
+        self._size = size
+        # Bit n is whether the highest less n has been seen; what is before the first counts as seen.
+        self._seen = (1 << size) - 1
+
+    def accept(self, number: int) -> bool:
+        """Whether ``number`` is acceptable; it is not a second time."""
+        ahead = (number - self._highest) & _ALL
+        if 0 < ahead <= self._size:
+            self._seen = (self._seen << ahead | 1) & ((1 << self._size) - 1)
+            self._highest = number
+            return True
+        behind = -ahead & _ALL
+        if behind >= self._size or self._seen >> behind & 1:
+            return False
+        self._seen |= 1 << behind
+        return True

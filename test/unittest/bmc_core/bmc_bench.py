@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.core import Bmc
 from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
-from infrasim.bmc_core.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 from infrasim.qemu.boot import BootSelector
 
@@ -75,6 +75,7 @@ class FakeEngine:
 
     answers: dict[tuple[int, int], bytes | Refused] = field(default_factory=dict)
     asked: list[tuple[int, int, bytes]] = field(default_factory=list)
+    ready: bool = True
 
     async def ask(self, netfn: int, command: int, data: bytes = b"", *, lun: int = 0) -> bytes:
         self.asked.append((netfn, command, data))
@@ -82,6 +83,9 @@ class FakeEngine:
         if isinstance(answer, Refused):
             raise answer
         return answer
+
+    def is_ready(self) -> bool:
+        return self.ready
 
 
 @dataclass
@@ -119,13 +123,17 @@ class FakeChassis:
     def identify(self, seconds: float) -> None:
         self.orders.append(f"identify {seconds}")
 
+    async def settled(self, *, on: bool) -> None:
+        return
+
 
 @dataclass
 class FakeSystemInterface:
     attention: bool = False
+    interrupt: bool = False
 
-    def set_attention(self, *, asserted: bool) -> None:
-        self.attention = asserted
+    def set_attention(self, *, asserted: bool, interrupt: bool, interrupts_enabled: bool) -> None:
+        self.attention, self.interrupt = asserted, interrupt
 
 
 @dataclass
@@ -133,12 +141,16 @@ class FakeSerial:
     written: bytearray = field(default_factory=bytearray)
     takes: int = 1 << 20
     breaks: int = 0
+    discarded: int = 0
     paused: bool = False
 
     def write(self, data: bytes) -> int:
         taken = data[: self.takes]
         self.written += taken
         return len(taken)
+
+    def discard(self) -> None:
+        self.discarded += 1
 
     def send_break(self) -> None:
         self.breaks += 1
@@ -175,6 +187,8 @@ class Bench:
         self.network = FakeNetwork()
         self.load = FakeLoad()
         self.changes = 0
+        self.deferred: list[Coroutine[None, None, None]] = []
+        self.resets: list[bool] = []
         self.bmc = Bmc(
             settings,
             state or BmcState(),
@@ -186,7 +200,11 @@ class Bench:
             load=self.load,
             clock=self.clock,
             changed=self._changed,
+            defer=self.deferred.append,
+            reset=self.resets.append,
         )
+        # What the BMC set up for itself does not count.
+        self.changes = 0
 
     def _changed(self) -> None:
         self.changes += 1
@@ -202,3 +220,8 @@ class Bench:
             return await answer
 
         return asyncio.run(wait())
+
+    def settle(self) -> None:
+        """Do everything that was put off."""
+        while self.deferred:
+            asyncio.run(self.deferred.pop(0))

@@ -49,7 +49,8 @@ def set_destination(bench: Bench, number: int, *, kind: int = 0, timeout: int = 
 
 
 def happen(bench: Bench, record: bytes = TOO_HOT) -> None:
-    asyncio.run(bench.bmc.events.happened(record))
+    bench.bmc.events.happened(record)
+    bench.settle()
 
 
 def destinations(bench: Bench) -> list[int]:
@@ -108,6 +109,7 @@ def test_a_filter_acts_on_power(actions: int, orders: list[str], cause: RestartC
     bench = pef_bench()
     set_filter(bench, actions)
     happen(bench)
+    bench.bmc.power_changed(on=bench.chassis.on)
     bench.clock.advance(10)
     assert bench.chassis.orders == orders
     assert bench.bmc.state.chassis.restart_cause == cause

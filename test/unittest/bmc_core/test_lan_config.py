@@ -9,6 +9,7 @@ from bmc_bench import SETTINGS, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import Channel, NetFn, Privilege
 from infrasim.bmc_core.lan_config import (
     AlertDestination,
@@ -21,7 +22,6 @@ from infrasim.bmc_core.lan_config import (
 )
 from infrasim.bmc_core.message import Origin
 from infrasim.bmc_core.persist import as_json, from_json
-from infrasim.bmc_core.settings import CoreSettings
 from infrasim.bmc_core.state import BmcState
 
 LAN = NetFn.TRANSPORT

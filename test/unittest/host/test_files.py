@@ -17,10 +17,12 @@ import pytest
 
 from infrasim.errors import DeadlineError, HostError
 from infrasim.host.files import (
+    append_line,
     hold_lock,
     last_lines,
     locked,
     make_dir,
+    overwrite,
     release_lock,
     remove_tree,
     sha256_file,
@@ -379,3 +381,55 @@ def test_last_lines(tmp_path: Path) -> None:
     path.write_text("".join(f"{number:07}\n" for number in range(20_000)))
     assert last_lines(path, 1) == ("0019999",)
     assert len(last_lines(path, 100_000)) == 65536 // 8
+
+
+# --- in place
+
+
+@pytest.mark.parametrize("new", ["", "shorter", "a text that is quite a bit longer"])
+def test_overwrite_needs_no_new_file(tmp_path: Path, new: str) -> None:
+    path = tmp_path / "f"
+    path.write_text("as long as this")
+    inode = path.stat().st_ino
+    assert overwrite(path, new)
+    assert path.read_text() == new
+    assert path.stat().st_ino == inode
+
+
+def test_overwrite_does_not_grow_a_file_into_a_new_block(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    assert not overwrite(path, "x" * 1_000_000)
+    assert path.read_text() == "old"
+
+
+def test_overwrite_of_what_is_not_there(tmp_path: Path) -> None:
+    assert not overwrite(tmp_path / "none", "new")
+    assert not overwrite(tmp_path, "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_append_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert append_line(path, "one")
+    assert append_line(path, "two")
+    assert path.read_text() == "one\ntwo\n"
+    assert not append_line(tmp_path / "no" / "log", "x")
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_append_line_leaves_no_part_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\n")
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:room])
+
+    monkeypatch.setattr(os, "write", full)
+    assert not append_line(path, "another")
+    assert path.read_text() == "one\n"

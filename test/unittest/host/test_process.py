@@ -29,6 +29,7 @@ from infrasim.host.process import (
     send_signal,
     spawn,
     stop,
+    suspended,
     wait_for_deaths,
     wait_gone,
 )
@@ -352,3 +353,17 @@ def test_conversation_with_a_program_that_is_not_there() -> None:
     with pytest.raises(HostError, match="cannot run /no/such: No such file"):
         Conversation(["/no/such"], env={})
     assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
+def test_a_process_that_was_stopped_by_a_signal_is_suspended(shell: Shell) -> None:
+    child = shell("sleep 600")
+    identity = who(child)
+    assert not suspended(identity)
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+    assert suspended(identity)
+    assert alive(identity)
+    assert not suspended(dataclasses.replace(identity, start_ticks=1)), "another process of that pid"
+    os.kill(child.pid, signal.SIGCONT)
+    os.waitid(os.P_PID, child.pid, os.WCONTINUED)
+    assert not suspended(identity)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infrasim.errors import HostError
-from infrasim.host.facts import Accelerator
+from infrasim.host.facts import Accelerator, Socket
 from infrasim.plan.model import (
     PLAN_FORMAT,
     BmcPlan,
@@ -21,10 +21,12 @@ from infrasim.plan.model import (
     FileSpec,
     HostPlan,
     InputSpec,
+    Kept,
     NodePlan,
     PortSpec,
     ProcessSpec,
     ReadyCheck,
+    read_kept,
     read_plan,
     require_plan,
 )
@@ -132,3 +134,43 @@ def test_plan_cut_anywhere_never_raises(tmp_path: Path, cut: int, flip: bytes) -
     whole = json.dumps(PLAN.as_json()).encode()
     path.write_bytes(whole[:cut] + flip)
     assert read_plan(path) is None or cut >= len(whole)
+
+
+def test_what_was_given_is_read_from_a_plan_of_any_format(tmp_path: Path) -> None:
+    path = written(tmp_path / "plan.json", PLAN.as_json())
+    assert read_kept(path) == PLAN.kept
+    older = {**PLAN.as_json(), "format": 1, "host": "as it was once", "processes": None}
+    assert read_plan(written(path, older)) is None
+    assert read_kept(path) == PLAN.kept
+    assert PLAN.kept.sockets == {
+        Socket("127.0.0.1", 623),
+        Socket("::1", 623),
+        Socket("127.64.1.1", 623),
+    }
+
+
+@pytest.mark.parametrize("value", DAMAGED.values(), ids=DAMAGED.keys())
+def test_what_is_damaged_is_not_known(tmp_path: Path, value: object) -> None:
+    kept = read_kept(written(tmp_path / "plan.json", value))
+    assert kept is not None
+    assert kept.address in (None, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"bmc": {"address": "127.0.0.1; rm", "port": True, "listen": "127.0.0.1"}}, Kept()),
+        ({"bmc": {"address": "", "listen": ["", 5, "::1"]}, "vnc_display": "7"}, Kept(listen=("::1",))),
+        ({"bmc": [], "disks": [5, {}, {"path": 1}, {"path": "/d"}]}, Kept(disks=(Path("/d"),))),
+        ({"vnc_display": 7}, Kept(vnc_display=7)),
+    ],
+)
+def test_only_what_may_be_right_is_kept(tmp_path: Path, data: object, expected: Kept) -> None:
+    assert read_kept(written(tmp_path / "plan.json", data)) == expected
+    assert expected.sockets == frozenset()
+
+
+def test_nothing_was_given_without_a_plan(tmp_path: Path) -> None:
+    assert read_kept(tmp_path / "none.json") is None
+    (tmp_path / "plan.json").write_text("{")
+    assert read_kept(tmp_path / "plan.json") is None

@@ -68,7 +68,15 @@ def plan(personality: Personality) -> Plan:
     ) -> NodePlan:
         spec = load_node(Path("node.yml"), text, name=name).spec
         paths = home.node(name)
-        return plan_node(spec, server, facts, paths, home=home, previous=previous, reserved=reserved)
+        return plan_node(
+            spec,
+            server,
+            facts,
+            paths,
+            home=home,
+            previous=previous.kept if previous else None,
+            reserved=reserved,
+        )
 
     return make
 
@@ -236,3 +244,16 @@ def test_shipped_type_gives_every_smbios_file_to_qemu() -> None:
     given = [word.removeprefix("file=") for word in decided.process(QEMU).argv if word.startswith("file=/")]
     assert given == [str(file.path) for file in decided.files if file.path.suffix == ".bin"]
     assert len(given) >= 10
+
+
+@pytest.mark.parametrize("letter", ["'", '"', "\\", "\n", "\r"])
+def test_home_that_ipmi_sim_cannot_be_told(personality: Personality, letter: str) -> None:
+    home = Home(Path(f"/my{letter}home"), Path("/l"))
+    spec = load_node(Path("a.yml"), "{}", name="a").spec
+    with pytest.raises(UsageError) as caught:
+        plan_node(spec, personality, FACTS, home.node("a"), home=home)
+    assert caught.value.message == (
+        f"INFRASIM_HOME {str(home.root)!r} cannot be used: "
+        "ipmi_sim takes no path with a quote, backslash or line break"
+    )
+    assert caught.value.hint == ("set INFRASIM_HOME to a folder without ' \" \\ and line breaks in its path")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.errors import UsageError
+from infrasim.errors import HostError, UsageError
 from infrasim.paths import Home, NodePaths
-from infrasim.runtime.logs import show_logs
+from infrasim.runtime.logs import claim_logs, show_logs
+from infrasim.runtime.workspace import remove_workspace
 
 
 @pytest.fixture
@@ -93,3 +94,62 @@ def test_no_logs_yet_and_no_such_node(home: Home) -> None:
     with pytest.raises(UsageError) as caught:
         next(show_logs(home, "b", [], lines=1, follow=False))
     assert caught.value.message == f"there is no node 'b' in {home.root}"
+
+
+# --- whose they are
+
+
+def two_homes(tmp_path: Path) -> tuple[Home, Home]:
+    """Two homes with one log folder, both with a workspace of node a."""
+    first, second = (Home(tmp_path / name, tmp_path / "logs") for name in ("one", "two"))
+    for each in (first, second):
+        each.node("a").workspace.mkdir(parents=True)
+        each.node_map.mkdir()
+        each.map_file("a").write_text("{}")
+    return first, second
+
+
+def test_logs_belong_to_the_home_that_came_first(tmp_path: Path) -> None:
+    first, second = two_homes(tmp_path)
+    claim_logs(first.node("a"))
+    claim_logs(first.node("a"))
+    with pytest.raises(HostError) as caught:
+        claim_logs(second.node("a"))
+    assert caught.value.message == (
+        f"log folder {tmp_path}/logs/a belongs to node a of home {tmp_path}/one; this is home {tmp_path}/two"
+    )
+    assert "INFRASIM_LOG_DIR" in caught.value.hint
+    with pytest.raises(UsageError, match="node a has no logs yet"):
+        list(show_logs(second, "a", [], lines=1, follow=False))
+    claim_logs(second.node("b"))
+
+
+def test_a_destroy_leaves_the_logs_of_another_home(tmp_path: Path) -> None:
+    first, second = two_homes(tmp_path)
+    claim_logs(first.node("a"))
+    remove_workspace(second, second.node("a"))
+    assert first.node("a").log_owner.exists()
+    remove_workspace(first, first.node("a"))
+    assert not first.node("a").log_dir.exists()
+
+
+def test_logs_of_a_node_that_is_gone_can_be_had(tmp_path: Path) -> None:
+    first, second = two_homes(tmp_path)
+    claim_logs(first.node("a"))
+    first.node("a").workspace.rmdir()
+    claim_logs(second.node("a"))
+    assert second.node("a").log_owner.read_text() == f"{second.node('a').workspace}\n"
+
+
+def test_a_home_with_two_names_is_one(tmp_path: Path) -> None:
+    first, _ = two_homes(tmp_path)
+    (tmp_path / "link").symlink_to(first.root)
+    claim_logs(first.node("a"))
+    claim_logs(Home(tmp_path / "link", first.log_root).node("a"))
+
+
+def test_logs_that_nobody_marked_are_removed_with_their_node(tmp_path: Path) -> None:
+    first, _ = two_homes(tmp_path)
+    first.node("a").log_dir.mkdir(parents=True)
+    remove_workspace(first, first.node("a"))
+    assert not first.node("a").log_dir.exists()

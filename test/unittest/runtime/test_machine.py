@@ -34,6 +34,7 @@ from infrasim.runtime.machine import (
     Report,
     ResetHost,
     SendSignal,
+    SerialLogLost,
     SetBootOrder,
     SetOverride,
     Spawn,
@@ -215,6 +216,28 @@ def test_adoption_without_socat_restarts_ipmi_sim_behind_the_new_terminal() -> N
         "timer ready:ipmi_sim 30s",
     ]
     assert node.do(Ready(IPMI_SIM))[-1] == "NODE UP"
+
+
+def test_a_removed_serial_log_begins_anew_before_the_host_comes_and_is_no_death() -> None:
+    node = Node().off()
+    assert node.do(SerialLogLost()) == ["report serial-log-lost", "SIGTERM socat", "timer kill:socat 2s"]
+    assert node.do(SerialLogLost()) == []
+    assert node.do(ON) == ["report power-on"], "the host waits for its serial line"
+    assert node.do(Exited(SOCAT, 0))[-2:] == ["spawn socat", "timer ready:socat 10s"]
+    assert node.do(Ready(SOCAT))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
+    assert node.do(Exited(IPMI_SIM, 0))[-2:] == ["spawn ipmi_sim", "timer ready:ipmi_sim 30s"]
+    assert node.do(Ready(IPMI_SIM))[-2:] == ["spawn qemu", "timer ready:qemu 60s"]
+    assert [child.restarts for child in node.machine.children.values()] == [0, 0, 0]
+    assert not any(isinstance(action, Report) and action.event == "died" for action in node.seen)
+
+
+def test_a_removed_serial_log_is_nothing_to_a_node_without_socat_or_on_its_way() -> None:
+    assert Node(sol=False).off().do(SerialLogLost()) == []
+    node = Node()
+    node.do(Begin())
+    assert node.do(SerialLogLost()) == []
+    node.do(Ready(SOCAT))
+    assert node.do(SerialLogLost()) == []
 
 
 @pytest.mark.parametrize("startnow", [True, False])
@@ -871,6 +894,7 @@ events: st.SearchStrategy[Event | str] = st.one_of(
     st.builds(Power, st.sampled_from(PowerOrder), st.booleans()),
     st.builds(SetOverride, selectors),
     st.just(HostReset()),
+    st.just(SerialLogLost()),
     st.builds(HostBroken, st.just("reason")),
     st.just(Stop()),
     # these are turned into what can happen at that moment

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.errors import HostError, InvalidNodeFile, NotRunningError, UsageError
+from infrasim.errors import (
+    DeadlineError,
+    HostError,
+    InfrasimError,
+    InvalidNodeFile,
+    NotRunningError,
+    ProgramError,
+    UsageError,
+)
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.paths import Home, NodePaths
+from infrasim.plan.model import PortSpec
 from infrasim.runtime import node, planning
 
 FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "/dev/kvm does not exist"), machine_id="m")
@@ -74,6 +83,18 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     assert Socket(first.bmc.private_address, 623) in taken.sockets
     assert taken.disks == {first.disks[0].path: "a"}
     assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
+
+
+def test_plans_of_an_older_infrasim_keep_what_was_given(home: Home) -> None:
+    for name, display in {"a": 7, "b": 9}.items():
+        register(home, name)
+        home.node(name).workspace.mkdir()
+        first = dataclasses.replace(planning.plan(home, name).plan, vnc_display=display)
+        home.node(name).plan.write_text(json.dumps({**first.as_json(), "format": 1, "host": None}))
+    assert planning.plan(home, "a").plan.vnc_display == 7
+    taken = planning.reserved_by_others(home, "a")
+    assert taken.vnc_displays == {9}
+    assert len(taken.sockets) == 2
 
 
 @pytest.mark.parametrize(
@@ -153,6 +174,86 @@ def test_start_names_who_has_a_port(
     assert caught.value.message == message
     assert not home.node("a").workspace.exists()
     assert not home.node("a").verb_lock.exists()
+
+
+def test_an_address_that_another_home_takes_while_it_is_chosen_is_chosen_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(home, "a", "bmc: {address: 127.0.0.1}\n")
+    taken = frozenset({Socket("127.0.0.1", 5901)})
+    facts = iter([FACTS, dataclasses.replace(FACTS, tcp_in_use=taken)])
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: next(facts))
+    monkeypatch.setattr(probe, "bound_sockets", lambda kind: taken if kind == "tcp" else frozenset())
+    monkeypatch.setattr(node, "write_workspace", lambda planned, paths: None)
+    paths = home.node("a")
+    assert node._prepare(home, paths).plan.vnc_display == 2
+
+
+class Launched:
+    """A supervisor whose start fails, and what had to be stopped before the next."""
+
+    def __init__(self, *outcomes: InfrasimError | None) -> None:
+        self.outcomes = list(outcomes)
+        self.seen: list[str] = []
+
+    def __call__(self, paths: NodePaths) -> Launched:
+        return self
+
+    def go(self) -> None:
+        """Start, as far as it comes."""
+        self.seen.append("go")
+        if outcome := self.outcomes.pop(0):
+            raise outcome
+
+    def stop(self, paths: NodePaths) -> bool:
+        """End what was left."""
+        self.seen.append("stop")
+        return True
+
+    def close(self) -> None:
+        """Nothing was begun."""
+        self.seen.append("close")
+
+
+@pytest.fixture
+def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched, bool], Home]:
+    """A registered node whose supervisor is a fake one, and whether a port of it is taken."""
+
+    def prepare(launched: Launched, port_taken: bool) -> Home:
+        register(home, "a")
+        holder = (PortSpec("BMC", "udp", "127.0.0.1", 623), "somebody") if port_taken else None
+        monkeypatch.setattr(node, "Launch", launched)
+        monkeypatch.setattr(node, "_stop", launched.stop)
+        monkeypatch.setattr(node, "_prepare", lambda home, paths: planning.plan(home, "a"))
+        monkeypatch.setattr(node, "_holder", lambda decided: holder)
+        return home
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("first", "port_taken", "tried"),
+    [
+        (ProgramError("it ended without a word"), False, 1),
+        (ProgramError("it ended without a word"), True, 3),
+        (HostError("in use"), True, 3),
+        (DeadlineError("no report"), True, 1),
+    ],
+)
+def test_what_a_failed_start_left_is_ended_before_the_next_and_after_the_last(
+    prepared: Callable[[Launched, bool], Home], first: InfrasimError, port_taken: bool, tried: int
+) -> None:
+    launched = Launched(first, first, first)
+    with pytest.raises(type(first)) as caught:
+        node.start(prepared(launched, port_taken), "a")
+    assert caught.value is first
+    assert launched.seen == ["go", "stop", "close"] * tried
+
+
+def test_a_start_that_lost_an_address_tries_again(prepared: Callable[[Launched, bool], Home]) -> None:
+    launched = Launched(HostError("in use"), None)
+    assert node.start(prepared(launched, True), "a").plan.name == "a"
+    assert launched.seen == ["go", "stop", "close", "go", "close"]
 
 
 def test_same_port_of_another_address_or_protocol_is_free(

@@ -11,8 +11,10 @@ import pytest
 
 from infrasim.errors import UsageError
 from infrasim.host.process import Identity, identify
+from infrasim.host.table import Found
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
+from infrasim.runtime import status
 from infrasim.runtime.state import NodeState, ProcessState, write_state
 from infrasim.runtime.status import Condition, node_names, node_status
 
@@ -26,6 +28,13 @@ SUPERVISOR_GONE = "the supervisor is gone; 'infrasim node start' makes a new one
 def living() -> Identity:
     """A process that surely lives: this one."""
     identity = identify(os.getpid())
+    assert identity is not None
+    return identity
+
+
+def living_parent() -> Identity:
+    """Another process that surely lives."""
+    identity = identify(os.getppid())
     assert identity is not None
     return identity
 
@@ -145,6 +154,20 @@ def test_child_that_was_ended_on_purpose_is_no_trouble(node: Node) -> None:
     assert node_status(node.home, "a").condition is Condition.RUNNING
 
 
+@pytest.mark.parametrize("stuck", ["supervisor", "qemu"])
+def test_a_process_that_was_stopped_by_a_signal_is_not_called_running(
+    node: Node, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    supervisor, child = living(), living_parent()
+    node.state(supervisor, ("qemu", child, "running", 0))
+    sleeper = supervisor if stuck == "supervisor" else child
+    monkeypatch.setattr(status, "suspended", lambda identity: identity == sleeper)
+    found = node_status(node.home, "a")
+    assert found.condition is Condition.DEGRADED
+    states = {process.name: process.state for process in found.processes}
+    assert states == {"supervisor": "running", "qemu": "running", stuck: "stopped by a signal"}
+
+
 def test_children_without_a_supervisor(node: Node) -> None:
     node.state(GONE, ("qemu", living(), "running", 0), ("socat", GONE, "running", 0), errors=("old",))
     found = node_status(node.home, "a")
@@ -198,6 +221,44 @@ def test_damaged_files_never_raise_and_are_named(node: Node, file: str, damage: 
     assert f"{path} cannot be read" in found.errors
     assert json.dumps(found.as_json())
     assert found.condition is (Condition.RUNNING if file == "plan" else Condition.STOPPED)
+
+
+def strays(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
+    """Let processes be found that no state knows."""
+    found = tuple(Found(name, Identity(10 + number, 1, "b"), 1) for number, name in enumerate(what))
+    monkeypatch.setattr(status, "find_strays", lambda paths, known: found)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_processes_that_are_not_on_record_are_an_error(
+    node: Node, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    if recorded:
+        node.state(GONE, ("qemu", GONE, "running", 0))
+    strays(monkeypatch, "supervisor", "qemu")
+    found = node_status(node.home, "a")
+    assert (found.condition, found.condition.exit_code) == (Condition.DEGRADED, 1)
+    who = "supervisor (pid 10), qemu (pid 11)"
+    assert f"running, but not on record: {who}; 'infrasim node stop' ends them" in found.errors
+
+
+def test_processes_of_a_node_that_nobody_knows_are_an_error(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strays(monkeypatch, "qemu")
+    assert node_status(home, "a").condition is Condition.DEGRADED
+
+
+def test_a_supervisor_that_has_just_begun_is_no_trouble(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    strays(monkeypatch, "supervisor")
+    found = node_status(node.home, "a")
+    assert (found.condition, found.errors) == (Condition.STOPPED, ())
+
+
+def test_a_supervisor_that_lives_is_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.state(living(), ("qemu", living(), "running", 0))
+    strays(monkeypatch, "qemu")
+    assert node_status(node.home, "a").condition is Condition.RUNNING
 
 
 def test_names_are_those_registered_and_those_with_a_workspace(node: Node) -> None:

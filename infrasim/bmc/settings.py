@@ -13,6 +13,7 @@ class CoreSettings:
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
     one in the inventory, ``processors`` the number of sockets that take power.
+    ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     """
 
     node: str
@@ -32,7 +33,8 @@ class CoreSettings:
     lockout_failures: int = 0
     lockout_s: float = 300.0
     reset_s: float = 3.0
-    power_restore: str = "always-off"
+    power_on_at_start: bool = True
+    watchdog_sensor: int = 0
     lan_address6: str = ""
     system_firmware: str = ""
     asset_tag: str = ""

@@ -1,0 +1,274 @@
+"""System boot options: what the firmware boots from next, and what software notes beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.codes import Completion, NetFn, Privilege
+from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.message import Refused, Request
+from infrasim.qemu.boot import BootSelector
+
+if TYPE_CHECKING:
+    from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.ports import Timer
+
+# Source: IPMI 2.0 sections 28.12 and 28.13, table 28-14.
+_PARAMETER_VERSION = 0x01
+_UNSUPPORTED = 0x80
+_SET_IN_PROGRESS_TAKEN = 0x81
+_INVALID_OR_LOCKED = 0x80
+
+SET_IN_PROGRESS = 0
+SERVICE_PARTITION = 1
+SERVICE_SCAN = 2
+VALID_BIT_CLEARING = 3
+INFO_ACKNOWLEDGE = 4
+FLAGS = 5
+INITIATOR_INFO = 6
+MAILBOX = 7
+
+_LENGTHS = {SERVICE_PARTITION: 1, SERVICE_SCAN: 1, VALID_BIT_CLEARING: 1, FLAGS: 5, INITIATOR_INFO: 9}
+
+_VALID = 0x80
+_PERSISTENT = 0x40
+_DEVICE_MASK = 0x3C
+# What a device selector means here. Source: IPMI 2.0 table 28-14, parameter 5, data 2.
+SELECTORS = {
+    0x1: BootSelector.PXE,
+    0x2: BootSelector.DISK,
+    0x5: BootSelector.CDROM,
+    0x6: BootSelector.BIOS,
+}
+_NO_FLAGS = bytes(5)
+
+# Parameter 3: what leaves the valid bit alone.
+KEEP_ON_PEF = 0x10
+KEEP_ON_TIMEOUT = 0x08
+KEEP_ON_WATCHDOG = 0x04
+# Flags that nobody used: how long they stay valid. Source: as above, parameter 3.
+EXPIRY_S = 60.0
+
+_MAILBOX_BLOCK = 16
+_MAILBOX_BLOCKS = 5
+
+
+@dataclass
+class BootState:
+    """The boot options. ``simple`` holds parameters 1, 2, 3 and 6; ``locked`` those marked invalid."""
+
+    flags: bytes = _NO_FLAGS
+    acknowledged: int = 0
+    simple: dict[int, bytes] = field(default_factory=dict)
+    mailbox: dict[int, bytes] = field(default_factory=dict)
+    locked: list[int] = field(default_factory=list)
+
+    @property
+    def selector(self) -> BootSelector | None:
+        """What the next boot is to use; None is the plain order."""
+        if not self.flags[0] & _VALID:
+            return None
+        return SELECTORS.get((self.flags[1] & _DEVICE_MASK) >> 2)
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether the flags hold for every boot."""
+        return bool(self.flags[0] & _PERSISTENT)
+
+    def keeps(self, reason: int) -> bool:
+        """Whether ``reason``, a bit of parameter 3, leaves the valid bit alone."""
+        return bool(self.simple.get(VALID_BIT_CLEARING, b"\0")[0] & reason)
+
+    @property
+    def keeps_on_watchdog(self) -> bool:
+        """Whether a reset by the watchdog leaves the valid bit alone."""
+        return self.keeps(KEEP_ON_WATCHDOG)
+
+
+class BootOptions:
+    """Boot options with their life: they apply, are used, and expire."""
+
+    def __init__(self, bmc: Bmc) -> None:
+        self._bmc = bmc
+        self._set_in_progress = False
+        self._expiry: Timer | None = None
+
+    @property
+    def _state(self) -> BootState:
+        return self._bmc.state.boot
+
+    def apply(self) -> None:
+        """Tell the host's side what the flags say."""
+        self._bmc.chassis.override_boot(self._state.selector, keep=self._state.is_persistent)
+
+    def choose(self, selector: BootSelector | None) -> None:
+        """Boot from ``selector`` once; None takes it back. For people, who wait as long as they like."""
+        if selector is None:
+            self.set_flags(_NO_FLAGS)
+            return
+        number = next(number for number, each in SELECTORS.items() if each is selector)
+        self.set_flags(bytes([_VALID, number << 2, 0, 0, 0]), expires=False)
+
+    def set_flags(self, flags: bytes, *, expires: bool = True) -> None:
+        """Take new boot flags.
+
+        Raises:
+            Refused: this host cannot boot from that.
+        """
+        device = (flags[1] & _DEVICE_MASK) >> 2
+        if device and (device not in SELECTORS or SELECTORS[device] not in self._bmc.chassis.boot_devices()):
+            raise Refused(Completion.INVALID_FIELD)
+        self._state.flags = flags
+        self._bmc.changed()
+        self.apply()
+        self.begin_countdown(expires=expires)
+
+    def begin_countdown(self, *, expires: bool = True) -> None:
+        """Valid flags wait 60 s for a boot; each chassis control command begins that anew."""
+        if self._expiry:
+            self._expiry.cancel()
+            self._expiry = None
+        state = self._state
+        if (
+            expires
+            and state.selector is not None
+            and not state.is_persistent
+            and not state.keeps(KEEP_ON_TIMEOUT)
+        ):
+            self._expiry = self._bmc.clock.later(EXPIRY_S, self._expire)
+
+    @property
+    def counts_down(self) -> bool:
+        """Whether the flags will expire."""
+        return self._expiry is not None
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self._state.flags = bytes([self._state.flags[0] & ~_VALID]) + self._state.flags[1:]
+        self._bmc.changed()
+        self.apply()
+
+    def used(self) -> None:
+        """The firmware has read the flags: unless they are persistent they are gone."""
+        if self._expiry:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._state.selector is not None and not self._state.is_persistent:
+            self._state.flags = _NO_FLAGS
+            self._bmc.changed()
+
+    def drop(self) -> None:
+        """A reset that takes valid flags away before the firmware reads them, such as a watchdog's."""
+        if self._state.selector is not None and not self._state.is_persistent:
+            self._expire_now()
+
+    def _expire_now(self) -> None:
+        if self._expiry:
+            self._expiry.cancel()
+        self._expire()
+
+    def set(self, number: int, data: bytes) -> None:
+        """Set one parameter to ``data``.
+
+        Raises:
+            Refused: no such parameter, a length or value it cannot have, or somebody else is setting.
+        """
+        state = self._state
+        if number == SET_IN_PROGRESS:
+            self._set_progress(data)
+            return
+        if number == INFO_ACKNOWLEDGE:
+            _need(data, 2)
+            state.acknowledged = state.acknowledged & ~data[0] | data[0] & data[1] & 0x1F
+        elif number == MAILBOX:
+            self._set_mailbox(data)
+        elif number == FLAGS:
+            # Some tools leave the instance selector out.
+            if len(data) not in (4, 5):
+                raise Refused(Completion.LENGTH_INVALID)
+            self.set_flags(data.ljust(5, b"\0"))
+        elif number in _LENGTHS:
+            _need(data, _LENGTHS[number])
+            state.simple[number] = data
+            if number == VALID_BIT_CLEARING and state.keeps(KEEP_ON_TIMEOUT):
+                self.begin_countdown()
+        else:
+            raise Refused(_UNSUPPORTED)
+        self._bmc.changed()
+
+    def _set_progress(self, data: bytes) -> None:
+        _need(data, 1)
+        wanted = data[0] & 0x03
+        if wanted == 1 and self._set_in_progress:
+            raise Refused(_SET_IN_PROGRESS_TAKEN)
+        if wanted == 3:
+            raise Refused(Completion.INVALID_FIELD)
+        self._set_in_progress = wanted == 1
+
+    def _set_mailbox(self, data: bytes) -> None:
+        if not 2 <= len(data) <= 1 + _MAILBOX_BLOCK:
+            raise Refused(Completion.LENGTH_INVALID)
+        if data[0] >= _MAILBOX_BLOCKS:
+            raise Refused(Completion.OUT_OF_RANGE)
+        self._state.mailbox[data[0]] = data[1:].ljust(_MAILBOX_BLOCK, b"\0")
+
+    def get(self, number: int, block: int) -> bytes:
+        """The data of one parameter.
+
+        Raises:
+            Refused: no such parameter or block.
+        """
+        state = self._state
+        if number == SET_IN_PROGRESS:
+            return bytes([self._set_in_progress])
+        if number == INFO_ACKNOWLEDGE:
+            return bytes([0, state.acknowledged])
+        if number == FLAGS:
+            return state.flags
+        if number == MAILBOX:
+            if block >= _MAILBOX_BLOCKS:
+                raise Refused(Completion.OUT_OF_RANGE)
+            return bytes([block]) + state.mailbox.get(block, bytes(_MAILBOX_BLOCK))
+        if number in _LENGTHS:
+            return state.simple.get(number, bytes(_LENGTHS[number]))
+        raise Refused(_UNSUPPORTED)
+
+
+def _need(data: bytes, length: int) -> None:
+    if len(data) != length:
+        raise Refused(Completion.LENGTH_INVALID)
+
+
+def set_boot_options(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.12."""
+    if not request.data:
+        raise Refused(Completion.LENGTH_INVALID)
+    number, invalid = request.data[0] & 0x7F, bool(request.data[0] & _INVALID_OR_LOCKED)
+    locked = bmc.state.boot.locked
+    if len(request.data) > 1:
+        bmc.boot.set(number, request.data[1:])
+    else:
+        # Without data only the validity bit is written.
+        bmc.boot.get(number, 0)
+    if invalid and number not in locked:
+        locked.append(number)
+    if not invalid and number in locked:
+        locked.remove(number)
+    bmc.changed()
+    return b""
+
+
+def get_boot_options(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 28.13."""
+    selector, set_selector, block = request.need(3)
+    number = selector & 0x7F
+    data = bmc.boot.get(number, set_selector or block)
+    invalid = _INVALID_OR_LOCKED if number in bmc.state.boot.locked else 0
+    return bytes([_PARAMETER_VERSION, invalid | number]) + data
+
+
+COMMANDS = (
+    Command(NetFn.CHASSIS, 0x08, "Set System Boot Options", Privilege.OPERATOR, "28.12", set_boot_options),
+    Command(NetFn.CHASSIS, 0x09, "Get System Boot Options", Privilege.OPERATOR, "28.13", get_boot_options),
+)

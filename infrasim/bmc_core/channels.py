@@ -1,0 +1,184 @@
+"""The channels of the BMC: what they are, how they may be used, the keys of the LAN one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.message import Refused, Request
+
+if TYPE_CHECKING:
+    from infrasim.bmc_core.core import Bmc
+
+# Set and Get Channel Access: not for a channel without sessions; no such access mode.
+# Source: IPMI 2.0 tables 22-27 and 22-28.
+_NO_SESSIONS, _NO_SUCH_MODE = 0x82, 0x83
+# Set Channel Security Keys. Source: IPMI 2.0 table 22-32.
+_KEY_LOCKED, _NOT_ENOUGH_BYTES, _TOO_MANY_BYTES = 0x80, 0x81, 0x82
+_KEY_LENGTH = 20
+
+# Source: IPMI 2.0 table 6-3 (medium), 6-2 (protocol), 22-29 (session support, and the IPMI vendor number).
+_IPMI_VENDOR = (7154).to_bytes(3, "little")
+_MULTIPLE_SESSIONS = 0x80
+_MEDIUM = {
+    Channel.IPMB: (0x01, 0x01, 0x00),
+    Channel.LAN: (0x04, 0x01, _MULTIPLE_SESSIONS),
+    Channel.SYSTEM_INTERFACE: (0x0C, 0x05, 0x00),
+}
+# No interrupt is told for the system interface and the event buffer. Source: IPMI 2.0 table 22-29.
+_AUXILIARY = {Channel.SYSTEM_INTERFACE: b"\xff\xff"}
+_COUNT_MOST = 0x3F
+
+
+class AccessMode(IntEnum):
+    """When a channel may be used. Source: IPMI 2.0 table 6-4."""
+
+    DISABLED = 0
+    PRE_BOOT = 1
+    ALWAYS = 2
+    SHARED = 3
+
+
+@dataclass
+class ChannelAccess:
+    """How the LAN channel may be used; ``*_off`` as in Set Channel Access. Source: IPMI 2.0 table 22-27."""
+
+    mode: AccessMode = AccessMode.ALWAYS
+    alerting_off: bool = False
+    per_message_off: bool = False
+    user_level_off: bool = False
+    limit: Privilege = Privilege.ADMINISTRATOR
+
+    @property
+    def bits(self) -> int:
+        """The first byte, as Get Channel Access tells it."""
+        return self.alerting_off << 5 | self.per_message_off << 4 | self.user_level_off << 3 | int(self.mode)
+
+
+@dataclass
+class ChannelState:
+    """The LAN channel: its access now and after a reset, and its keys (IPMI 2.0 section 6.13.3)."""
+
+    volatile: ChannelAccess = field(default_factory=ChannelAccess)
+    nonvolatile: ChannelAccess = field(default_factory=ChannelAccess)
+    random_key: bytes = bytes(_KEY_LENGTH)
+    bmc_key: bytes = bytes(_KEY_LENGTH)
+    random_key_locked: bool = False
+    bmc_key_locked: bool = False
+
+    @property
+    def has_bmc_key(self) -> bool:
+        """Whether logins need K_G besides the password."""
+        return any(self.bmc_key)
+
+
+def restart(bmc: Bmc) -> None:
+    """What a reset of the BMC does: the volatile settings are as the lasting ones again."""
+    bmc.state.channels.volatile = replace(bmc.state.channels.nonvolatile)
+
+
+def is_open(bmc: Bmc) -> bool:
+    """Whether the LAN channel takes IPMI messages now; "pre-boot" means while the host is off."""
+    mode = bmc.state.channels.volatile.mode
+    if mode is AccessMode.PRE_BOOT:
+        return not bmc.chassis.power_is_on()
+    return mode is not AccessMode.DISABLED
+
+
+def _with_sessions(request: Request, number: int) -> None:
+    channel = request.channel(number)
+    if channel not in _MEDIUM:
+        raise Refused(Completion.INVALID_FIELD)
+    if channel != Channel.LAN:
+        raise Refused(_NO_SESSIONS)
+
+
+def set_channel_access(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 22.22."""
+    data = request.need(3)
+    _with_sessions(request, data[0])
+    channels = bmc.state.channels
+    scopes = {1: channels.nonvolatile, 2: channels.volatile}
+    access, limit = data[1] >> 6, data[2] >> 6
+    if data[1] & 0x07 > AccessMode.SHARED and access:
+        raise Refused(_NO_SUCH_MODE)
+    if 3 in (access, limit) or (limit and not Privilege.CALLBACK <= data[2] & 0x0F <= Privilege.OEM):
+        raise Refused(Completion.INVALID_FIELD)
+    if access:
+        scope = scopes[access]
+        scope.mode = AccessMode(data[1] & 0x07)
+        scope.alerting_off = bool(data[1] & 0x20)
+        scope.per_message_off = bool(data[1] & 0x10)
+        scope.user_level_off = bool(data[1] & 0x08)
+    if limit:
+        scopes[limit].limit = Privilege(data[2] & 0x0F)
+    bmc.changed()
+    return b""
+
+
+def get_channel_access(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 22.23."""
+    data = request.need(2)
+    _with_sessions(request, data[0])
+    channels = bmc.state.channels
+    match data[1] >> 6:
+        case 1:
+            access = channels.nonvolatile
+        case 2:
+            access = channels.volatile
+        case _:
+            raise Refused(Completion.INVALID_FIELD)
+    return bytes([access.bits, access.limit])
+
+
+def get_channel_info(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 22.24."""
+    number = request.channel(request.need(1)[0])
+    try:
+        channel = Channel(number)
+    except ValueError:
+        raise Refused(Completion.INVALID_FIELD) from None
+    medium, protocol, sessions = _MEDIUM[channel]
+    if sessions:
+        sessions |= min(len(bmc.sessions), _COUNT_MOST)
+    return bytes([channel, medium, protocol, sessions]) + _IPMI_VENDOR + _AUXILIARY.get(channel, bytes(2))
+
+
+def set_channel_security_keys(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 22.25: read, set or lock K_R and K_G."""
+    data = request.need(3, 3 + _KEY_LENGTH + 1)
+    _with_sessions(request, data[0])
+    channels = bmc.state.channels
+    operation, key = data[1] & 0x03, data[2]
+    if operation == 3 or key > 1:
+        raise Refused(Completion.INVALID_FIELD)
+    name = "bmc_key" if key else "random_key"
+    locked: bool = getattr(channels, f"{name}_locked")
+    value: bytes = getattr(channels, name)
+    if operation == 1:
+        if locked:
+            raise Refused(_KEY_LOCKED)
+        if len(data) != 3 + _KEY_LENGTH:
+            raise Refused(_NOT_ENOUGH_BYTES if len(data) < 3 + _KEY_LENGTH else _TOO_MANY_BYTES)
+        setattr(channels, name, data[3:])
+        bmc.changed()
+    elif operation == 2:
+        setattr(channels, f"{name}_locked", True)
+        bmc.changed()
+    elif not locked:
+        return bytes([0x01]) + value
+    return bytes([0x02 if getattr(channels, f"{name}_locked") else 0x01])
+
+
+_USER, _ADMINISTRATOR = Privilege.USER, Privilege.ADMINISTRATOR
+
+# Privileges: IPMI 2.0 appendix G.
+COMMANDS = (
+    Command(NetFn.APP, 0x40, "Set Channel Access", _ADMINISTRATOR, "22.22", set_channel_access),
+    Command(NetFn.APP, 0x41, "Get Channel Access", _USER, "22.23", get_channel_access),
+    Command(NetFn.APP, 0x42, "Get Channel Info", _USER, "22.24", get_channel_info),
+    Command(NetFn.APP, 0x56, "Set Channel Security Keys", _ADMINISTRATOR, "22.25", set_channel_security_keys),
+)

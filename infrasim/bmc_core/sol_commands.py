@@ -1,0 +1,294 @@
+"""Commands about payloads and serial over LAN: activation, what a channel carries, SOL's parameters.
+
+Which users may activate payloads is set by commands of the users' module; ``user_may`` asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.lan.session import PayloadType, Session
+from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.sol import PAYLOAD_SIZE
+
+if TYPE_CHECKING:
+    from infrasim.bmc_core.core import Bmc
+
+# Completion codes of Activate Payload. Source: IPMI 2.0 table 24-2.
+_ALREADY_ACTIVE = 0x80
+_PAYLOAD_DISABLED = 0x81
+_NO_ENCRYPTION = 0x83
+_ENCRYPTION_NEEDED = 0x84
+# Of Deactivate Payload. Source: IPMI 2.0 table 24-3.
+_ALREADY_DEACTIVATED = 0x80
+# Of Get Channel Payload Version. Source: IPMI 2.0 table 24-10.
+_PAYLOAD_NOT_AVAILABLE = 0x80
+# Of Set and Get SOL Configuration Parameters. Source: IPMI 2.0 tables 26-3 and 26-4.
+_PARAMETER_UNSUPPORTED = 0x80
+_ALREADY_BEING_SET = 0x81
+_READ_ONLY = 0x82
+
+# In the auxiliary data of Activate Payload. Source: IPMI 2.0 table 24-2.
+_WITH_ENCRYPTION = 0x80
+_WITH_AUTHENTICATION = 0x40
+_HOLDS_OUTPUT = 0x02
+
+_INSTANCE = 1
+_SERIAL_PORT = 1
+_NO_VLAN = 0xFFFF
+# Payload types 0 to 15 are standard ones, 16 to 31 set sessions up. Source: IPMI 2.0 table 13-16.
+_STANDARD = (PayloadType.IPMI, PayloadType.SOL)
+_SETUP = (
+    PayloadType.OPEN_SESSION_REQUEST,
+    PayloadType.OPEN_SESSION_RESPONSE,
+    PayloadType.RAKP_1,
+    PayloadType.RAKP_2,
+    PayloadType.RAKP_3,
+    PayloadType.RAKP_4,
+)
+_PAYLOAD_VERSION = 0x10
+
+
+def user_may(bmc: Bmc, session: Session) -> bool:
+    """Whether the user of ``session`` was given access to SOL on its channel."""
+    return True
+
+
+def activate_payload(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.1. The same session may ask again: its answer was lost on the way."""
+    data = request.need(6)
+    session = request.origin.session
+    _need_sol(data)
+    if session is None or not session.is_rmcp_plus:
+        raise Refused(Completion.NOT_IN_THIS_STATE)
+    _need_enabled(bmc)
+    _need_privilege(bmc, request)
+    if not user_may(bmc, session):
+        raise Refused(_PAYLOAD_DISABLED)
+    _need_security(bmc, session, data[2])
+    if bmc.sol.session is None:
+        bmc.sol.activate(session, holds_output=bool(data[2] & _HOLDS_OUTPUT))
+    elif bmc.sol.session is not session:
+        raise Refused(_ALREADY_ACTIVE)
+    sizes = (PAYLOAD_SIZE, PAYLOAD_SIZE, bmc.settings.lan_port, _NO_VLAN)
+    return bytes(4) + b"".join(number.to_bytes(2, "little") for number in sizes)
+
+
+def deactivate_payload(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.2. Any session with SOL's privilege may, and the host's own software."""
+    _need_sol(request.need(6))
+    if not bmc.settings.serial_over_lan:
+        raise Refused(_PAYLOAD_DISABLED)
+    _need_privilege(bmc, request)
+    if bmc.sol.session is None:
+        raise Refused(_ALREADY_DEACTIVATED)
+    bmc.sol.deactivate(tell=bmc.sol.session is not request.origin.session)
+    return b""
+
+
+def get_payload_activation_status(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.4."""
+    if request.need(1)[0] != PayloadType.SOL:
+        raise Refused(Completion.INVALID_FIELD)
+    return bytes([_INSTANCE, int(bmc.sol.session is not None), 0])
+
+
+def get_payload_instance_info(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.5."""
+    _need_sol(request.need(2))
+    owner = bmc.sol.session.session_id if bmc.sol.session else 0
+    return owner.to_bytes(4, "little") + bytes([_SERIAL_PORT]) + bytes(7)
+
+
+def get_channel_payload_support(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.8."""
+    _need_lan(request, request.need(1)[0])
+    standard = _STANDARD if bmc.settings.serial_over_lan else _STANDARD[:1]
+    masks = (sum(1 << kind for kind in standard), sum(1 << kind - 0x10 for kind in _SETUP), 0, 0)
+    return b"".join(mask.to_bytes(2, "little") for mask in masks)
+
+
+def get_channel_payload_version(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.9."""
+    data = request.need(2)
+    _need_lan(request, data[0])
+    is_off = data[1] == PayloadType.SOL and not bmc.settings.serial_over_lan
+    if is_off or data[1] not in (*_STANDARD, *_SETUP):
+        raise Refused(_PAYLOAD_NOT_AVAILABLE)
+    return bytes([_PAYLOAD_VERSION])
+
+
+def _need_sol(data: bytes) -> None:
+    """The first two bytes name SOL's one instance."""
+    if data[0] != PayloadType.SOL or data[1] != _INSTANCE:
+        raise Refused(Completion.INVALID_FIELD)
+
+
+def _need_enabled(bmc: Bmc) -> None:
+    if not (bmc.settings.serial_over_lan and bmc.state.sol.enabled):
+        raise Refused(_PAYLOAD_DISABLED)
+
+
+def _need_privilege(bmc: Bmc, request: Request) -> None:
+    """Payloads are activated and deactivated with the privilege in SOL's own parameters."""
+    if request.origin.privilege < bmc.state.sol.privilege:
+        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+
+
+def _need_security(bmc: Bmc, session: Session, wanted: int) -> None:
+    """What the console wants must be what the session can do and the parameters demand."""
+    if wanted & _WITH_ENCRYPTION and not session.is_encrypted:
+        raise Refused(_NO_ENCRYPTION)
+    if bmc.state.sol.force_encryption and not wanted & _WITH_ENCRYPTION:
+        raise Refused(_ENCRYPTION_NEEDED)
+    if bmc.state.sol.force_authentication and not wanted & _WITH_AUTHENTICATION:
+        raise Refused(Completion.INVALID_FIELD)
+
+
+def _need_lan(request: Request, number: int) -> None:
+    """SOL is on the LAN channel; "this channel" means it on the system interface as well."""
+    if number & 0x0F != THIS_CHANNEL and request.channel(number) != Channel.LAN:
+        raise Refused(Completion.INVALID_FIELD)
+
+
+# SOL's parameters: selectors, and how each is read and written. Source: IPMI 2.0 table 26-5.
+_REVISION = 0x11
+_SET_IN_PROGRESS = 0
+_REVISION_ONLY = 0x80
+_BIT_RATES = range(6, 11)
+_SET_COMPLETE, _BEING_SET, _COMMIT = 0, 1, 2
+
+
+def set_sol_parameter(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 26.2."""
+    data = request.need(2, 20)
+    _need_lan(request, data[0])
+    selector, values = data[1], data[2:]
+    if selector not in _WRITERS:
+        _read(bmc, selector)
+        raise Refused(_READ_ONLY)
+    size, write = _WRITERS[selector]
+    if len(values) != size:
+        raise Refused(Completion.LENGTH_INVALID)
+    write(bmc, values)
+    if selector != _SET_IN_PROGRESS:
+        bmc.changed()
+    return b""
+
+
+def get_sol_parameter(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 26.3."""
+    data = request.need(4)
+    _need_lan(request, data[0])
+    values = _read(bmc, data[1])
+    return bytes([_REVISION]) if data[0] & _REVISION_ONLY else bytes([_REVISION]) + values
+
+
+def _read(bmc: Bmc, selector: int) -> bytes:
+    """The value of a parameter.
+
+    Raises:
+        Refused: there is no such parameter.
+    """
+    state = bmc.state.sol
+    match selector:
+        case 0:
+            return bytes([_BEING_SET if bmc.sol.is_being_set else _SET_COMPLETE])
+        case 1:
+            return bytes([bmc.settings.serial_over_lan and state.enabled])
+        case 2:
+            return bytes([state.force_encryption << 7 | state.force_authentication << 6 | state.privilege])
+        case 3:
+            return bytes([state.accumulate_interval, state.send_threshold])
+        case 4:
+            return bytes([state.retry_count, state.retry_interval])
+        case 5:
+            return bytes([state.bit_rate])
+        case 6:
+            return bytes([bmc.sol.bit_rate])
+        case 7:
+            return bytes([Channel.LAN])
+        case 8:
+            return bmc.settings.lan_port.to_bytes(2, "little")
+        case _:
+            raise Refused(_PARAMETER_UNSUPPORTED)
+
+
+def _write_progress(bmc: Bmc, values: bytes) -> None:
+    """Writes are immediate, so a commit finds everything saved."""
+    if values[0] not in (_SET_COMPLETE, _BEING_SET, _COMMIT):
+        raise Refused(Completion.INVALID_FIELD)
+    if values[0] == _BEING_SET and bmc.sol.is_being_set:
+        raise Refused(_ALREADY_BEING_SET)
+    bmc.sol.is_being_set = values[0] != _SET_COMPLETE
+
+
+def _write_enable(bmc: Bmc, values: bytes) -> None:
+    if values[0] & 1 and not bmc.settings.serial_over_lan:
+        raise Refused(Completion.DISABLED)
+    bmc.state.sol.enabled = bool(values[0] & 1)
+
+
+def _write_authentication(bmc: Bmc, values: bytes) -> None:
+    level = values[0] & 0x0F
+    if not Privilege.USER <= level <= Privilege.OEM:
+        raise Refused(Completion.INVALID_FIELD)
+    state = bmc.state.sol
+    state.privilege = Privilege(level)
+    state.force_encryption = bool(values[0] & 0x80)
+    state.force_authentication = bool(values[0] & 0x40)
+
+
+def _write_accumulation(bmc: Bmc, values: bytes) -> None:
+    if 0 in values:
+        raise Refused(Completion.INVALID_FIELD)
+    bmc.state.sol.accumulate_interval, bmc.state.sol.send_threshold = values
+
+
+def _write_retry(bmc: Bmc, values: bytes) -> None:
+    bmc.state.sol.retry_count, bmc.state.sol.retry_interval = values[0] & 0x07, values[1]
+
+
+def _write_bit_rate(bmc: Bmc, values: bytes) -> None:
+    bmc.state.sol.bit_rate = _bit_rate(values)
+
+
+def _write_volatile_bit_rate(bmc: Bmc, values: bytes) -> None:
+    bmc.sol.bit_rate = _bit_rate(values)
+
+
+def _bit_rate(values: bytes) -> int:
+    """0 would be the rate of the serial channel, and there is none."""
+    if values[0] & 0x0F not in _BIT_RATES:
+        raise Refused(Completion.INVALID_FIELD)
+    return values[0] & 0x0F
+
+
+# Number of bytes, and what writes them.
+_WRITERS: dict[int, tuple[int, Callable[[Bmc, bytes], None]]] = {
+    _SET_IN_PROGRESS: (1, _write_progress),
+    1: (1, _write_enable),
+    2: (1, _write_authentication),
+    3: (2, _write_accumulation),
+    4: (2, _write_retry),
+    5: (1, _write_bit_rate),
+    6: (1, _write_volatile_bit_rate),
+}
+
+_USER, _ADMINISTRATOR = Privilege.USER, Privilege.ADMINISTRATOR
+_APP, _TRANSPORT = NetFn.APP, NetFn.TRANSPORT
+
+# Privileges: IPMI 2.0 appendix G. A payload's own parameters say who may activate it.
+COMMANDS = (
+    Command(_APP, 0x48, "Activate Payload", _USER, "24.1", activate_payload),
+    Command(_APP, 0x49, "Deactivate Payload", _USER, "24.2", deactivate_payload),
+    Command(_APP, 0x4A, "Get Payload Activation Status", _USER, "24.4", get_payload_activation_status),
+    Command(_APP, 0x4B, "Get Payload Instance Info", _USER, "24.5", get_payload_instance_info),
+    Command(_APP, 0x4E, "Get Channel Payload Support", _USER, "24.8", get_channel_payload_support),
+    Command(_APP, 0x4F, "Get Channel Payload Version", _USER, "24.9", get_channel_payload_version),
+    Command(_TRANSPORT, 0x21, "Set SOL Configuration Parameters", _ADMINISTRATOR, "26.2", set_sol_parameter),
+    Command(_TRANSPORT, 0x22, "Get SOL Configuration Parameters", _USER, "26.3", get_sol_parameter),
+)

@@ -1,0 +1,144 @@
+"""The VM protocol: what QEMU's external BMC device speaks to a BMC, as bytes.
+
+Requests, answers and hardware commands travel on one stream. The core is the BMC towards QEMU and the machine
+towards ipmi_sim. Source: OpenIPMI lanserv/README.vm; QEMU hw/ipmi/ipmi_bmc_extern.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+_MESSAGE_END = 0xA0
+_COMMAND_END = 0xA1
+_ESCAPE = 0xAA
+_ESCAPED_BIT = 0x10
+_SPECIAL = frozenset((_MESSAGE_END, _COMMAND_END, _ESCAPE))
+
+PROTOCOL_VERSION = 1
+
+# Longer than any IPMI message; what is longer is noise and dropped.
+_LONGEST = 600
+
+
+class HardwareCommand(IntEnum):
+    """What goes beside the messages; ATTN and those above it are for the machine."""
+
+    NO_ATTENTION = 0x00
+    ATTENTION = 0x01
+    ATTENTION_WITH_INTERRUPT = 0x02
+    POWER_OFF = 0x03
+    RESET = 0x04
+    ENABLE_INTERRUPT = 0x05
+    DISABLE_INTERRUPT = 0x06
+    SEND_NMI = 0x07
+    CAPABILITIES = 0x08
+    GRACEFUL_SHUTDOWN = 0x09
+    VERSION = 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class VmRequest:
+    """A request on its way to the BMC; ``sequence`` comes back with the answer."""
+
+    sequence: int
+    netfn: int
+    lun: int
+    command: int
+    data: bytes
+
+    def wire(self) -> bytes:
+        """The bytes of the stream."""
+        return _message(bytes([self.sequence, self.netfn << 2 | self.lun, self.command]) + self.data)
+
+
+def answer_wire(request: VmRequest, answer: bytes) -> bytes:
+    """The stream's bytes of an answer; ``answer`` is completion code and data."""
+    netfn = (request.netfn | 1) << 2 | request.lun
+    return _message(bytes([request.sequence, netfn, request.command]) + answer)
+
+
+def command_wire(command: HardwareCommand, data: bytes = b"") -> bytes:
+    """The stream's bytes of a hardware command."""
+    return _escape(bytes([command]) + data) + bytes([_COMMAND_END])
+
+
+def _message(content: bytes) -> bytes:
+    return _escape(content + bytes([-sum(content) & 0xFF])) + bytes([_MESSAGE_END])
+
+
+def _escape(plain: bytes) -> bytes:
+    if _SPECIAL.isdisjoint(plain):
+        return plain
+    wire = bytearray()
+    for value in plain:
+        if value in _SPECIAL:
+            wire += bytes((_ESCAPE, value | _ESCAPED_BIT))
+        else:
+            wire.append(value)
+    return bytes(wire)
+
+
+def _unescape(part: bytes) -> bytes:
+    if _ESCAPE not in part:
+        return part
+    plain = bytearray()
+    escaped = False
+    for value in part:
+        if value == _ESCAPE and not escaped:
+            escaped = True
+            continue
+        plain.append(value & ~_ESCAPED_BIT if escaped else value)
+        escaped = False
+    return bytes(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class VmAnswer:
+    """An answer of the BMC: ``content`` is completion code and data."""
+
+    sequence: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VmCommand:
+    """A hardware command; ``number`` may be one that has no name yet."""
+
+    number: int
+    data: bytes
+
+
+class VmStream:
+    """Takes the stream apart. What is damaged is dropped: whoever sent it asks again."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> list[VmRequest | VmAnswer | VmCommand]:
+        """Everything that is complete after ``chunk``, in order."""
+        found: list[VmRequest | VmAnswer | VmCommand] = []
+        start = 0
+        rest = self._rest + chunk if self._rest else chunk
+        for place, value in enumerate(rest):
+            if value == _MESSAGE_END:
+                message = _parse_message(_unescape(bytes(rest[start:place])))
+                if message is not None:
+                    found.append(message)
+                start = place + 1
+            elif value == _COMMAND_END:
+                if content := _unescape(bytes(rest[start:place])):
+                    found.append(VmCommand(content[0], content[1:]))
+                start = place + 1
+        left = rest[start:]
+        self._rest = bytearray(left if len(left) <= _LONGEST else b"")
+        return found
+
+
+def _parse_message(content: bytes) -> VmRequest | VmAnswer | None:
+    if len(content) < 4 or sum(content) & 0xFF:
+        return None
+    netfn, lun = content[1] >> 2, content[1] & 3
+    if netfn & 1:
+        return VmAnswer(content[0], content[3:-1]) if len(content) > 4 else None
+    return VmRequest(content[0], netfn, lun, content[2], content[3:-1])

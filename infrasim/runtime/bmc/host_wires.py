@@ -1,0 +1,88 @@
+"""The wires from a BMC to its host: what the core orders becomes events of the node's machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.codes import Completion
+from infrasim.bmc_core.message import Refused
+from infrasim.qemu.boot import BootSelector
+from infrasim.runtime.machine import OrderRefused, Power, PowerOrder, SetOverride
+
+if TYPE_CHECKING:
+    from infrasim.runtime.supervisor import Supervisor
+
+# How long an answer waits for the effect of an order, so that the next question sees it.
+_SETTLE_S = 0.5
+
+
+class HostWires:
+    """The host of one supervisor, as its BMC sees it."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def power_is_on(self) -> bool:
+        """Whether the chassis has power now."""
+        return self._supervisor.machine.power
+
+    def power_on(self) -> None:
+        """Switch on."""
+        self._order(Power(PowerOrder.ON))
+
+    def power_off(self) -> None:
+        """Cut the power."""
+        self._order(Power(PowerOrder.OFF))
+
+    def reset(self) -> None:
+        """Pull the reset line."""
+        self._order(Power(PowerOrder.RESET))
+
+    def press_power_button(self) -> None:
+        """Ask the operating system to shut down; without one that listens the power goes at once."""
+        self._supervisor.in_background(self._soft())
+
+    async def _soft(self) -> None:
+        listens = await self._supervisor.host.os_listens()
+        # It may have gone off meanwhile, which is what was wanted.
+        with contextlib.suppress(OrderRefused):
+            self._supervisor.feed(Power(PowerOrder.SOFT, listens))
+
+    def send_nmi(self) -> None:
+        """Give the host a diagnostic interrupt."""
+        self._supervisor.record("nmi")
+        self._supervisor.order_host(self._supervisor.host.send_nmi())
+
+    def send_break(self) -> None:
+        """Give the host's serial port a break."""
+        self._supervisor.order_host(self._supervisor.host.send_break())
+
+    def boot_devices(self) -> frozenset[BootSelector]:
+        """The boot overrides that this host can follow: its firmware has a menu for two devices or more."""
+        if len(self._supervisor.plan.host.boot_devices) < 2:
+            return frozenset(BootSelector) - {BootSelector.BIOS}
+        return frozenset(BootSelector)
+
+    def override_boot(self, selector: BootSelector | None, *, keep: bool) -> None:
+        """Boot from ``selector`` next, or always."""
+        self._supervisor.feed(SetOverride(selector, keep))
+
+    def identify(self, seconds: float) -> None:
+        """Light the identify lamp for so long."""
+        self._supervisor.lamp_changed(seconds)
+
+    async def settled(self, *, on: bool) -> None:
+        """Wait a moment until the power is as it was ordered."""
+        supervisor = self._supervisor
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                while supervisor.machine.power is not on:
+                    await supervisor.changed.wait()
+
+    def _order(self, event: Power) -> None:
+        try:
+            self._supervisor.feed(event)
+        except OrderRefused as exc:
+            raise Refused(Completion.NOT_IN_THIS_STATE) from exc

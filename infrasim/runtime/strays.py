@@ -1,0 +1,59 @@
+"""Processes of a node that its state does not know, found by the words they were started with.
+
+``state.json`` may be lost or damaged, the whole workspace may be removed, or a supervisor killed
+between starting a child and writing that down. Such processes hold ports and disks all the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os.path
+import re
+from collections.abc import Iterable, Sequence
+
+from infrasim.host.probe import IPMI_SIM_PROGRAM, QEMU_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE
+from infrasim.host.process import Identity
+from infrasim.host.table import Found, find_processes
+from infrasim.paths import NodePaths
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.qemu.element import escape
+
+SUPERVISOR = "supervisor"
+
+# A supervisor would start again what is ended under it; then as in a stop, the host first.
+_ORDER = (SUPERVISOR, QEMU, IPMI_SIM, SOCAT)
+
+
+def find_strays(paths: NodePaths, known: Iterable[Identity] = ()) -> tuple[Found, ...]:
+    """Living processes of exactly this workspace but the ``known`` ones and what those forked."""
+    identities = {identity.pid: identity for identity in known}
+    found = find_processes(lambda argv: role(argv, paths))
+    strays = (
+        each
+        for each in found
+        if identities.get(each.identity.pid) != each.identity and each.group not in identities
+    )
+    return tuple(sorted(strays, key=lambda each: (_ORDER.index(each.what), each.identity.pid)))
+
+
+def role(argv: Sequence[str], paths: NodePaths) -> str | None:
+    """What a process with these words is to the node: its supervisor, a child by name, or None."""
+    if not argv:
+        return None
+    if SUPERVISOR_MODULE in argv:
+        place = argv.index(SUPERVISOR_MODULE)
+        mine = [paths.name, str(paths.workspace)]
+        return SUPERVISOR if list(argv[place + 1 : place + 3]) == mine else None
+    match os.path.basename(argv[0]):  # noqa: PTH119 - asked of every process there is
+        case program if program == QEMU_PROGRAM:
+            monitor = f"socket,id=qmp,path={escape(str(paths.qmp_socket))},"
+            return QEMU if any(word.startswith(monitor) for word in argv) else None
+        case program if program == IPMI_SIM_PROGRAM:
+            configured = ("-c", str(paths.vbmc_conf)) in itertools.pairwise(argv)
+            return IPMI_SIM if configured else None
+        case program if program == SOCAT_PROGRAM:
+            # socat's own quoting is a backslash before a letter.
+            plain = (re.sub(r"\\(.)", r"\1", word) for word in argv)
+            return SOCAT if any(word.startswith(f"PTY,link={paths.pty},") for word in plain) else None
+        case _:
+            return None

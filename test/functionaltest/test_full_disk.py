@@ -1,0 +1,97 @@
+"""Disks that fill up, on small file systems of the test's own. Mounting needs root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from lab import NODE, Lab, execute, wait_for
+
+
+@contextmanager
+def small(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a memory disk of ``size`` at ``folder``; gives the file that fills it up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ran = execute("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    assert ran.code == 0, ran.err
+    try:
+        yield folder / "filler"
+    finally:
+        execute("umount", "-l", str(folder))
+
+
+def fill(filler: Path) -> None:
+    """Use up what room there is, to the last byte."""
+    with pytest.raises(OSError, match="No space left"), filler.open("ab", buffering=0) as stream:
+        while True:
+            if stream.write(bytes(4096)) < 4096:
+                stream.write(b"x")
+
+
+@pytest.fixture
+def home_disk(scratch: Lab) -> Iterator[Path]:
+    with small(scratch.home, "16m") as filler:
+        yield filler
+        scratch.stop_all()
+
+
+@pytest.fixture
+def log_disk(scratch: Lab) -> Iterator[Path]:
+    with small(scratch.logs, "4m") as filler:
+        yield filler
+        scratch.stop_all()
+
+
+def test_a_home_that_fills_up_under_a_running_node(scratch: Lab, home_disk: Path) -> None:
+    scratch.start()
+    fill(home_disk)
+    scratch.ipmi("power", "off")
+    assert "is off" in scratch.ipmi("power", "status")
+    status = scratch.status()
+    assert status["host"]["power"] == "off"
+    assert any("No space left on device" in error for error in status["errors"])
+    scratch.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert "is on" in scratch.ipmi("power", "status")
+    assert scratch.status()["host"]["power"] == "on"
+    home_disk.unlink()
+    scratch.ipmi("chassis", "bootdev", "pxe")
+    assert scratch.status()["host"]["boot_override"] == "pxe"
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+
+
+def test_a_node_on_a_full_home_can_be_stopped(scratch: Lab, home_disk: Path) -> None:
+    scratch.start()
+    fill(home_disk)
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+    assert scratch.processes() == []
+
+
+def test_a_start_in_a_full_home_fails_clearly_and_leaves_nothing(scratch: Lab, home_disk: Path) -> None:
+    scratch.register()
+    fill(home_disk)
+    ran = scratch.infrasim("node", "start", NODE)
+    assert ran.code == 4, ran
+    assert "No space left on device" in ran.err
+    assert scratch.processes() == []
+    home_disk.unlink()
+    scratch.must("node", "start", NODE)
+
+
+def test_a_log_folder_that_fills_up_under_a_running_node(scratch: Lab, log_disk: Path) -> None:
+    scratch.start()
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    fill(log_disk)
+    scratch.ipmi("power", "off")
+    scratch.ipmi("power", "on")
+    wait_for(lambda: scratch.status()["state"] == "running" and scratch.pid("qemu"), what="the host")
+    log_disk.unlink()
+    scratch.ipmi("power", "off")
+    scratch.ipmi("power", "on")
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.status()["state"] == "running"
+    lines = (scratch.logs / NODE / "events.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["event"] for line in lines)

@@ -1,0 +1,132 @@
+"""System boot options, against IPMI 2.0 table 28-14."""
+
+from __future__ import annotations
+
+import pytest
+from bmc_bench import Bench
+
+from infrasim.bmc_core.codes import NetFn
+from infrasim.qemu.boot import BootSelector
+
+VALID, PERSISTENT, EFI = 0x80, 0x40, 0x20
+PXE = 0x04
+
+
+def put(bench: Bench, *data: int) -> bytes:
+    return bench.ask(NetFn.CHASSIS, 0x08, bytes(data))
+
+
+def get(bench: Bench, number: int, block: int = 0) -> bytes:
+    return bench.ask(NetFn.CHASSIS, 0x09, bytes([number, block, 0]))
+
+
+def flags(bench: Bench, *data: int) -> bytes:
+    return put(bench, 5, *data)
+
+
+def test_flags_read_back_whole_and_apply() -> None:
+    bench = Bench()
+    assert flags(bench, VALID | EFI, PXE, 0x40, 0, 3) == b"\0"
+    assert get(bench, 5) == bytes([0, 1, 5, VALID | EFI, PXE, 0x40, 0, 3])
+    assert bench.chassis.orders == ["boot pxe keep=False"]
+
+
+def test_one_boot_uses_them_up() -> None:
+    bench = Bench()
+    flags(bench, VALID, PXE, 0, 0, 0)
+    bench.bmc.boot.used()
+    assert get(bench, 5) == bytes([0, 1, 5, 0, 0, 0, 0, 0])
+
+
+def test_persistent_ones_stay() -> None:
+    bench = Bench()
+    flags(bench, VALID | PERSISTENT, PXE, 0, 0, 0)
+    assert bench.chassis.orders == ["boot pxe keep=True"]
+    bench.bmc.boot.used()
+    bench.clock.advance(1000)
+    assert get(bench, 5)[3] == VALID | PERSISTENT
+
+
+def test_unused_flags_expire_after_a_minute() -> None:
+    bench = Bench()
+    flags(bench, VALID, PXE, 0, 0, 0)
+    bench.clock.advance(59)
+    assert get(bench, 5)[3] == VALID
+    bench.clock.advance(2)
+    assert get(bench, 5)[3:5] == bytes([0, PXE])
+    assert bench.chassis.orders[-1] == "boot None keep=False"
+
+
+def test_a_chassis_control_begins_the_minute_anew() -> None:
+    bench = Bench()
+    flags(bench, VALID, PXE, 0, 0, 0)
+    bench.clock.advance(50)
+    bench.ask(NetFn.CHASSIS, 0x02, b"\x01")
+    bench.clock.advance(50)
+    assert get(bench, 5)[3] == VALID
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_timeout_can_be_switched_off(first: bool) -> None:
+    bench = Bench()
+    if first:
+        put(bench, 3, 0x08)
+    flags(bench, VALID, PXE, 0, 0, 0)
+    if not first:
+        put(bench, 3, 0x08)
+    bench.clock.advance(1000)
+    assert get(bench, 5)[3] == VALID
+
+
+@pytest.mark.parametrize("device", [3, 4, 7, 8, 9, 11, 15])
+def test_a_device_the_node_does_not_have_is_refused(device: int) -> None:
+    bench = Bench()
+    assert flags(bench, VALID, device << 2, 0, 0, 0) == b"\xcc"
+    assert get(bench, 5)[3:] == bytes(5)
+
+
+def test_a_menu_needs_something_to_choose_from() -> None:
+    bench = Bench()
+    bench.chassis.devices = frozenset({BootSelector.PXE})
+    assert flags(bench, VALID, 6 << 2, 0, 0, 0) == b"\xcc"
+
+
+def test_set_in_progress_is_for_one() -> None:
+    bench = Bench()
+    assert put(bench, 0, 1) == b"\0"
+    assert put(bench, 0, 1) == b"\x81"
+    assert get(bench, 0) == bytes([0, 1, 0, 1])
+    assert put(bench, 0, 0) == b"\0"
+
+
+def test_acknowledge_writes_only_masked_bits() -> None:
+    bench = Bench()
+    put(bench, 4, 0x1F, 0x1F)
+    put(bench, 4, 0x01, 0x00)
+    assert get(bench, 4) == bytes([0, 1, 4, 0, 0x1E])
+
+
+def test_the_mailbox_has_blocks() -> None:
+    bench = Bench()
+    assert put(bench, 7, 2, *range(16)) == b"\0"
+    assert get(bench, 7, 2) == bytes([0, 1, 7, 2, *range(16)])
+    assert get(bench, 7, 9) == b"\xc9"
+    assert put(bench, 7, 9, 1) == b"\xc9"
+
+
+def test_a_parameter_can_be_marked_invalid_and_back() -> None:
+    bench = Bench()
+    put(bench, 0x86)
+    assert get(bench, 6)[2] == 0x86
+    put(bench, 6)
+    assert get(bench, 6)[2] == 6
+
+
+@pytest.mark.parametrize("data", [(), (5, 1), (3, 1, 2), (6, 1)])
+def test_wrong_lengths_are_refused(data: tuple[int, ...]) -> None:
+    assert put(Bench(), *data) == b"\xc7"
+
+
+def test_an_unknown_parameter_is_refused_with_its_own_code() -> None:
+    assert put(Bench(), 9, 0) == b"\x80"
+    assert get(Bench(), 9) == b"\x80"

@@ -1,0 +1,129 @@
+"""What waits for the host's software, and messages to other controllers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bmc_bench import Bench
+
+from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.lan.session import PayloadType, Session
+from infrasim.bmc_core.message import IN_BAND, Origin, Refused
+
+ENABLES, CLEAR, FLAGS, GET, SEND, READ_EVENT = 0x2E, 0x30, 0x31, 0x33, 0x34, 0x35
+EVENT = bytes(range(16))
+
+
+def app(bench: Bench, command: int, *data: int, origin: Origin = IN_BAND) -> bytes:
+    return bench.ask(NetFn.APP, command, bytes(data), origin=origin)
+
+
+def ipmb(address: int, netfn: int, command: int, *data: int, sequence: int = 5) -> bytes:
+    head = bytes([address, netfn << 2])
+    tail = bytes([0x20, sequence << 2, command, *data])
+    return head + bytes([-sum(head) & 0xFF]) + tail + bytes([-sum(tail) & 0xFF])
+
+
+def session(sent: list[Any]) -> Session:
+    return Session(
+        handle=1,
+        session_id=7,
+        user_id=2,
+        channel=1,
+        peer=("127.0.0.1", 9),
+        privilege=Privilege.ADMINISTRATOR,
+        privilege_limit=Privilege.ADMINISTRATOR,
+        is_rmcp_plus=True,
+        is_encrypted=True,
+        send_payload=lambda kind, data: sent.append((kind, data)),
+    )
+
+
+def test_an_event_waits_in_its_buffer_and_raises_attention() -> None:
+    bench = Bench()
+    app(bench, ENABLES, 0x0E)
+    bench.bmc.event_happened(EVENT)
+    assert (bench.system_interface.attention, bench.system_interface.interrupt) == (True, True)
+    assert app(bench, FLAGS) == b"\0\x02"
+    assert app(bench, READ_EVENT) == b"\0" + EVENT
+    assert not bench.system_interface.attention
+    assert app(bench, READ_EVENT) == b"\x80"
+
+
+def test_without_the_buffer_events_only_go_to_the_log() -> None:
+    bench = Bench()
+    bench.bmc.event_happened(EVENT)
+    assert app(bench, FLAGS) == b"\0\0"
+
+
+def test_flags_can_be_cleared() -> None:
+    bench = Bench()
+    app(bench, ENABLES, 0x0C)
+    bench.bmc.event_happened(EVENT)
+    assert bench.system_interface.attention
+    assert not bench.system_interface.interrupt
+    app(bench, CLEAR, 0x02)
+    assert app(bench, FLAGS) == b"\0\0"
+    assert not bench.system_interface.attention
+
+
+def test_only_the_host_may_read_what_waits_for_it() -> None:
+    lan = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+    for command in (ENABLES, CLEAR, FLAGS, GET, READ_EVENT):
+        assert app(Bench(), command, 0x0F, origin=lan) == b"\xc1"
+
+
+def behind(bench: Bench) -> None:
+    """A controller at 2Ch that answers Get Device ID with one byte, 50h."""
+    bench.engine.answers[(NetFn.APP, SEND)] = b""
+    bench.engine.answers[(NetFn.APP, GET)] = bytes([0, 0x1C, 0xA0, 0x2C, 0x14, 0x01, 0x00, 0x50, 0x99])
+
+
+def test_the_host_gets_an_answer_from_another_controller_in_its_queue() -> None:
+    bench = Bench()
+    behind(bench)
+    assert app(bench, SEND, 0x00, *ipmb(0x2C, 6, 1)) == b"\0"
+    bench.settle()
+    answer = app(bench, GET)
+    assert answer[:2] == b"\0\0"
+    message = b"\x20" + answer[2:]
+    assert sum(message[:3]) & 0xFF == 0
+    assert sum(message[3:]) & 0xFF == 0
+    assert message[1] == 0x1C
+    assert message[3:8] == bytes([0x2C, 5 << 2, 0x01, 0x00, 0x50])
+    assert app(bench, GET) == b"\x80"
+
+
+def test_a_session_gets_it_as_a_message_of_its_own() -> None:
+    bench = Bench()
+    behind(bench)
+    sent: list[Any] = []
+    origin = Origin(Channel.LAN, Privilege.ADMINISTRATOR, session(sent))
+    assert app(bench, SEND, 0x40, *ipmb(0x2C, 6, 1), origin=origin) == b"\0"
+    bench.settle()
+    kind, message = sent[0]
+    assert kind is PayloadType.IPMI
+    assert message[0] == 0x20
+    assert message[3:8] == bytes([0x2C, 5 << 2, 0x01, 0x00, 0x50])
+
+
+def test_a_controller_that_is_not_there_does_not_answer() -> None:
+    bench = Bench()
+    bench.engine.answers[(NetFn.APP, SEND)] = Refused(0x83)
+    assert app(bench, SEND, 0x00, *ipmb(0x2E, 6, 1)) == b"\0"
+    bench.settle()
+    assert app(bench, GET) == b"\x80"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (bytes([0x0F]) + ipmb(0x2C, 6, 1), 0xD3),
+        (bytes([0x01]) + ipmb(0x2C, 6, 1), 0xD3),
+        (bytes([0x00, 1, 2]), 0xC7),
+        (bytes([0x00]) + ipmb(0x2C, 6, 1)[:-1] + b"\0", 0xCC),
+    ],
+)
+def test_what_cannot_be_passed_on_is_refused(data: bytes, code: int) -> None:
+    assert app(Bench(), SEND, *data) == bytes([code])
