@@ -11,9 +11,9 @@ class CoreSettings:
 
     ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
+    ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
     one in the inventory, ``processors`` the number of sockets that take power.
-    ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     """
 
     node: str

@@ -9,32 +9,21 @@ from infrasim.bmc_core import channels, lifecycle, users
 from infrasim.bmc_core.alerts import Alerts
 from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
-from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
-from infrasim.bmc_core.events import Events
+from infrasim.bmc_core.codes import Channel, Completion, Privilege
+from infrasim.bmc_core.events import Events, add_event
 from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.pef_config import pef_parameters
-from infrasim.bmc_core.ports import (
-    Chassis,
-    Clock,
-    Engine,
-    Load,
-    Network,
-    Serial,
-    SystemInterface,
-    Unplugged,
-)
+from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
 from infrasim.bmc_core.table import command_table, oem_parameters
 from infrasim.bmc_core.watchdog import Watchdog
 
-# A system event record as Add SEL Entry takes it. Source: IPMI 2.0 table 32-1.
-_ADD_SEL_ENTRY = 0x44
-_SYSTEM_EVENT = 0x02
+# Event message format of IPMI 1.5 and 2.0. Source: IPMI 2.0 table 32-1.
 _EVENT_FORMAT = 0x04
 
 _OK = bytes([Completion.OK])
@@ -58,12 +47,12 @@ class Bmc:
         chassis: Chassis,
         system_interface: SystemInterface,
         serial: Serial,
+        network: Network,
+        load: Load,
         clock: Clock,
         changed: Callable[[], None],
         defer: Callable[[Coroutine[None, None, None]], None],
         reset: Callable[[bool], None],
-        network: Network | None = None,
-        load: Load | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
@@ -71,10 +60,10 @@ class Bmc:
         self.chassis = chassis
         self.system_interface = system_interface
         self.serial = serial
+        self.network = network
+        self.load = load
         self.clock = clock
         self.changed = changed
-        self.network: Network = network or Unplugged()
-        self.load: Load = load or Unplugged()
         self.defer = defer
         self._reset = reset
         self.messaging = Messaging(self)
@@ -129,28 +118,25 @@ class Bmc:
     def power_changed(self, *, on: bool) -> None:
         """The host has got or lost power, for whatever reason."""
         self.chassis_control.power_changed(on=on)
-        self.sol.host_powered(on=on)
         if on:
             lifecycle.host_started(self)
+        self.sol.host_powered(on=on)
 
     def log_event(
         self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes
     ) -> None:
         """An event of the BMC's own: it goes where those of sensors go. ``data`` are three bytes."""
-        record = bytes(2) + bytes([_SYSTEM_EVENT]) + bytes(4) + generator.to_bytes(2, "little")
-        record += bytes([_EVENT_FORMAT, sensor_type, sensor, event_type]) + data
-        self.defer(self._log(record))
+        event = generator.to_bytes(2, "little")
+        event += bytes([_EVENT_FORMAT, sensor_type, sensor, event_type]) + data
+        self.defer(self._log(event))
 
-    async def _log(self, record: bytes) -> None:
-        if self.messaging.logs_events:
-            number = await self.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
-            record = number[:2] + record[2:]
-        self.event_happened(record)
+    async def _log(self, event: bytes) -> None:
+        self.event_happened(await add_event(self, event))
 
     def event_happened(self, record: bytes) -> None:
         """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""
         self.messaging.event(record)
-        self.events.happened(record)
+        self.defer(self.events.happened(record))
 
 
 async def _finish(result: Awaitable[bytes]) -> bytes:

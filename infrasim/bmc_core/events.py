@@ -1,6 +1,7 @@
 """Events: how they come in, and what platform event filtering does about each.
 
-The core calls :meth:`Events.happened` for each, whoever made it.
+Whoever learns of an event calls :meth:`Events.happened`: the commands here, and the runtime for what ipmi_sim
+reports.
 """
 
 from __future__ import annotations
@@ -24,17 +25,13 @@ if TYPE_CHECKING:
 
 _ADD_SEL_ENTRY = 0x44
 _SYSTEM_EVENT = 0x02
+_EVENT_REVISION = 0x04
 NO_RECORD = 0xFFFF
 
-# The event of a PEF action: offset 4, with the actions in event data 2. Source: IPMI 2.0 table 42-3.
-_SYSTEM_EVENT_SENSOR, _SENSOR_SPECIFIC, _PEF_ACTION = 0x12, 0x6F, 0x44
-# Actions on power, the one that counts first. A diagnostic interrupt or power-off has no cause to note.
-_POWER_ACTIONS = (
-    (Action.POWER_OFF, ControlAction.POWER_DOWN, RestartCause.UNKNOWN),
-    (Action.POWER_CYCLE, ControlAction.POWER_CYCLE, RestartCause.PEF_POWER_CYCLE),
-    (Action.RESET, ControlAction.HARD_RESET, RestartCause.PEF_RESET),
-    (Action.DIAGNOSTIC_INTERRUPT, ControlAction.DIAGNOSTIC_INTERRUPT, RestartCause.UNKNOWN),
-)
+# The BMC's sensor for its own PEF actions: System Event, sensor-specific, offset 4 with the actions in event
+# data 2. Source: IPMI 2.0 table 42-3, sensor type 12h.
+_PEF_ACTION_EVENT = bytes([_EVENT_REVISION, 0x12, 0x00, 0x6F, 0x44])
+# How long the host stays off in a power cycle. Source: IPMI 2.0 section 28.3 has at least 1 s.
 # Events that wait for the postpone timer; the SEL has them all.
 _MOST_WAITING = 256
 _DISABLED = 0xFE
@@ -49,6 +46,15 @@ class PefState:
     last_by_bmc: int = NO_RECORD
     event_receiver: int = BMC_ADDRESS
     event_receiver_lun: int = 0
+
+
+# What a filter can do to the host, the highest priority first. Source: IPMI 2.0 table 17-3.
+_POWER_ACTIONS = {
+    Action.POWER_OFF: (ControlAction.POWER_DOWN, RestartCause.UNKNOWN),
+    Action.POWER_CYCLE: (ControlAction.POWER_CYCLE, RestartCause.PEF_POWER_CYCLE),
+    Action.RESET: (ControlAction.HARD_RESET, RestartCause.PEF_RESET),
+    Action.DIAGNOSTIC_INTERRUPT: (ControlAction.DIAGNOSTIC_INTERRUPT, RestartCause.UNKNOWN),
+}
 
 
 class Events:
@@ -76,7 +82,7 @@ class Events:
             return _DISABLED
         return max(0, round(self._postponed_until_s - self._bmc.clock.now_s()))
 
-    def happened(self, record: bytes) -> None:
+    async def happened(self, record: bytes) -> None:
         """Take note of one event: 16 bytes as in the SEL, with the record id that it has there.
 
         Source: IPMI 2.0 section 17.
@@ -92,13 +98,7 @@ class Events:
             return
         actions = self._process(record)
         if actions and self._bmc.pef_parameters.control & Control.EVENT_MESSAGES:
-            self._bmc.log_event(
-                generator=BMC_ADDRESS,
-                sensor_type=_SYSTEM_EVENT_SENSOR,
-                sensor=0,
-                event_type=_SENSOR_SPECIFIC,
-                data=bytes([_PEF_ACTION, actions, 0xFF]),
-            )
+            await self._log(actions)
 
     def _wait_s(self) -> float:
         started_s = self._host_started_s + self._bmc.pef_parameters.startup_delay_s
@@ -141,11 +141,12 @@ class Events:
 
     def _act_on_power(self, actions: Action) -> Action:
         """Do the one of these actions with the highest priority. Source: IPMI 2.0 table 17-3."""
-        if not self._bmc.chassis.power_is_on():
+        bmc = self._bmc
+        if not bmc.chassis.power_is_on():
             return Action(0)
-        for action, order, cause in _POWER_ACTIONS:
+        for action, (control, cause) in _POWER_ACTIONS.items():
             if actions & action:
-                self._bmc.chassis_control.act(order, cause)
+                bmc.chassis_control.act(control, cause)
                 return action
         return Action(0)
 
@@ -178,6 +179,22 @@ class Events:
 
         return lambda: self._bmc.alerts.run_policy(store.policies(number), event, text)
 
+    async def _log(self, actions: Action) -> None:
+        body = _PEF_ACTION_EVENT + bytes([actions, 0xFF])
+        await add_event(self._bmc, bytes([BMC_ADDRESS, 0]) + body)
+
+
+async def add_event(bmc: Bmc, event: bytes) -> bytes:
+    """Add an event to the SEL and return its record. ``event`` is generator id and event message, 9 bytes.
+
+    Raises:
+        Refused: by ipmi_sim.
+    """
+    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
+    record = bytes([0, 0, _SYSTEM_EVENT]) + timestamp + event
+    number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+    return number[:2].ljust(2, b"\xff") + record[2:]
+
 
 async def platform_event(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 29.3. The last two event data bytes may be left out."""
@@ -187,11 +204,7 @@ async def platform_event(bmc: Bmc, request: Request) -> bytes:
         generator, message = bytes([data[0], 0]), data[1:]
     else:
         generator, message = bytes([REMOTE_CONSOLE_ADDRESS, request.origin.channel << 4]), data
-    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
-    record = bytes([0, 0, _SYSTEM_EVENT]) + timestamp + generator + message.ljust(7, b"\xff")
-    if bmc.messaging.logs_events:
-        number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
-        record = number[:2].ljust(2, b"\xff") + record[2:]
+    record = await add_event(bmc, generator + message.ljust(7, b"\xff"))
     bmc.event_happened(record)
     return b""
 

@@ -100,17 +100,6 @@ class Load(Protocol):
         """The part of its processors' time that the host used since the last call, from 0 to 1."""
 
 
-class Unplugged:
-    """A network that nothing leaves, and a host that does nothing."""
-
-    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
-        """Nothing is sent."""
-
-    def host_load(self) -> float:
-        """No load."""
-        return 0.0
-
-
 class Serial(Protocol):
     """The host's serial port, as the BMC sees it."""
 

@@ -306,6 +306,15 @@ def alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def cpu_seconds(identity: Identity) -> float | None:
+    """The processor time that very process has used, its threads included; None if it is gone."""
+    fields = _stat(identity.pid)
+    if fields is None or int(fields[19]) != identity.start_ticks:
+        return None
+    # utime and stime. Source: proc(5).
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def suspended(identity: Identity) -> bool:
     """Whether that very process was stopped by a signal and waits to be continued. Source: proc(5)."""
     fields = _stat(identity.pid)

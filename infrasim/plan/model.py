@@ -122,6 +122,7 @@ class HostPlan:
     poweroff_wait_s: float
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]
+    processors: int
 
 
 @dataclass(frozen=True)

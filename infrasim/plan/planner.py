@@ -19,6 +19,7 @@ from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
+from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
 from infrasim.plan.identity import compile_node, problem, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
@@ -120,6 +121,7 @@ def plan_node(
             poweroff_wait_s=spec.bmc.poweroff_wait,
             kill_wait_s=spec.bmc.kill_wait,
             boot_devices=boot_devices,
+            processors=spec.compute.cpu.quantities,
         ),
         processes=_processes(parts, drives, boot_devices),
         ports=_ports(parts),
@@ -459,7 +461,15 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         reset_s=spec.bmc.reset_time,
         power_on_at_start=spec.bmc.startnow,
         watchdog_sensor=_watchdog_sensor(personality),
+        system_firmware=_system_firmware(personality),
+        asset_tag=parts.identity.asset_tag or "",
+        processors=parts.compiled.sockets,
     )
+
+
+def _system_firmware(personality: Personality) -> str:
+    """The version of the server's BIOS."""
+    return next((str(bios.version) for bios in personality.structures(Bios)), "")
 
 
 def _watchdog_sensor(personality: Personality) -> int:

@@ -92,7 +92,9 @@ class Supervisor:
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
         wires = HostWires(self)
-        self.bmc = NodeBmc(plan, paths, chassis=wires, break_wanted=wires.send_break, record=self.record)
+        self.bmc = NodeBmc(
+            plan, paths, chassis=wires, load=wires, break_wanted=wires.send_break, record=self.record
+        )
         self._ports = HeldPorts(host_ports(plan))
         self._ports_lost: tuple[str, ...] = ()
         self._control = ControlServer(self)
@@ -408,6 +410,11 @@ class Supervisor:
             self._timers["identify"] = loop.call_later(seconds, self.show)
         self.record("identify", seconds=seconds if seconds < float("inf") else "until switched off")
         self.show()
+
+    @property
+    def host_identity(self) -> Identity | None:
+        """Who QEMU is; None while the host has no power."""
+        return self._children.identity(QEMU)
 
     def state(self) -> NodeState:
         """The node as it is now."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Completion
 from infrasim.bmc_core.message import Refused
+from infrasim.host.process import Identity, cpu_seconds
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.machine import OrderRefused, Power, PowerOrder, SetOverride
 
@@ -23,6 +25,7 @@ class HostWires:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._measured: tuple[Identity | None, float, float] | None = None
 
     def power_is_on(self) -> bool:
         """Whether the chassis has power now."""
@@ -72,6 +75,17 @@ class HostWires:
     def identify(self, seconds: float) -> None:
         """Light the identify lamp for so long."""
         self._supervisor.lamp_changed(seconds)
+
+    def host_load(self) -> float:
+        """The part of its processors' time that the host used since the last call, from 0 to 1."""
+        host = self._supervisor.host_identity
+        used_s = cpu_seconds(host) if host else None
+        before, self._measured = self._measured, (host, time.monotonic(), used_s or 0.0)
+        if used_s is None or before is None or before[0] != host:
+            return 0.0
+        elapsed_s = self._measured[1] - before[1]
+        room_s = elapsed_s * self._supervisor.plan.host.processors
+        return min(1.0, max(0.0, (used_s - before[2]) / room_s)) if room_s > 0 else 0.0
 
     async def settled(self, *, on: bool) -> None:
         """Wait a moment until the power is as it was ordered."""

@@ -57,6 +57,16 @@ class LanSockets:
             with contextlib.suppress(OSError):
                 listener.sendto(datagram, tuple(address))
 
+    def send_trap(self, address: str, port: int, datagram: bytes) -> None:
+        """Send something of the BMC's own, from the port it listens at; it may be lost."""
+        version = ipaddress.ip_address(address).version
+        family = socket.AF_INET6 if version == 6 else socket.AF_INET
+        for listener in self._listeners.values():
+            if listener.family == family:
+                with contextlib.suppress(OSError):
+                    listener.sendto(datagram, (address, port))
+                return
+
     def _readable(self, number: int) -> None:
         listener = self._listeners[number]
         for _ in range(_BATCH):

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
+from infrasim.bmc_core.clock import set_engine_clock
 from infrasim.bmc_core.core import Bmc
+from infrasim.bmc_core.events import restore_event_receiver
 from infrasim.bmc_core.lan.door import LanDoor
 from infrasim.bmc_core.message import Refused
-from infrasim.bmc_core.ports import Chassis
-from infrasim.bmc_core.system_info import set_engine_clock
+from infrasim.bmc_core.ports import Chassis, Load
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan
 from infrasim.runtime.bmc.clock import LoopClock
@@ -38,11 +39,15 @@ class NodeBmc:
         paths: NodePaths,
         *,
         chassis: Chassis,
+        load: Load,
         break_wanted: Callable[[], None],
         record: Callable[..., None],
     ) -> None:
+        self.core: Bmc
+        self._lan: LanDoor
         state = read_state(paths.core_state)
         bmc = plan.bmc
+        self._sockets = LanSockets(bmc.listen, bmc.port, lambda data, peer: self._lan.receive(data, peer))
         self._store = StateStore(paths.core_state, state)
         self._record = record
         self._engine = EngineLink(
@@ -69,12 +74,13 @@ class NodeBmc:
             chassis=chassis,
             system_interface=self._host_door,
             serial=self._serial,
+            network=self._sockets,
+            load=load,
             clock=LoopClock(),
             changed=self._store.changed,
             defer=self.defer,
             reset=self._reset,
         )
-        self._sockets = LanSockets(bmc.listen, bmc.port, lambda data, peer: self._lan.receive(data, peer))
         self._lan = LanDoor(self.core, self._sockets.send, self.defer)
 
     async def open(self) -> None:
@@ -107,8 +113,9 @@ class NodeBmc:
         await self._engine.connect()
         try:
             await set_engine_clock(self.core)
+            await restore_event_receiver(self.core)
         except Refused as refusal:
-            self._record("bmc-clock-not-set", reason=str(refusal))
+            self._record("engine-not-set-up", reason=str(refusal))
 
     def join_serial_line(self) -> None:
         """Take up the terminal of a socat that is ready."""
