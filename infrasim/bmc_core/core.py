@@ -10,6 +10,7 @@ from infrasim.bmc_core.alerts import Alerts
 from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
 from infrasim.bmc_core.codes import Channel, Completion, Privilege
+from infrasim.bmc_core.dcmi_monitor import DcmiMonitor
 from infrasim.bmc_core.events import Events, add_event
 from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
@@ -17,6 +18,7 @@ from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
+from infrasim.bmc_core.sensors import Sensors
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
@@ -81,6 +83,8 @@ class Bmc:
         self.acpi = AcpiState()
         self.alerts = Alerts(self)
         self.events = Events(self)
+        self.dcmi = DcmiMonitor(self)
+        self.sensors = Sensors(self)
         # Entity and instance by (owner, sensor number), as far as the sensor records were read.
         self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
         self.commands = command_table(settings.manufacturer)
@@ -121,6 +125,7 @@ class Bmc:
         if on:
             lifecycle.host_started(self)
         self.sol.host_powered(on=on)
+        self.dcmi.meter.power_changed()
 
     def log_event(
         self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes

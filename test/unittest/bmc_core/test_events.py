@@ -64,6 +64,7 @@ def test_a_platform_event_over_lan_enters_the_log() -> None:
     assert (netfn, command) == (NetFn.STORAGE, 0x44)
     assert record[:3] == b"\x00\x00\x02"
     assert record[7:] == b"\x81\x10" + message
+    bench.settle()
     assert bench.bmc.state.pef.last_by_bmc == 5
 
 
@@ -108,6 +109,7 @@ def test_a_filter_acts_on_power(actions: int, orders: list[str], cause: RestartC
     bench = pef_bench()
     set_filter(bench, actions)
     happen(bench)
+    bench.bmc.power_changed(on=bench.chassis.on)
     bench.clock.advance(10)
     assert bench.chassis.orders == orders
     assert bench.bmc.state.chassis.restart_cause == cause
