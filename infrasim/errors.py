@@ -18,7 +18,8 @@ The tree::
     └── DeadlineError             6   something was not ready in time
 
 Internal, always caught by the caller and turned into one of these or into an answer: ``WrongValue``
-(units), ``Conflicts`` (spec.checks), ``OrderRefused`` (runtime.machine), and names with an underscore.
+(units), ``Conflicts`` (spec.checks), ``OrderRefused`` (runtime.machine),
+``WrongPassword`` (bmc_core.lan), and names with an underscore.
 
 Only ``cli`` turns an error into a process exit. A message says what happened, where, what was
 found and what was wanted; ``hint`` says what to do next.

@@ -21,9 +21,6 @@ DEFAULT_NODE = "default"
 # sockaddr_un.sun_path holds 108 bytes with the closing zero. Source: unix(7).
 SOCKET_PATH_MAX_BYTES = 107
 
-# Source: ipmi_sim's configuration, whose words know no escape; see bmc.conf.
-_REFUSED_IN_PATHS = "'\"\\\n\r\0"
-
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -184,19 +181,6 @@ class NodePaths:
             raise UsageError(
                 f"socket path {longest} is {length} bytes long; the kernel allows {SOCKET_PATH_MAX_BYTES}",
                 hint=f"use a shorter node name or a shorter {HOME_VARIABLE}",
-            )
-
-    def check_characters(self) -> None:
-        """Refuse a workspace whose path cannot stand in ipmi_sim's configuration, which knows no escape.
-
-        Raises:
-            UsageError: naming the home.
-        """
-        if any(letter in str(self.workspace) for letter in _REFUSED_IN_PATHS):
-            raise UsageError(
-                f"{HOME_VARIABLE} {str(self.workspace.parent)!r} cannot be used: "
-                "ipmi_sim takes no path with a quote, backslash or line break",
-                hint=f"set {HOME_VARIABLE} to a folder without ' \" \\ and line breaks in its path",
             )
 
 

@@ -30,7 +30,6 @@ _MEDIUM = {
 }
 # No interrupt is told for the system interface and the event buffer. Source: IPMI 2.0 table 22-29.
 _AUXILIARY = {Channel.SYSTEM_INTERFACE: b"\xff\xff"}
-_COUNT_MOST = 0x3F
 
 
 class AccessMode(IntEnum):
@@ -143,7 +142,7 @@ def get_channel_info(bmc: Bmc, request: Request) -> bytes:
         raise Refused(Completion.INVALID_FIELD) from None
     medium, protocol, sessions = _MEDIUM[channel]
     if sessions:
-        sessions |= min(len(bmc.sessions), _COUNT_MOST)
+        sessions |= len(bmc.sessions)
     return bytes([channel, medium, protocol, sessions]) + _IPMI_VENDOR + _AUXILIARY.get(channel, bytes(2))
 
 

@@ -1,4 +1,4 @@
-"""The identity of the BMC as it goes over the wire."""
+"""The UUID of the node as it goes over the wire, which depends on the command that asks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
 
-def guid_bytes(bmc: Bmc) -> bytes:
-    """The node's UUID in the byte order of SMBIOS."""
+def system_guid(bmc: Bmc) -> bytes:
+    """For Get System GUID and RAKP: in the byte order of SMBIOS.
+
+    IPMI 2.0 table 20-10 wants the bytes of RFC 4122 backwards, but the system's GUID is that of SMBIOS, and
+    Dell's and Quanta's BMCs send it as it lies there. pyghmi takes it so; ipmitool finds out which it is.
+    """
     return UUID(bmc.settings.guid).bytes_le
+
+
+def device_guid(bmc: Bmc) -> bytes:
+    """For Get Device GUID: RFC 4122 backwards, as FreeIPMI reads it. Source: IPMI 2.0 table 20-10."""
+    return UUID(bmc.settings.guid).bytes[::-1]

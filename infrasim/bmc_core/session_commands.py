@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
-from infrasim.bmc_core.guid import guid_bytes
+from infrasim.bmc_core.guid import device_guid, system_guid
 from infrasim.bmc_core.lan import challenge
 from infrasim.bmc_core.lan.login import allowed_suites, may_be_null, user_limit
 from infrasim.bmc_core.lan.session import Peer, Session
 from infrasim.bmc_core.lan.sessions import SESSIONS_MOST
+from infrasim.bmc_core.lan_config import auth_types
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.users import NAME_LENGTH
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
-_COUNT_MOST = 0x3F
 # Get Session Info: how a session is named. Source: IPMI 2.0 table 22-25.
 _BY_HANDLE, _BY_ID = 0xFE, 0xFF
 # Source: IPMI 2.0 tables 22-23 (Set Session Privilege Level) and 22-24 (Close Session).
@@ -41,7 +41,7 @@ def get_channel_authentication_capabilities(bmc: Bmc, request: Request) -> bytes
     if not Privilege.CALLBACK <= data[1] & 0x0F <= Privilege.OEM:
         raise Refused(Completion.INVALID_FIELD)
     extended = bool(data[0] & 0x80)
-    types = sum(1 << each for each in challenge.authentication_types(bmc))
+    types = auth_types(bmc, Privilege(data[1] & 0x0F))
     access = bmc.state.channels.volatile
     named, nameless, anonymous = may_be_null(bmc)
     status = access.per_message_off << 4 | access.user_level_off << 3 | named << 2 | nameless << 1 | anonymous
@@ -132,7 +132,7 @@ def get_session_info(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.20."""
     data = request.need(1, 5)
     session = _named_session(bmc, request, data)
-    counts = bytes([min(SESSIONS_MOST, _COUNT_MOST), min(len(bmc.sessions), _COUNT_MOST)])
+    counts = bytes([SESSIONS_MOST, len(bmc.sessions)])
     if session is None:
         return b"\0" + counts
     protocol = session.is_rmcp_plus << 4
@@ -176,18 +176,24 @@ def get_authcode(bmc: Bmc, request: Request) -> bytes:
     raise Refused(Completion.INVALID_COMMAND)
 
 
-def get_guid(bmc: Bmc, request: Request) -> bytes:
-    """Get System GUID and Get Device GUID. Source: IPMI 2.0 sections 22.14 and 20.8."""
+def get_system_guid(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 22.14."""
     request.need(0)
-    return guid_bytes(bmc)
+    return system_guid(bmc)
+
+
+def get_device_guid(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 20.8."""
+    request.need(0)
+    return device_guid(bmc)
 
 
 _NONE, _CALLBACK, _USER = Privilege.NONE, Privilege.CALLBACK, Privilege.USER
 
 # Privileges: IPMI 2.0 appendix G.
 COMMANDS = (
-    Command(NetFn.APP, 0x08, "Get Device GUID", _USER, "20.8", get_guid),
-    Command(NetFn.APP, 0x37, "Get System GUID", _NONE, "22.14", get_guid),
+    Command(NetFn.APP, 0x08, "Get Device GUID", _USER, "20.8", get_device_guid),
+    Command(NetFn.APP, 0x37, "Get System GUID", _NONE, "22.14", get_system_guid),
     Command(
         NetFn.APP,
         0x38,

@@ -119,10 +119,10 @@ class Sol:
         self._received: _Received | None = None
         self._refuse_timer: Timer | None = None
 
-    def activate(self, session: Session, *, holds_output: bool = False) -> None:
-        """Give the serial port to ``session``; ``holds_output`` keeps CTS from the host until it says so."""
+    def activate(self, session: Session) -> None:
+        """Give the serial port to ``session``."""
         self.session = session
-        self._holds_output = holds_output
+        self._holds_output = False
         self._sequence = self._refused_sequence = 0
         self._received = None
         self._not_before_s = self._bmc.clock.now_s() + _AFTER_ACTIVATION_S
@@ -191,13 +191,9 @@ class Sol:
     def receive(self, session: Session, data: bytes) -> None:
         """A SOL payload arrived. Source: IPMI 2.0 section 15.9."""
         packet = SolPacket.parse(data)
-        if packet is None:
-            return
-        if session is not self.session:
-            if packet.sequence:
-                # It did not hear that its SOL is over.
-                refusal = Status.NACK | Status.DEACTIVATED
-                _send(session, SolPacket(0, packet.sequence, 0, refusal))
+        # A session that did not hear that its SOL is over gets no answer: ipmitool 1.8.19 ignores every
+        # status, and only silence tells it.
+        if packet is None or session is not self.session:
             return
         if packet.acked:
             self._take_acknowledgement(packet)

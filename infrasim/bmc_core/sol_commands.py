@@ -1,6 +1,6 @@
 """Commands about payloads and serial over LAN: activation, what a channel carries, SOL's parameters.
 
-Which users may activate payloads is set by commands of the users' module; ``user_may`` asks it.
+Which users may activate payloads is the users' module's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.sol import PAYLOAD_SIZE
+from infrasim.bmc_core.users import may_use_payload
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -34,7 +35,6 @@ _READ_ONLY = 0x82
 # In the auxiliary data of Activate Payload. Source: IPMI 2.0 table 24-2.
 _WITH_ENCRYPTION = 0x80
 _WITH_AUTHENTICATION = 0x40
-_HOLDS_OUTPUT = 0x02
 
 _INSTANCE = 1
 _SERIAL_PORT = 1
@@ -52,13 +52,13 @@ _SETUP = (
 _PAYLOAD_VERSION = 0x10
 
 
-def user_may(bmc: Bmc, session: Session) -> bool:
-    """Whether the user of ``session`` was given access to SOL on its channel."""
-    return True
-
-
 def activate_payload(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 24.1. The same session may ask again: its answer was lost on the way."""
+    """Source: IPMI 2.0 section 24.1.
+
+    The same session may ask again: its answer was lost on the way. The bit that keeps CTS from the host
+    until the console's first packet is not followed: ipmitool 1.8.19 always sets it, and then waits for
+    output.
+    """
     data = request.need(6)
     session = request.origin.session
     _need_sol(data)
@@ -66,11 +66,11 @@ def activate_payload(bmc: Bmc, request: Request) -> bytes:
         raise Refused(Completion.NOT_IN_THIS_STATE)
     _need_enabled(bmc)
     _need_privilege(bmc, request)
-    if not user_may(bmc, session):
+    if not may_use_payload(bmc, session.user_id, PayloadType.SOL):
         raise Refused(_PAYLOAD_DISABLED)
     _need_security(bmc, session, data[2])
     if bmc.sol.session is None:
-        bmc.sol.activate(session, holds_output=bool(data[2] & _HOLDS_OUTPUT))
+        bmc.sol.activate(session)
     elif bmc.sol.session is not session:
         raise Refused(_ALREADY_ACTIVE)
     sizes = (PAYLOAD_SIZE, PAYLOAD_SIZE, bmc.settings.lan_port, _NO_VLAN)

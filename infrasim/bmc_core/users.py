@@ -49,15 +49,14 @@ class UserAccess:
 class User:
     """One user. The password is kept as it is, because keyed hashes need it.
 
-    ``long_password`` tells that it was set in the 20-byte form, which IPMI 1.5 cannot use. ``known`` is
-    whether the user was ever enabled or disabled. ``payloads`` are the enables of standard payloads.
+    ``long_password`` tells that it was set in the 20-byte form, which IPMI 1.5 cannot use. ``payloads``
+    are the enables of standard payloads.
     """
 
     name: bytes = b""
     password: bytes = b""
     long_password: bool = False
     enabled: bool = False
-    known: bool = False
     session_limit: int = 0
     payloads: int = _SOL_PAYLOAD
     oem_payloads: int = 0
@@ -91,7 +90,10 @@ class UserState:
 
 
 def prepare(bmc: Bmc) -> None:
-    """Make the node file's user, at the first start and after the file's user was changed."""
+    """Make the node file's user, at the first start and after the file's user was changed.
+
+    Whoever starts the BMC writes its state then, so ``changed`` is not called.
+    """
     state, settings = bmc.state.users, bmc.settings
     state.users += [User() for _ in range(USERS_MOST - len(state.users))]
     origin = hashlib.sha256(f"{settings.username}\0{settings.password}".encode()).hexdigest()
@@ -102,12 +104,11 @@ def prepare(bmc: Bmc) -> None:
     for index, other in enumerate(state.users):
         if other.name == name:
             state.users[index] = User()
-    user = User(name, password, long_password=len(password) > SHORT_PASSWORD, enabled=True, known=True)
+    user = User(name, password, long_password=len(password) > SHORT_PASSWORD, enabled=True)
     for channel in _CHANNELS:
         user.access[channel] = UserAccess(Privilege.ADMINISTRATOR, messaging=True, link_authentication=True)
     state.users[NODE_USER - 1] = user
     state.origin = origin
-    bmc.changed()
 
 
 def may_use_payload(bmc: Bmc, user_id: int, payload: int) -> bool:
@@ -145,7 +146,7 @@ def get_user_access(bmc: Bmc, request: Request) -> bytes:
     data = request.need(2)
     user = bmc.state.users.get(data[1] & 0x3F)
     access = user.on(_channel(request, data[0]))
-    status = 0 if not user.known else 0x40 if user.enabled else 0x80
+    status = 0x40 if user.enabled else 0x80
     enabled = sum(each.enabled for each in bmc.state.users.users)
     bits = access.callback_only << 6 | access.link_authentication << 5 | access.messaging << 4
     return bytes([USERS_MOST, status | enabled, 1, bits | access.limit])
@@ -179,10 +180,11 @@ def set_user_password(bmc: Bmc, request: Request) -> bytes:
     match data[1] & 0x03:
         case 0 | 1 as operation:
             user.enabled = bool(operation)
-            user.known = True
+            bmc.sessions.lockout.forget(data[0] & 0x3F)
         case 2:
             user.password = _password(data, is_long=is_long)
             user.long_password = is_long
+            bmc.sessions.lockout.forget(data[0] & 0x3F)
         case _:
             password = _password(data, is_long=is_long)
             if is_long is not user.long_password:

@@ -34,6 +34,10 @@ Spawned = subprocess.Popen[bytes]
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+# Enough for every client a node serves; a limit of millions makes some programs slow.
+_DESCRIPTORS_WANTED = 4096
+
+
 @dataclass(frozen=True)
 class Identity:
     """Who a process is: ``start_ticks`` is field 22 of /proc/PID/stat, in clock ticks since boot."""
@@ -229,6 +233,16 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process open more files than the usual soft limit says, as far as it may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def spawn(
     argv: Sequence[str],
     *,
@@ -263,7 +277,8 @@ def spawn(
                 pass_fds=tuple(keep_open),
             )
     except OSError as exc:
-        raise HostError(f"cannot start {argv[0]}: {exc.strerror}: {exc.filename}") from exc
+        place = f": {exc.filename}" if exc.filename else ""
+        raise HostError(f"cannot start {argv[0]}: {exc.strerror}{place}") from exc
 
 
 def describe_exit(code: int | None) -> str:

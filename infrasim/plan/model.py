@@ -118,7 +118,6 @@ class HostPlan:
 
     accelerator: Accelerator
     accelerator_note: str
-    power_on_at_start: bool
     poweroff_wait_s: float
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]
@@ -133,14 +132,16 @@ class Kept:
     port: int | None = None
     listen: tuple[str, ...] = ()
     private_address: str | None = None
+    channel_port: int | None = None
     vnc_display: int | None = None
     disks: tuple[Path, ...] = ()
 
     @property
     def sockets(self) -> frozenset[Socket]:
-        """Where its BMC listens."""
-        places = (*self.listen, *filter(None, (self.address, self.private_address)))
-        return frozenset(Socket(place, self.port) for place in places if self.port is not None)
+        """Where its BMC and ipmi_sim listen."""
+        public = {(place, self.port) for place in (*self.listen, self.address)}
+        places = public | {(self.private_address, self.channel_port)}
+        return frozenset(Socket(place, port) for place, port in places if place and port is not None)
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,9 @@ class NodePlan:
     def kept(self) -> Kept:
         """What the node keeps when it is planned again."""
         bmc, disks = self.bmc, tuple(disk.path for disk in self.disks)
-        return Kept(bmc.address, bmc.port, bmc.listen, bmc.private_address, self.vnc_display, disks)
+        return Kept(
+            bmc.address, bmc.port, bmc.listen, bmc.private_address, bmc.channel_port, self.vnc_display, disks
+        )
 
     def sockets(self, protocol: str) -> frozenset[Socket]:
         """Every ``udp`` or ``tcp`` socket the node takes."""
@@ -217,10 +220,12 @@ def read_kept(path: Path) -> Kept | None:
     disks = (_of(dict, disk).get("path") for disk in _of(list, _of(dict, data).get("disks")))
     return Kept(
         address=_address(bmc.get("address")),
-        port=bmc["port"] if type(bmc.get("port")) is int else None,
+        port=_number(bmc.get("port")),
         listen=tuple(filter(None, map(_address, _of(list, bmc.get("listen"))))),
         private_address=_address(bmc.get("private_address")),
-        vnc_display=data["vnc_display"] if type(_of(dict, data).get("vnc_display")) is int else None,
+        # Up to format 2 it was called otherwise.
+        channel_port=_number(bmc.get("channel_port", bmc.get("kcs_port"))),
+        vnc_display=_number(_of(dict, data).get("vnc_display")),
         disks=tuple(Path(disk) for disk in disks if isinstance(disk, str)),
     )
 
@@ -228,6 +233,10 @@ def read_kept(path: Path) -> Kept | None:
 def _of(kind: type[_Container], value: Any) -> _Container:
     """``value`` if it is of that kind, else an empty one."""
     return value if isinstance(value, kind) else kind()
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int else None
 
 
 def _address(value: Any) -> str | None:

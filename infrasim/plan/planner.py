@@ -96,7 +96,6 @@ def plan_node(
     Raises:
         UsageError: the node file asks for what cannot be, on this machine or at all.
     """
-    paths.check_characters()
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
@@ -117,7 +116,6 @@ def plan_node(
         host=HostPlan(
             accelerator=parts.accelerator,
             accelerator_note=_accelerator_note(spec, facts),
-            power_on_at_start=spec.bmc.startnow,
             poweroff_wait_s=spec.bmc.poweroff_wait,
             kill_wait_s=spec.bmc.kill_wait,
             boot_devices=boot_devices,
@@ -440,6 +438,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
     spec, bmc, personality = parts.spec, parts.bmc, parts.personality
     controller = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
     is_ipv4 = ":" not in bmc.address
+    ipv6 = [address for address in bmc.listen if ":" in address and address != "::"]
     netmask = "255.0.0.0" if bmc.address.startswith("127.") else "255.255.255.0"
     return CoreSettings(
         node=parts.paths.name,
@@ -460,6 +459,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         lockout_s=spec.bmc.lockout_time,
         reset_s=spec.bmc.reset_time,
         power_on_at_start=spec.bmc.startnow,
+        lan_address6=ipv6[0] if ipv6 else "",
         watchdog_sensor=_watchdog_sensor(personality),
         system_firmware=_system_firmware(personality),
         asset_tag=parts.identity.asset_tag or "",

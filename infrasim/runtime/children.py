@@ -9,7 +9,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from infrasim.host.process import Identity, Spawned, identify, send_signal, spawn
+from infrasim.errors import HostError
+from infrasim.host.process import Identity, Spawned, identify, spawn
 from infrasim.plan.model import ProcessSpec, ReadyCheck
 
 _POLL_S = 0.003
@@ -35,13 +36,18 @@ class Children:
         """Start a child.
 
         Raises:
-            HostError: its program cannot be started.
+            HostError: its program cannot be started, or there is no descriptor left to watch it.
         """
         child = spawn(spec.argv, output=spec.log, cwd=self._cwd)
-        self._own[spec.name] = child
         # Not reaped yet, so the pid is surely its own, even if it has ended already.
         identity = identify(child.pid) or Identity(child.pid, 0, "")
-        self._watch(spec.name, identity)
+        try:
+            self._watch(spec.name, identity)
+        except OSError as exc:
+            child.kill()
+            child.wait()
+            raise HostError(f"cannot watch {spec.name}: {exc.strerror}") from exc
+        self._own[spec.name] = child
 
     def adopt(self, name: str, identity: Identity) -> None:
         """Watch a child that an earlier supervisor started."""
@@ -53,9 +59,11 @@ class Children:
         Each child leads a session of its own; socat forks for each connection.
         """
         identity = self._identities.get(name)
-        if identity is None or not send_signal(identity, number):
+        if identity is None:
             return
+        # Through the descriptor that watches it: that is surely its own, and no other may be left.
         with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._descriptors[name], number)
             os.killpg(identity.pid, number)
 
     def let_go(self) -> None:
@@ -64,8 +72,8 @@ class Children:
             self._unwatch(name)
 
     def _watch(self, name: str, identity: Identity) -> None:
-        self._identities[name] = identity
         descriptor = os.pidfd_open(identity.pid)
+        self._identities[name] = identity
         self._descriptors[name] = descriptor
         asyncio.get_running_loop().add_reader(descriptor, self._ended, name)
 

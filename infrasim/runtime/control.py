@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 from infrasim.bmc_core.chassis import ControlAction, RestartCause
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 # How long the end of the supervisor waits for clients to read their last answer.
 _LAST_ANSWERS_S = 0.2
+
+# Clients that may wait for connection, and that may be connected; the oldest gives way to a further one.
+_BACKLOG = 100
+_CONVERSATIONS_MOST = 64
 
 # What "boot" can name.
 _BOOT_WORDS: dict[str, BootSelector | None] = {
@@ -46,15 +51,21 @@ class ControlServer:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._server: asyncio.Server | None = None
-        self._conversations: set[asyncio.Task[None]] = set()
+        # In the order they began.
+        self._conversations: dict[asyncio.Task[None], None] = {}
 
     async def open(self) -> None:
         """Begin to listen; only this user can connect."""
         path = self._supervisor.paths.control_socket
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listener.bind(str(path))
         path.chmod(0o600)
+        # asyncio of Python 3.11 tries to accept as often as its backlog says although no descriptor is
+        # left, and plans as many further tries each time. The kernel's own backlog may be longer.
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, backlog=1)
+        listener.listen(_BACKLOG)
 
     async def close(self) -> None:
         """Stop listening, once whoever asked for the stop has its answer."""
@@ -68,8 +79,10 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
+        if len(self._conversations) >= _CONVERSATIONS_MOST:
+            next(iter(self._conversations)).cancel()
+        self._conversations[task] = None
+        task.add_done_callback(lambda done: self._conversations.pop(done, None))
         # Cancelled only when the supervisor ends; asyncio would log that as an error.
         with contextlib.suppress(OSError, ValueError, asyncio.CancelledError):
             while line := await reader.readline():

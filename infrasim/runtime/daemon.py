@@ -20,7 +20,7 @@ import daemon  # type: ignore[import-untyped]  # the library has no type hints
 
 from infrasim.errors import HostError, InfrasimError
 from infrasim.host.files import hold_lock, release_lock
-from infrasim.host.process import adopt_orphans, alive
+from infrasim.host.process import adopt_orphans, alive, raise_descriptor_limit
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
 from infrasim.runtime.launch import GO
@@ -62,6 +62,7 @@ def _supervise(paths: NodePaths, *, notify: int | None) -> int:
         _tell(notify, error)
         return int(error.exit_code)
     adopt_orphans()
+    raise_descriptor_limit()
     try:
         return asyncio.run(_run(paths, notify))
     except InfrasimError as exc:

@@ -83,6 +83,8 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
 
 def _take_over(paths: NodePaths, running: NodePlan, *, foreground: bool) -> Started:
     """Give children that lost their supervisor a new one."""
+    # Somebody may have cleaned the logs up meanwhile.
+    claim_logs(paths)
     if foreground:
         _run_in_foreground(paths, ())
     with contextlib.closing(Launch(paths)) as launch:
@@ -193,15 +195,25 @@ def require_running(home: Home, name: str) -> NodePaths:
 
 @contextmanager
 def _exclusive(paths: NodePaths, verb: str) -> Iterator[None]:
-    make_dir(paths.workspace.parent)
-    with locked(paths.verb_lock, timeout_s=_LOCK_WAIT_S, what=f"{verb} of node {paths.name}"):
+    with contextlib.ExitStack() as held:
+        try:
+            make_dir(paths.workspace.parent)
+            what = f"{verb} of node {paths.name}"
+            held.enter_context(locked(paths.verb_lock, timeout_s=_LOCK_WAIT_S, what=what))
+        except HostError:
+            # On a disk that has become read-only nobody can have the lock, and a node must be able to end.
+            if verb != "stop":
+                raise
         yield
 
 
 def _already_running(paths: NodePaths, state: NodeState) -> Started:
     running = read_plan(paths.plan)
     if running is None:
-        raise HostError(f"node {paths.name} runs (pid {state.supervisor.pid}), but {paths.plan} is damaged")
+        raise HostError(
+            f"node {paths.name} runs (pid {state.supervisor.pid}), but {paths.plan} is missing or damaged",
+            hint=f"run: infrasim node restart {paths.name}",
+        )
     return Started(running, already_running=True)
 
 
@@ -307,4 +319,5 @@ def _end(identity: Identity) -> None:
 
 def _remove_traces(paths: NodePaths) -> None:
     for path in (*paths.sockets(), paths.pty, paths.state, paths.supervisor_lock):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -108,7 +108,7 @@ def last_plan(home: Home, name: str) -> Planned | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     others = reserved_by_others(home, name)
-    if previous.vnc_display in others.vnc_displays or others.sockets & previous.sockets("udp"):
+    if previous.vnc_display in others.vnc_displays or others.sockets & previous.kept.sockets:
         return None
     if any(disk.path in others.disks for disk in previous.disks):
         return None

@@ -102,7 +102,7 @@ def node_status(home: Home, name: str) -> NodeStatus:
     paths = home.node(name)
     plan, state = read_plan(paths.plan), read_state(paths.state)
     errors = list(state.errors if state else ())
-    if paths.plan.exists() and plan is None:
+    if plan is None and (state is not None or paths.plan.exists()):
         errors.append(f"{paths.plan} cannot be read")
     if paths.state.exists() and state is None:
         errors.append(f"{paths.state} cannot be read")

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.host.files import append_line, last_lines, make_dir, overwrite
@@ -37,7 +37,7 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    HostReset,
+    GuestReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -103,8 +103,11 @@ class Supervisor:
         self._becoming_ready: dict[str, asyncio.Task[None]] = {}
         self._trouble: tuple[str, ...] = ()
         self._failure: InfrasimError | None = None
+        self._not_started: HostError | None = None
         self._left: tuple[Identity, ...] = ()
         self._unwritten = False
+        self._loop_said = ""
+        asyncio.get_running_loop().set_exception_handler(self._loop_error)
         myself = identify(os.getpid())
         assert myself is not None
         self._myself = myself
@@ -191,9 +194,8 @@ class Supervisor:
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
-        if isinstance(event, HostReset) and event.by_guest:
-            self.bmc.core.chassis_control.host_reset_itself()
-        if self.machine.power is not had_power:
+        # A stop is a loss of AC: what the chassis was like before it is what the BMC remembers.
+        if self.machine.power is not had_power and self.machine.phase in (Phase.STARTING, Phase.UP):
             self.bmc.core.power_changed(on=self.machine.power)
         self._hold_ports()
         self.show()
@@ -231,6 +233,8 @@ class Supervisor:
                 self.order_host(self.host.reset())
             case SetBootOrder(selector):
                 self.order_host(self.host.set_boot_order(selector))
+            case GuestReset():
+                self.bmc.core.chassis_control.host_reset_itself()
             case OverrideUsed():
                 self.bmc.core.boot.used()
             case OpenFirmwareMenu():
@@ -270,6 +274,16 @@ class Supervisor:
                     await self.changed.wait()
         return self._children.identity(QEMU) != host
 
+    def _loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say what went wrong in the event loop, but not over and over, such as a lack of descriptors."""
+        exc = context.get("exception")
+        message = f"{context['message']}: {exc}" if exc else str(context["message"])
+        if message != self._loop_said:
+            self._loop_said = message
+            LOG.error("%s", message, exc_info=exc)
+            self.record("error", message=message)
+            loop.call_soon(self.show)
+
     def in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Do something that takes time; what goes wrong becomes an event of the node."""
 
@@ -278,9 +292,11 @@ class Supervisor:
                 await work
             except InfrasimError as exc:
                 self.record("error", message=exc.message)
+                self.show()
             except Exception as exc:
                 LOG.exception("in the background")
                 self.record("error", message=f"bug: {type(exc).__name__}: {exc}")
+                self.show()
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
@@ -301,6 +317,8 @@ class Supervisor:
 
     def _start_error(self, name: str, code: int | None, timed_out: bool) -> InfrasimError:
         spec = self.plan.process(name)
+        if self._not_started:
+            return self._not_started
         if not timed_out:
             return early_death(name, spec.argv, code, spec.log)
         lines = "\n".join(f"    {line}" for line in last_lines(spec.log)) or "    (nothing was logged)"
@@ -325,6 +343,7 @@ class Supervisor:
             self._children.start(spec)
         except HostError as exc:
             self.record("error", process=name, message=exc.message)
+            self._not_started = exc
             asyncio.get_running_loop().call_soon(self.feed, Exited(name, None))
             return
         identity = self._children.identity(name)

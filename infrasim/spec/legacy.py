@@ -34,6 +34,7 @@ IGNORED = {
 _LATER = "this version of infrasim does not serve this key"
 _CHOSEN = "infrasim chooses this itself"
 _RENDERED = "infrasim writes this itself at each start"
+_BUILT_IN = "power, boot device and LAN settings are part of infrasim's BMC; nothing is called for them"
 _SHUTDOWN = "'infrasim node stop' and IPMI's power off cut the power, IPMI's soft shuts down"
 _FORK = "stock QEMU and OpenIPMI cannot do this"
 
@@ -52,12 +53,12 @@ REFUSED = {
     "bmc.channels": _LATER,
     "bmc.channel": _LATER,
     "bmc.historyfru": _LATER,
-    "bmc.lancontrol": _RENDERED,
-    "bmc.chassiscontrol": _RENDERED,
-    "bmc.startcmd": _RENDERED,
-    "bmc.stopcmd": _RENDERED,
-    "bmc.resetcmd": _RENDERED,
-    "bmc.setbootcmd": _RENDERED,
+    "bmc.lancontrol": _BUILT_IN,
+    "bmc.chassiscontrol": _BUILT_IN,
+    "bmc.startcmd": _BUILT_IN,
+    "bmc.stopcmd": _BUILT_IN,
+    "bmc.resetcmd": _BUILT_IN,
+    "bmc.setbootcmd": _BUILT_IN,
     "bmc.config_file": _RENDERED,
     "bmc.emu_file": _RENDERED,
     "bmc.merge_fru": _LATER,

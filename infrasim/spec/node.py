@@ -40,7 +40,7 @@ Mac: TypeAlias = Annotated[str, AfterValidator(checks.parse_mac)]
 Uuid: TypeAlias = Annotated[str, AfterValidator(checks.parse_uuid)]
 Address: TypeAlias = Annotated[str, AfterValidator(checks.address)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
-CipherSuite: TypeAlias = Literal[1, 2, 3, 17]
+CipherSuite: TypeAlias = Annotated[int, AfterValidator(checks.cipher_suite)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
 FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
@@ -329,6 +329,7 @@ class Bmc(Part):
     )
     cipher_suites: Annotated[tuple[CipherSuite, ...], AfterValidator(checks.cipher_suites)] = Field(
         (3, 17),
+        strict=False,
         description="Cipher suites of IPMI 2.0 that open a session: 1 (no integrity, no encryption), "
         "2 (no encryption), 3 (SHA-1, AES), 17 (SHA-256, AES).",
         examples=[[17]],

@@ -85,8 +85,8 @@ def _yaml(value: object) -> str:
         return f"{value:#x}"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if value == ():
-        return "[]"
+    if isinstance(value, tuple):
+        return str(list(value))
     return str(value)
 
 

@@ -95,3 +95,31 @@ def test_a_log_folder_that_fills_up_under_a_running_node(scratch: Lab, log_disk:
     assert scratch.status()["state"] == "running"
     lines = (scratch.logs / NODE / "events.jsonl").read_text().splitlines()
     assert all(json.loads(line)["event"] for line in lines)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nobody write in a folder, not even root."""
+    for options in (("--bind", str(folder)), ("-o", "remount,bind,ro")):
+        ran = execute("mount", *options, str(folder))
+        assert ran.code == 0, ran.err
+    try:
+        yield
+    finally:
+        execute("umount", "-l", str(folder))
+
+
+def test_a_home_that_becomes_read_only_under_a_running_node(scratch: Lab) -> None:
+    scratch.start()
+    with read_only(scratch.home):
+        ran = scratch.infrasim("node", "destroy", NODE)
+        assert ran.code == 4, ran
+        assert "Read-only file system" in ran.err
+        assert scratch.status()["state"] == "running"
+        assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+        assert scratch.processes() == []
+        assert scratch.status()["state"] == "stopped"
+        ran = scratch.infrasim("node", "start", NODE)
+        assert ran.code == 4, ran
+        assert "Read-only file system" in ran.err
+    scratch.must("node", "start", NODE)

@@ -106,6 +106,17 @@ def test_an_override_set_while_off_is_used_by_the_power_on(running: Lab) -> None
     assert "Hard Disk" not in running.serial().partition("iPXE initialising")[0]
 
 
+def test_an_override_set_while_on_is_used_by_the_reset(running: Lab) -> None:
+    power_on(running)
+    running.ipmi("chassis", "bootdev", "disk")
+    before = len(running.serial())
+    running.ipmi("power", "reset")
+    # SeaBIOS resets the machine a second time; both are one boot.
+    wait_for(lambda: "iPXE initialising" in running.serial()[before:], what="a boot")
+    assert "Booting from Hard Disk" in running.serial()[before:].partition("iPXE initialising")[0]
+    assert "chassis power control" in running.ipmi("chassis", "restart_cause")
+
+
 def test_none_takes_an_override_back(running: Lab) -> None:
     power_on(running)
     running.ipmi("chassis", "bootdev", "pxe")

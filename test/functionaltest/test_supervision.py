@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -12,7 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 from lab import NODE, Lab, free_address, wait_for
 
@@ -124,6 +128,39 @@ def test_a_boot_override_that_comes_while_the_host_goes_is_no_trouble(scratch: L
     assert scratch.status()["errors"] == []
 
 
+def test_a_supervisor_without_a_descriptor_left_waits_and_does_not_fill_the_log(scratch: Lab) -> None:
+    scratch.start()
+    supervisor = scratch.pid("supervisor")
+    assert supervisor is not None
+    control = scratch.home / NODE / "run" / "control.sock"
+    limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{supervisor}/fd").iterdir()))
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (used + 2, limits[1]))
+    busy = psutil.Process(supervisor)
+    before = sum(busy.cpu_times()[:2])
+    with contextlib.ExitStack() as opened:
+        for _ in range(20):
+            client = opened.enter_context(socket.socket(socket.AF_UNIX))
+            client.settimeout(5)
+            client.connect(str(control))
+        time.sleep(3)
+        assert sum(busy.cpu_times()[:2]) - before < 1.0
+        assert len((scratch.logs / NODE / "supervisor.log").read_text().splitlines()) < 50
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+    wait_for(lambda: "Too many open files" in " ".join(scratch.status()["errors"]), what="an error of it")
+    wait_for(lambda: scratch.ipmitool("power", "off").code == 0, what="the supervisor to recover")
+    assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
+
+
+def test_a_client_that_keeps_many_connections_locks_nobody_out(running: Lab) -> None:
+    control = running.home / NODE / "run" / "control.sock"
+    with contextlib.ExitStack() as opened:
+        for _ in range(200):
+            client = opened.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(control))
+        running.ipmi("power", "on")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -162,6 +199,17 @@ def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) ->
     assert scratch.pid("qemu") is None
 
 
+def test_a_take_over_makes_a_removed_log_folder_again(scratch: Lab) -> None:
+    scratch.start()
+    supervisor, qemu = scratch.pid("supervisor"), scratch.pid("qemu")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    shutil.rmtree(scratch.logs / NODE)
+    scratch.must("node", "start", NODE)
+    assert scratch.pid("qemu") == qemu
+    assert scratch.count("adopted") == 3
+
+
 def test_a_supervisor_that_was_killed_while_the_host_came_up_leaves_no_paused_host(scratch: Lab) -> None:
     scratch.start()
     supervisor, qemu = scratch.pid("supervisor"), scratch.pid("qemu")
@@ -182,7 +230,8 @@ def test_a_supervisor_that_was_killed_while_the_host_came_up_leaves_no_paused_ho
         host.update(identity=dataclasses.asdict(identity), state="starting")
         state_file.write_text(json.dumps({**state, "power": True}))
         scratch.must("node", "start", NODE)
-        assert paused.wait(timeout=10) != 0
+        # By SIGTERM or by the SIGKILL that follows at once, whichever comes first.
+        paused.wait(timeout=10)
     assert scratch.pid("qemu") not in (None, paused.pid)
     wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
 

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.bmc import conf
-from infrasim.paths import Home
-
 pytestmark = pytest.mark.allow("process")
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -54,9 +51,9 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def shell_scripts() -> list[str]:
-    """Every shell script, known by its first line, whatever it is called; templates are none yet."""
+    """Every shell script, known by its first line, whatever it is called."""
     scripts = [path for path in files(CLONE) if path.read_bytes()[:64].startswith(SHELLS)]
-    return [str(path.relative_to(CLONE)) for path in scripts if path.suffix != ".j2"]
+    return [str(path.relative_to(CLONE)) for path in scripts]
 
 
 def python_places() -> list[str]:
@@ -84,29 +81,6 @@ def test_shellcheck() -> None:
     scripts = shell_scripts()
     assert {"bin/infrasim", "bin/environment.sh", ".unittests", ".functionaltests", ".ci/run"} <= set(scripts)
     check(program("shellcheck"), "--external-sources", *scripts)
-
-
-def test_shellcheck_of_rendered_scripts(tmp_path: Path) -> None:
-    paths = Home(Path("/a home"), Path("/log")).node("n1")
-    settings = conf.BmcSettings(
-        private_address="127.0.0.1",
-        port=9623,
-        kcs_port=9002,
-        guid="0" * 32,
-        username="admin",
-        password="it's",
-        serial_over_lan=True,
-        lan_address="127.0.0.1",
-        lan_netmask="255.0.0.0",
-        lan_mac="00:00:00:00:00:01",
-        socat_program="/usr/bin/socat",
-    )
-    scripts = {"chassiscontrol": conf.chassiscontrol, "lancontrol": conf.lancontrol}
-    for name, script in scripts.items():
-        (tmp_path / name).write_text(script(paths, settings))
-        check(program("shellcheck"), str(tmp_path / name))
-    templates = [path for path in files(CLONE / "template") if path.read_bytes()[:64].startswith(SHELLS)]
-    assert {path.stem for path in templates} == scripts.keys(), "render each script here"
 
 
 @pytest.mark.parametrize(

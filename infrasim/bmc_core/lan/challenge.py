@@ -18,6 +18,7 @@ from infrasim.bmc_core.lan.login import find_user, user_limit
 from infrasim.bmc_core.lan.packet import OldPacket
 from infrasim.bmc_core.lan.session import Peer
 from infrasim.bmc_core.lan.sessions import Challenge
+from infrasim.bmc_core.lan_config import auth_types
 from infrasim.bmc_core.message import Refused
 from infrasim.bmc_core.users import SHORT_PASSWORD
 
@@ -30,12 +31,16 @@ _NO_SLOT, _NO_SLOT_FOR_USER, _SEQUENCE_OUT_OF_RANGE = 0x81, 0x82, 0x84
 _INVALID_SESSION_ID, _PRIVILEGE_TOO_HIGH = 0x85, 0x86
 
 _CHALLENGE_LENGTH = 16
+_KNOWN = (AUTHENTICATION_NONE, AUTHENTICATION_MD5, AUTHENTICATION_PASSWORD)
 
 
-def authentication_types(bmc: Bmc) -> tuple[int, ...]:
-    """What IPMI 1.5 sessions may authenticate with."""
-    secure = (AUTHENTICATION_MD5, AUTHENTICATION_PASSWORD)
-    return (AUTHENTICATION_NONE, *secure) if bmc.settings.insecure else secure
+def _is_enabled(bmc: Bmc, authentication: int, privilege: Privilege) -> bool:
+    """Whether a session of that level may use an authentication type."""
+    return bool(auth_types(bmc, privilege) >> authentication & 1)
+
+
+class WrongPassword(Exception):
+    """An Activate Session whose authentication code is wrong."""
 
 
 def begin(bmc: Bmc, authentication: int, name: bytes) -> bytes:
@@ -44,7 +49,7 @@ def begin(bmc: Bmc, authentication: int, name: bytes) -> bytes:
     Raises:
         Refused: nobody of that name may log in so.
     """
-    if authentication not in authentication_types(bmc):
+    if authentication not in _KNOWN or not any(_is_enabled(bmc, authentication, each) for each in Privilege):
         raise Refused(Completion.INVALID_FIELD)
     found = find_user(bmc, name)
     if found is None or found[1].long_password or bmc.sessions.lockout.is_locked(found[0]):
@@ -68,15 +73,15 @@ def activate(
     """Make the session active that ``data`` of an Activate Session asks for; the link and the answer's data.
 
     Raises:
-        Refused: the password is wrong, or the session cannot be had. A wrong password is "insufficient
-            privilege": the specification has no code for it, but silence lets clients wait for seconds.
+        WrongPassword: or the authentication type is not that of the challenge.
+        Refused: the session cannot be had.
     """
     if len(data) != 22:
         raise Refused(Completion.LENGTH_INVALID)
     if packet.authentication != challenge.authentication or not is_authentic(packet, challenge.password):
         bmc.sessions.drop_login(challenge.session_id)
         bmc.sessions.lockout.failed(challenge.user_id)
-        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+        raise WrongPassword
     outbound = int.from_bytes(data[18:22], "little")
     role = data[1] & 0x0F
     if data[0] & 0x0F != challenge.authentication or data[2:18] != challenge.text:
@@ -85,9 +90,11 @@ def activate(
         raise Refused(_SEQUENCE_OUT_OF_RANGE)
     if not Privilege.CALLBACK <= role <= user_limit(bmc, bmc.state.users.get(challenge.user_id)):
         raise Refused(_PRIVILEGE_TOO_HIGH)
+    if not _is_enabled(bmc, challenge.authentication, Privilege(role)):
+        raise Refused(_PRIVILEGE_TOO_HIGH)
     if bmc.sessions.is_full(challenge.user_id):
         raise Refused(_NO_SLOT if bmc.sessions.is_full() else _NO_SLOT_FOR_USER)
-    bmc.sessions.lockout.succeeded(challenge.user_id)
+    bmc.sessions.lockout.forget(challenge.user_id)
     inbound = secrets.randbits(31) | 1
     session = lan_session(
         session_id=challenge.session_id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from infrasim.bmc_core import channels
 from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.lan import challenge, rakp
-from infrasim.bmc_core.lan.link import AUTHENTICATION_NONE, PENDING_MOST, Link, OldLink, PlusLink
+from infrasim.bmc_core.lan.link import AUTHENTICATION_NONE, PENDING_MOST, Link, OldLink, PlusLink, old_code
 from infrasim.bmc_core.lan.packet import (
     CLASS_ASF,
     CLASS_IPMI,
@@ -41,6 +41,7 @@ LOG = logging.getLogger(__name__)
 
 _OUTSIDE = Origin(Channel.LAN, Privilege.NONE)
 _ACTIVATE_SESSION = 0x3A
+_INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
 _NODE_BUSY = bytes([Completion.NODE_BUSY])
 _UNSPECIFIED = bytes([Completion.UNSPECIFIED])
 # The messages of a login, each with what answers it and the type of the answer.
@@ -66,24 +67,29 @@ class LanDoor:
         self, bmc: Bmc, send: Callable[[bytes, Peer], None], defer: Callable[[Awaitable[None]], None]
     ) -> None:
         self._bmc = bmc
-        self._send = send
+        self._send_out = send
         self._defer = defer
         self._sessions = bmc.sessions
+        self._statistics = bmc.lan_statistics
 
     def receive(self, datagram: bytes, peer: Peer) -> None:
         """Take one datagram from ``peer``. It never raises: what is malformed is dropped."""
+        self._statistics.ip_packets_received += 1
+        self._statistics.udp_packets_received += 1
         try:
             self._receive(datagram, peer)
         except Exception:
             LOG.exception("a datagram from %s could not be answered: %s", peer, datagram.hex())
 
     def forget_all(self) -> None:
-        """End every session without a word, as a reset of the BMC does."""
+        """End every session without a word and forget volatile settings, as a reset of the BMC does."""
         self._sessions.forget_all()
+        channels.restart(self._bmc)
 
     def _receive(self, datagram: bytes, peer: Peer) -> None:
         if len(datagram) <= RMCP_HEADER_LENGTH or datagram[0] != RMCP_VERSION:
             return
+        self._statistics.rmcp_packets_received += 1
         if datagram[3] == CLASS_ASF:
             self._receive_asf(datagram, peer)
         elif datagram[3] != CLASS_IPMI or not channels.is_open(self._bmc):
@@ -96,6 +102,10 @@ class LanDoor:
             old = parse_old(datagram)
             if old is not None:
                 self._receive_old(old, peer)
+
+    def _send(self, datagram: bytes, peer: Peer) -> None:
+        self._statistics.ip_packets_sent += 1
+        self._send_out(datagram, peer)
 
     def _receive_asf(self, datagram: bytes, peer: Peer) -> None:
         tag = parse_presence_ping(datagram)
@@ -123,9 +133,7 @@ class LanDoor:
         if kind == _IPMI:
             self._serve(link, payload, packet.sequence, _IPMI)
         elif kind == _SOL:
-            sol = getattr(self._bmc, "sol", None)
-            if sol is not None:
-                sol.receive(link.session, payload)
+            self._bmc.sol.receive(link.session, payload)
 
     def _receive_outside(self, packet: PlusPacket, peer: Peer) -> None:
         """What comes in RMCP+ format outside of a session: messages of a login, and some commands."""
@@ -203,7 +211,14 @@ class LanDoor:
             link, data = challenge.activate(self._bmc, begun, packet, message.data, peer)
         except Refused as refusal:
             answer = response(message, bytes([refusal.code]))
-            self._send(old_packet(AUTHENTICATION_NONE, packet.session_id, 0, b"", answer), peer)
+            code = old_code(packet.authentication, begun.password, packet.session_id, 0, answer)
+            self._send(old_packet(packet.authentication, packet.session_id, 0, code, answer), peer)
+            return
+        except challenge.WrongPassword:
+            # The specification has no code for this, but silence lets clients wait for many seconds. A
+            # code with the right password cannot be sent, so the request's own one goes back.
+            answer = response(message, _INSUFFICIENT_PRIVILEGE)
+            self._send(old_packet(packet.authentication, packet.session_id, 0, packet.code, answer), peer)
             return
         datagram = link.seal(link.authentication, response(message, b"\0" + data))
         link.login = (packet.payload, datagram)

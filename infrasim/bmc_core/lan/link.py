@@ -16,7 +16,7 @@ from infrasim.bmc_core.lan.packet import (
     old_packet,
     plus_packet,
 )
-from infrasim.bmc_core.lan.session import Peer, SequenceWindow, Session
+from infrasim.bmc_core.lan.session import PayloadType, Peer, SequenceWindow, Session
 from infrasim.bmc_core.message import Origin
 
 # Authentication types of IPMI 1.5. Source: IPMI 2.0 table 13-8.
@@ -28,8 +28,6 @@ _PLUS_WINDOW, _OLD_WINDOW = 16, 8
 PENDING_MOST = 16
 # How many answers are kept for requests that come twice.
 _KEPT = 8
-
-_PAYLOAD_SOL = 0x01
 
 Send = Callable[[bytes, Peer], None]
 
@@ -108,7 +106,7 @@ class PlusLink(Link):
             return None
         if kind & PAYLOAD_ENCRYPTED:
             return self._encryptor.decrypt(packet.payload) if self._encryptor is not None else None
-        if self._encryptor is None or kind & PAYLOAD_TYPE_MASK == _PAYLOAD_SOL:
+        if self._encryptor is None or kind & PAYLOAD_TYPE_MASK == PayloadType.SOL:
             return packet.payload
         return None
 
@@ -170,6 +168,10 @@ def first_privilege(limit: Privilege) -> Privilege:
     return min(limit, Privilege.USER)
 
 
+def send_nowhere(kind: PayloadType, data: bytes) -> None:
+    """What a session that is not connected, or no more, does with a payload."""
+
+
 def lan_session(
     *,
     session_id: int,
@@ -191,5 +193,5 @@ def lan_session(
         privilege_limit=limit,
         is_rmcp_plus=is_rmcp_plus,
         is_encrypted=is_encrypted,
-        send_payload=lambda kind, data: None,
+        send_payload=send_nowhere,
     )

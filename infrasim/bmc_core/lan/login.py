@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.codes import Channel, Privilege
+from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Privilege
 from infrasim.bmc_core.lan.cipher import SUITES, Suite
+from infrasim.bmc_core.lan_config import lockout, suite_privilege
 from infrasim.bmc_core.users import NO_ACCESS, User
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
 
+# "Invalid password disable", with user and channel behind it. Source: IPMI 2.0 table 42-3, sensor type 2Ah.
+_SESSION_AUDIT, _SENSOR_SPECIFIC, _PASSWORD_DISABLE = 0x2A, 0x6F, 0xF3
+_NO_SENSOR = 0xFF
+
+
 class Lockout:
-    """Counts failed logins per user and locks one out after too many, for a time or until a success."""
+    """Counts failed logins per user and locks one out after too many.
+
+    How many and for how long is the bad password threshold of the LAN parameters. Time 0 locks a user out
+    until an administrator sets the password or enables the user.
+    """
 
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
@@ -21,22 +31,40 @@ class Lockout:
 
     def is_locked(self, user_id: int) -> bool:
         """Whether that user is locked out now."""
-        most = self._bmc.settings.lockout_failures
-        count, last_s = self._failures.get(user_id, (0, 0.0))
-        return 0 < most <= count and self._bmc.clock.now_s() - last_s < self._bmc.settings.lockout_s
+        if user_id not in self._failures:
+            return False
+        threshold = lockout(self._bmc)
+        count, last_s = self._failures[user_id]
+        if not 0 < threshold.failures <= count:
+            return False
+        return not threshold.lockout_s or self._bmc.clock.now_s() - last_s < threshold.lockout_s
 
     def failed(self, user_id: int) -> None:
         """A wrong password was given for that user."""
-        if not self._bmc.settings.lockout_failures:
+        threshold = lockout(self._bmc)
+        if not threshold.failures or self.is_locked(user_id):
             return
         now_s = self._bmc.clock.now_s()
-        count, last_s = self._failures.get(user_id, (0, 0.0))
-        if now_s - last_s >= self._bmc.settings.lockout_s:
+        count, last_s = self._failures.get(user_id, (0, now_s))
+        forgotten = threshold.reset_s and now_s - last_s >= threshold.reset_s
+        # One that was locked out before begins anew.
+        if forgotten or count >= threshold.failures:
             count = 0
         self._failures[user_id] = (count + 1, now_s)
+        if threshold.audit and count + 1 == threshold.failures:
+            self._log(user_id)
 
-    def succeeded(self, user_id: int) -> None:
-        """The right password was given."""
+    def _log(self, user_id: int) -> None:
+        self._bmc.log_event(
+            generator=BMC_ADDRESS,
+            sensor_type=_SESSION_AUDIT,
+            sensor=_NO_SENSOR,
+            event_type=_SENSOR_SPECIFIC,
+            data=bytes([_PASSWORD_DISABLE, user_id, Channel.LAN]),
+        )
+
+    def forget(self, user_id: int) -> None:
+        """The right password was given, or an administrator lets the user in again."""
         self._failures.pop(user_id, None)
 
 
@@ -77,10 +105,10 @@ def allowed_suites(bmc: Bmc) -> tuple[Suite, ...]:
     return tuple(
         SUITES[number]
         for number in sorted(bmc.settings.cipher_suites)
-        if number in SUITES and (number or bmc.settings.insecure)
+        if number in SUITES and (number or bmc.settings.insecure) and suite_limit(bmc, SUITES[number])
     )
 
 
 def suite_limit(bmc: Bmc, suite: Suite) -> Privilege:
-    """The most that a session of that suite may be. Source: IPMI 2.0 table 23-4, parameter 24."""
-    return Privilege.OEM
+    """The most that a session of that suite may be; NONE if it is not to be used."""
+    return suite_privilege(bmc, suite.number)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Privilege
-from infrasim.bmc_core.guid import guid_bytes
+from infrasim.bmc_core.guid import system_guid
 from infrasim.bmc_core.lan.cipher import (
     Authentication,
     Confidentiality,
@@ -93,31 +93,23 @@ def answer_open_session(bmc: Bmc, request: bytes, peer: Peer) -> bytes | None:
 
 def _choose_suite(bmc: Bmc, request: bytes) -> Suite | Status:
     """The best allowed suite that fits the proposals; a proposal of length 0 leaves the choice to the BMC."""
+    allowed = [(each.authentication, each.integrity, each.confidentiality) for each in allowed_suites(bmc)]
     wanted: list[int | None] = []
     for kind, start, fault in _PROPOSALS:
         length = request[start + 3]
         if request[start] != kind or length not in (0, 8):
             return Status.ILLEGAL_PARAMETER
         algorithm = request[start + 4] & _ALGORITHM_MASK
-        known = {
-            (suite.authentication, suite.integrity, suite.confidentiality)[kind]
-            for suite in allowed_suites(bmc)
-        }
-        if length and algorithm not in known:
-            # What some suite has but none that is allowed is a matter of suites.
+        if length and all(algorithm != suite[kind] for suite in allowed):
+            # "None" is a known algorithm, only not one that any suite here has.
             return Status.NO_CIPHER_SUITE_MATCH if algorithm == 0 else fault
         wanted.append(algorithm if length else None)
-    fitting = [
-        suite
-        for suite in allowed_suites(bmc)
-        if all(
-            each is None or each == own
-            for each, own in zip(
-                wanted, (suite.authentication, suite.integrity, suite.confidentiality), strict=True
-            )
-        )
-    ]
-    return fitting[-1] if fitting else Status.NO_CIPHER_SUITE_MATCH
+    # The last one that fits has the longest hash.
+    for suite in reversed(allowed_suites(bmc)):
+        own = (suite.authentication, suite.integrity, suite.confidentiality)
+        if all(each in (None, mine) for each, mine in zip(wanted, own, strict=True)):
+            return suite
+    return Status.NO_CIPHER_SUITE_MATCH
 
 
 def answer_rakp_1(bmc: Bmc, request: bytes, peer: Peer) -> bytes | None:
@@ -170,7 +162,7 @@ def _compute_codes(bmc: Bmc, opening: Opening, password: bytes, who: bytes) -> N
     console_random = opening.rakp_1[8 : 8 + _RANDOM_LENGTH]
     bmc_random = secrets.token_bytes(_RANDOM_LENGTH)
     console_id, session_id = (each.to_bytes(4, "little") for each in (opening.console_id, opening.session_id))
-    guid = guid_bytes(bmc)
+    guid = system_guid(bmc)
     proof = console_id + session_id + console_random + bmc_random + guid + who
     head = bytes([opening.rakp_1[0], Status.OK, 0, 0]) + console_id
     opening.rakp_2 = head + bmc_random + guid + authentication_code(algorithm, password, proof)
@@ -203,7 +195,7 @@ def answer_rakp_3(bmc: Bmc, request: bytes, peer: Peer) -> bytes | None:
         bmc.sessions.drop_login(session_id)
         return bytes([request[0], Status.INSUFFICIENT_RESOURCES, 0, 0]) + console_id
     answer = bytes([request[0], Status.OK, 0, 0]) + console_id + opening.final
-    bmc.sessions.lockout.succeeded(opening.user_id)
+    bmc.sessions.lockout.forget(opening.user_id)
     _activate(bmc, opening).login = (request, answer)
     return answer
 

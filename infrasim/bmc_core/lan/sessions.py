@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.lan.cipher import Suite
-from infrasim.bmc_core.lan.link import Link
+from infrasim.bmc_core.lan.link import Link, send_nowhere
 from infrasim.bmc_core.lan.login import Lockout
 from infrasim.bmc_core.lan.session import Peer, Session
 from infrasim.bmc_core.ports import Timer
@@ -17,8 +17,8 @@ from infrasim.bmc_core.ports import Timer
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
-# Sessions that are active at a time. The handle of each fits one byte.
-SESSIONS_MOST = 128
+# Sessions that are active at a time: as many as Get Session Info can tell. Source: IPMI 2.0 table 22-25.
+SESSIONS_MOST = 63
 # Logins that have begun, per format. When there are more, the oldest is forgotten: a flood may make new
 # logins fail for as long as it lasts, but can take no memory.
 LOGINS_MOST = 256
@@ -148,9 +148,9 @@ class Sessions:
         """End a session; nothing happens if it has ended."""
         if self._links.pop(session.session_id, None) is None:
             return
-        sol = getattr(self._bmc, "sol", None)
-        if sol is not None:
-            sol.session_closed(session)
+        # The session would keep its link alive, and the link the session.
+        session.send_payload = send_nowhere
+        self._bmc.sol.session_closed(session)
 
     def forget_all(self) -> None:
         """End every session and login, as a reset of the BMC does."""

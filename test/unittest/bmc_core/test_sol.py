@@ -264,14 +264,6 @@ def test_cts_lets_the_host_wait() -> None:
     assert not scene.bench.serial.paused
 
 
-def test_cts_may_be_off_from_the_activation_on() -> None:
-    scene = Scene(active=False)
-    scene.sol.activate(scene.session, holds_output=True)
-    assert scene.bench.serial.paused
-    scene.say(0)
-    assert not scene.bench.serial.paused
-
-
 def test_a_flush_drops_what_waits_for_the_console() -> None:
     scene = Scene()
     scene.sol.output(bytes(1000))
@@ -481,13 +473,12 @@ def test_modem_lines_are_taken() -> None:
 # Sessions.
 
 
-def test_a_session_without_sol_is_told_so() -> None:
+def test_a_session_without_sol_gets_no_answer() -> None:
     scene = Scene()
     others: list[SolPacket] = []
     other = make_session(others, handle=2)
     scene.sol.receive(other, SolPacket(5, 0, 0, 0, b"x").as_bytes())
-    scene.sol.receive(other, SolPacket(0, 5, 1, 0).as_bytes())
-    assert others == [ack(5, 0, Status.NACK | Status.DEACTIVATED)]
+    assert others == []
     assert scene.bench.serial.written == b""
 
 

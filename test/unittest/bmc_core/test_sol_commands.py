@@ -27,6 +27,8 @@ class Client:
     ) -> None:
         self.bench = bench
         self.got: list[bytes] = []
+        # What a new BMC writes of its own accord does not count.
+        bench.changes = 0
         self.session = Session(
             handle=number,
             session_id=0x0A0B0C00 + number,
@@ -73,10 +75,17 @@ def test_there_is_one_payload_with_one_instance(data: bytes) -> None:
     assert Client(Bench()).ask(0x49, data) == b"\xcc"
 
 
-def test_the_first_packet_may_hold_the_host() -> None:
+def test_the_host_goes_on_though_ipmitool_asks_to_hold_it() -> None:
     client = Client(Bench())
     client.ask(0x48, bytes([1, 1, 0xC2, 0, 0, 0]))
-    assert client.bench.serial.paused
+    assert not client.bench.serial.paused
+
+
+def test_a_user_can_be_kept_from_sol() -> None:
+    client = Client(Bench())
+    user_2_without_sol = bytes([0x01, 0x42, 0x02, 0, 0, 0])
+    assert client.ask(0x4C, user_2_without_sol) == b"\x00"
+    assert client.ask(0x48, ACTIVATE) == b"\x81"
 
 
 def test_a_disabled_payload_is_not_activated() -> None:

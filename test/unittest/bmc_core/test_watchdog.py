@@ -52,8 +52,9 @@ def test_when_it_ends_it_acts_and_logs(action: int, order: list[str]) -> None:
     bench.clock.advance(5.1)
     assert bench.chassis.orders == order
     bench.settle()
-    record = bytes([0, 0, 2, 0, 0, 0, 0, 0x20, 0, 4, 0x23, 0, 0x6F, 0xC0 | action, 0x04, 0xFF])
-    assert bench.engine.asked == [(*ADD_SEL, record)]
+    moment = int(bench.clock.unix_s()).to_bytes(4, "little")
+    event = bytes([0x20, 0, 4, 0x23, 0, 0x6F, 0xC0 | action, 0x04, 0xFF])
+    assert bench.engine.asked == [(*ADD_SEL, bytes([0, 0, 2]) + moment + event)]
     assert get(bench)[4] == 1 << 4
     assert (bench.bmc.state.chassis.restart_cause is RestartCause.WATCHDOG) is bool(action in (1, 3))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from infrasim.host.process import (
     early_death,
     find_program,
     identify,
+    raise_descriptor_limit,
     run,
     send_signal,
     spawn,
@@ -367,3 +369,24 @@ def test_a_process_that_was_stopped_by_a_signal_is_suspended(shell: Shell) -> No
     os.kill(child.pid, signal.SIGCONT)
     os.waitid(os.P_PID, child.pid, os.WCONTINUED)
     assert not suspended(identity)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((1024, 1_000_000), (4096, 1_000_000)),
+        ((1024, 2048), (2048, 2048)),
+        ((64, 64), None),
+        ((1024, resource.RLIM_INFINITY), (4096, resource.RLIM_INFINITY)),
+        ((8192, 1_000_000), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_the_limit_of_descriptors_is_raised_as_far_as_it_may_and_never_lowered(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], expected: tuple[int, int] | None
+) -> None:
+    given = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, wanted: given.append(wanted))
+    raise_descriptor_limit()
+    assert given == ([expected] if expected else [])

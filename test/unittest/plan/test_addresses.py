@@ -69,7 +69,7 @@ def test_the_first_node_is_on_both_loopbacks() -> None:
 
 def test_private_addresses_differ_by_home_and_name_and_are_loopback() -> None:
     def of(home: Path, name: str) -> str:
-        return addresses.private_address(home, name, 623, FACTS, NOBODY, None)
+        return addresses.private_address(home, name, FACTS, NOBODY, None)
 
     found = {of(HOME, f"node-{number}") for number in range(50)}
     assert len(found) == 50
@@ -80,19 +80,20 @@ def test_private_addresses_differ_by_home_and_name_and_are_loopback() -> None:
         assert (first, 64 <= second <= 191, 1 <= last <= 254) == (127, True, True)
 
 
-@pytest.mark.parametrize("kind", ["udp", "kcs", "reserved"])
+@pytest.mark.parametrize("kind", ["channel", "reserved"])
 def test_private_address_in_use_is_passed_over(kind: str) -> None:
-    first = addresses.private_address(HOME, "node-0", 623, FACTS, NOBODY, None)
-    facts = {"udp": using(udp=((first, 623),)), "kcs": using(tcp=((first, addresses.KCS_PORT),))}
-    others = reserved((first, 623)) if kind == "reserved" else NOBODY
-    second = addresses.private_address(HOME, "node-0", 623, facts.get(kind, FACTS), others, None)
+    first = addresses.private_address(HOME, "node-0", FACTS, NOBODY, None)
+    place = (first, addresses.CHANNEL_PORT)
+    facts = using(tcp=(place,)) if kind == "channel" else FACTS
+    others = reserved(place) if kind == "reserved" else NOBODY
+    second = addresses.private_address(HOME, "node-0", facts, others, None)
     assert second != first
 
 
 def test_no_private_address() -> None:
-    everywhere = using(tcp=(("0.0.0.0", addresses.KCS_PORT),))
+    everywhere = using(tcp=(("0.0.0.0", addresses.CHANNEL_PORT),))
     with pytest.raises(UsageError, match=r"^no private loopback address is free for node node-0$"):
-        addresses.private_address(HOME, "node-0", 623, everywhere, NOBODY, None)
+        addresses.private_address(HOME, "node-0", everywhere, NOBODY, None)
 
 
 def test_first_free_vnc_display() -> None:

@@ -44,9 +44,9 @@ PLAN = NodePlan(
     vnc_address="127.0.0.1",
     vnc_display=1,
     serial_over_lan=True,
-    host=HostPlan(Accelerator.TCG, "no KVM", True, 60.0, 5.0, (BootDevice("nic0", BootClass.NETWORK, 1),)),
+    host=HostPlan(Accelerator.TCG, "no KVM", 60.0, 5.0, (BootDevice("nic0", BootClass.NETWORK, 1),), 2),
     processes=(
-        ProcessSpec("ipmi_sim", ("/usr/bin/ipmi_sim", "-n"), Path("/l"), ReadyCheck.RMCP_PING, "a 1", 30.0),
+        ProcessSpec("ipmi_sim", ("/usr/bin/ipmi_sim", "-n"), Path("/l"), ReadyCheck.VM_CHANNEL, "a 1", 30.0),
     ),
     ports=(PortSpec("BMC", "udp", "127.0.0.1", 623),),
     disks=(DiskSpec(Path("/d.qcow2"), "qcow2", 8, True, "compute.storage_backend[0].drives[0].file"),),
@@ -145,8 +145,14 @@ def test_what_was_given_is_read_from_a_plan_of_any_format(tmp_path: Path) -> Non
     assert PLAN.kept.sockets == {
         Socket("127.0.0.1", 623),
         Socket("::1", 623),
-        Socket("127.64.1.1", 623),
+        Socket("127.64.1.1", 9002),
     }
+
+
+def test_the_channel_had_another_name_once(tmp_path: Path) -> None:
+    older = PLAN.as_json()
+    older["bmc"]["kcs_port"] = older["bmc"].pop("channel_port")
+    assert read_kept(written(tmp_path / "plan.json", older)) == PLAN.kept
 
 
 @pytest.mark.parametrize("value", DAMAGED.values(), ids=DAMAGED.keys())

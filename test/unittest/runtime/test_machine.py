@@ -20,12 +20,14 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
+    GuestReset,
     HostBroken,
     HostReset,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
     OrderRefused,
+    OverrideUsed,
     Power,
     PowerOrder,
     PressPowerButton,
@@ -56,11 +58,9 @@ PXE, DISK, BIOS = BootSelector.PXE, BootSelector.DISK, BootSelector.BIOS
 class Node:
     """A machine whose actions are performed on nothing but a set of living children and timers."""
 
-    def __init__(self, *, sol: bool = True, startnow: bool = True) -> None:
+    def __init__(self, *, sol: bool = True) -> None:
         children = [(name, READY_S[name]) for name in READY_S if sol or name != SOCAT]
-        self.machine = NodeMachine(
-            children, power_on_at_start=startnow, poweroff_wait_s=45.0, kill_wait_s=5.0
-        )
+        self.machine = NodeMachine(children, poweroff_wait_s=45.0, kill_wait_s=5.0)
         self.now_s = 0.0
         self.timers: dict[str, float] = {}
         self.living: set[str] = set()
@@ -88,9 +88,9 @@ class Node:
     def states(self) -> str:
         return " ".join(f"{child.name}={child.state.name}" for child in self.machine.children.values())
 
-    def up(self) -> Node:
-        """Bring the node up; its host too, if it starts by itself."""
-        self.do(Begin())
+    def up(self, *, power: bool = True) -> Node:
+        """Bring the node up, with its host unless there is no ``power``."""
+        self.do(Begin(power))
         for child in self.machine.children.values():
             if child.state is ChildState.STARTING:
                 self.do(Ready(child.name))
@@ -99,8 +99,7 @@ class Node:
 
     def off(self) -> Node:
         """Bring the node up with its host off."""
-        self.machine.power_wanted = False
-        return self.up()
+        return self.up(power=False)
 
     def _perform(self, action: Action) -> str:
         """The action in words; empty for one without effect."""
@@ -124,6 +123,10 @@ class Node:
                 return "reset host"
             case SetBootOrder(selector):
                 return f"boot order {selector.value if selector else 'plain'}"
+            case OverrideUsed():
+                return "override used"
+            case GuestReset():
+                return "guest reset"
             case OpenFirmwareMenu():
                 return "open menu"
             case Report(event, details):
@@ -154,7 +157,7 @@ def end_all(node: Node) -> list[str]:
 
 def test_children_start_one_after_the_other_as_each_becomes_ready() -> None:
     node = Node()
-    assert node.do(Begin()) == ["spawn socat", "timer ready:socat 10s"]
+    assert node.do(Begin(True)) == ["spawn socat", "timer ready:socat 10s"]
     assert node.do(Ready(SOCAT)) == [
         "cancel ready:socat",
         "report ready process=socat",
@@ -182,14 +185,14 @@ def test_children_start_one_after_the_other_as_each_becomes_ready() -> None:
 
 def test_without_sol_there_is_no_socat() -> None:
     node = Node(sol=False)
-    assert node.do(Begin()) == ["spawn ipmi_sim", "timer ready:ipmi_sim 30s"]
+    assert node.do(Begin(True)) == ["spawn ipmi_sim", "timer ready:ipmi_sim 30s"]
     assert "spawn qemu" in node.do(Ready(IPMI_SIM))
     assert "NODE UP" in node.do(Ready(QEMU))
 
 
-def test_startnow_false_leaves_the_host_off() -> None:
-    node = Node(startnow=False)
-    node.do(Begin())
+def test_a_begin_without_power_leaves_the_host_off() -> None:
+    node = Node()
+    node.do(Begin(power=False))
     node.do(Ready(SOCAT))
     assert node.do(Ready(IPMI_SIM))[-2:] == ["report node-up", "NODE UP"]
     assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=DOWN"
@@ -198,24 +201,26 @@ def test_startnow_false_leaves_the_host_off() -> None:
 
 
 def test_adopted_children_are_not_started_again() -> None:
-    node = Node(startnow=False)
-    assert node.do(Begin({SOCAT: 0, IPMI_SIM: 3, QEMU: 1}, override=PXE)) == ["report node-up", "NODE UP"]
+    node = Node()
+    adopted = {SOCAT: 0, IPMI_SIM: 3, QEMU: 1}
+    assert node.do(Begin(True, adopted, override=PXE)) == ["report node-up", "NODE UP"]
     assert node.machine.power
     assert [child.restarts for child in node.machine.children.values()] == [0, 3, 1]
-    assert node.do(HostReset())[0] == "report boot-override-used device=pxe"
+    assert node.do(HostReset())[1] == "report boot-override-used device=pxe"
 
 
-def test_adoption_without_socat_restarts_ipmi_sim_behind_the_new_terminal() -> None:
+def test_adopted_children_keep_running_behind_a_new_terminal() -> None:
     node = Node()
-    assert node.do(Begin({IPMI_SIM: 0, QEMU: 0}))[0] == "spawn socat"
-    assert node.do(Ready(SOCAT))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
-    assert node.do(Exited(IPMI_SIM, 0)) == [
-        "cancel kill:ipmi_sim",
-        "report ended process=ipmi_sim exit_code=0",
-        "spawn ipmi_sim",
-        "timer ready:ipmi_sim 30s",
-    ]
-    assert node.do(Ready(IPMI_SIM))[-1] == "NODE UP"
+    assert node.do(Begin(True, {IPMI_SIM: 0, QEMU: 0}))[0] == "spawn socat"
+    assert node.do(Ready(SOCAT))[2:] == ["report node-up", "NODE UP"]
+
+
+def test_an_adopted_host_has_power_until_it_is_gone() -> None:
+    node = Node()
+    node.do(Begin(False, {SOCAT: 0, IPMI_SIM: 0, QEMU: 0}))
+    assert node.machine.power
+    node.do(Exited(QEMU, 0, guest_off=True))
+    assert not node.machine.power
 
 
 def test_a_removed_serial_log_begins_anew_before_the_host_comes_and_is_no_death() -> None:
@@ -224,9 +229,7 @@ def test_a_removed_serial_log_begins_anew_before_the_host_comes_and_is_no_death(
     assert node.do(SerialLogLost()) == []
     assert node.do(ON) == ["report power-on"], "the host waits for its serial line"
     assert node.do(Exited(SOCAT, 0))[-2:] == ["spawn socat", "timer ready:socat 10s"]
-    assert node.do(Ready(SOCAT))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
-    assert node.do(Exited(IPMI_SIM, 0))[-2:] == ["spawn ipmi_sim", "timer ready:ipmi_sim 30s"]
-    assert node.do(Ready(IPMI_SIM))[-2:] == ["spawn qemu", "timer ready:qemu 60s"]
+    assert node.do(Ready(SOCAT))[2:] == ["spawn qemu", "timer ready:qemu 60s"]
     assert [child.restarts for child in node.machine.children.values()] == [0, 0, 0]
     assert not any(isinstance(action, Report) and action.event == "died" for action in node.seen)
 
@@ -234,16 +237,16 @@ def test_a_removed_serial_log_begins_anew_before_the_host_comes_and_is_no_death(
 def test_a_removed_serial_log_is_nothing_to_a_node_without_socat_or_on_its_way() -> None:
     assert Node(sol=False).off().do(SerialLogLost()) == []
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     assert node.do(SerialLogLost()) == []
     node.do(Ready(SOCAT))
     assert node.do(SerialLogLost()) == []
 
 
-@pytest.mark.parametrize("startnow", [True, False])
-def test_child_that_dies_during_the_start_fails_it_and_ends_everything(startnow: bool) -> None:
-    node = Node(startnow=startnow)
-    node.do(Begin())
+@pytest.mark.parametrize("power", [True, False])
+def test_child_that_dies_during_the_start_fails_it_and_ends_everything(power: bool) -> None:
+    node = Node()
+    node.do(Begin(power))
     node.do(Ready(SOCAT))
     assert node.do(Exited(IPMI_SIM, 1)) == [
         "cancel ready:ipmi_sim",
@@ -265,7 +268,7 @@ def test_child_that_dies_during_the_start_fails_it_and_ends_everything(startnow:
 
 def test_running_child_that_dies_during_the_start_fails_it_too() -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     node.do(Ready(SOCAT))
     assert "START FAILED socat code=0 timed_out=False" in node.do(Exited(SOCAT, 0))
     assert node.states() == "socat=DOWN ipmi_sim=STOPPING qemu=DOWN"
@@ -273,13 +276,13 @@ def test_running_child_that_dies_during_the_start_fails_it_too() -> None:
 
 def test_first_child_that_dies_at_once_leaves_nothing_to_end() -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     assert node.do(Exited(SOCAT, None))[-2:] == ["report node-down", "FINISHED"]
 
 
 def test_child_that_is_not_ready_in_time_fails_the_start() -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     node.do(Ready(SOCAT))
     assert node.fire("ready:ipmi_sim") == [
         "report not-ready process=ipmi_sim waited_s=30.0",
@@ -294,7 +297,7 @@ def test_child_that_is_not_ready_in_time_fails_the_start() -> None:
 
 def test_guest_that_switches_off_during_the_start_is_no_failure() -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     node.do(Ready(SOCAT))
     node.do(Ready(IPMI_SIM))
     assert node.do(Exited(QEMU, 0, guest_off=True)) == [
@@ -359,38 +362,26 @@ def test_degraded_while_a_child_waits_for_its_restart_and_until_it_is_ready() ->
     assert not node.machine.degraded
 
 
-def test_new_terminal_restarts_ipmi_sim() -> None:
+def test_new_terminal_leaves_ipmi_sim_alone() -> None:
     node = Node().up()
     assert node.do(Exited(SOCAT, 1))[1:] == [
         "report restart process=socat delay_s=0.2",
         "timer restart:socat 0.2s",
     ]
     assert node.fire("restart:socat") == ["spawn socat", "timer ready:socat 10s"]
-    assert node.do(Ready(SOCAT)) == [
-        "cancel ready:socat",
-        "report ready process=socat",
-        "SIGTERM ipmi_sim",
-        "timer kill:ipmi_sim 2s",
-    ]
-    assert node.do(Exited(IPMI_SIM, -15))[1:] == [
-        "report ended process=ipmi_sim exit_code=-15",
-        "spawn ipmi_sim",
-        "timer ready:ipmi_sim 30s",
-    ]
-    assert node.do(Ready(IPMI_SIM)) == ["cancel ready:ipmi_sim", "report ready process=ipmi_sim"]
+    assert node.do(Ready(SOCAT)) == ["cancel ready:socat", "report ready process=socat"]
     assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=RUNNING"
-    assert node.machine.children[IPMI_SIM].restarts == 0, "it was ended, it did not die"
+    assert [child.restarts for child in node.machine.children.values()] == [1, 0, 0]
 
 
-def test_new_terminal_restarts_an_ipmi_sim_that_is_still_starting() -> None:
+def test_new_terminal_leaves_an_ipmi_sim_that_is_still_starting_alone() -> None:
     node = Node().up()
     node.do(Exited(IPMI_SIM, 1))
     node.fire("restart:ipmi_sim")
     node.do(Exited(SOCAT, 1))
     node.fire("restart:socat")
-    assert node.do(Ready(SOCAT))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
-    assert node.do(Ready(IPMI_SIM)) == []
-    assert "spawn ipmi_sim" in node.do(Exited(IPMI_SIM, -15))
+    assert node.do(Ready(SOCAT)) == ["cancel ready:socat", "report ready process=socat"]
+    assert node.do(Ready(IPMI_SIM)) == ["cancel ready:ipmi_sim", "report ready process=ipmi_sim"]
 
 
 def test_ipmi_sim_waits_for_a_terminal_that_is_being_restarted() -> None:
@@ -583,7 +574,7 @@ def test_host_that_does_not_quit_gets_harder_means() -> None:
 def test_reset_keeps_the_process() -> None:
     node = Node().up()
     assert node.do(RESET) == ["report power-reset", "reset host"]
-    assert node.do(HostReset()) == []
+    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
     assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=RUNNING"
 
 
@@ -604,7 +595,7 @@ def test_no_reset_or_soft_without_a_running_host(order: Power) -> None:
 @pytest.mark.parametrize("order", [ON, OFF, RESET, SOFT])
 def test_no_power_order_while_the_node_starts_or_stops(order: Power) -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     with pytest.raises(OrderRefused, match=r"^the node is starting$"):
         node.do(order)
     node.do(Stop())
@@ -666,21 +657,45 @@ def test_reset_takes_a_soft_power_off_back() -> None:
 # --- boot override
 
 
+def test_reset_by_the_guest_is_told() -> None:
+    node = Node().up()
+    assert node.do(HostReset(by_guest=True)) == ["timer firmware:qemu 3s", "guest reset"]
+    assert node.fire("firmware:qemu") == ["boot order plain"]
+    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
+
+
+def test_the_second_reset_of_the_firmware_belongs_to_the_first() -> None:
+    node = Node().up()
+    node.do(SetOverride(PXE))
+    assert "report boot-override-used device=pxe" in node.do(HostReset())
+    assert node.do(HostReset(by_guest=True)) == ["timer firmware:qemu 3s"]
+    assert node.fire("firmware:qemu") == ["boot order plain"]
+
+
 def test_override_waits_for_the_next_reset_and_is_then_gone() -> None:
     node = Node().up()
     assert node.do(SetOverride(PXE)) == ["report boot-override device=pxe", "boot order pxe"]
     assert node.machine.override is PXE
     assert node.do(RESET) == ["report power-reset", "reset host"]
     assert node.machine.override is PXE
-    assert node.do(HostReset()) == ["report boot-override-used device=pxe", "boot order plain"]
+    assert node.do(HostReset()) == [
+        "timer firmware:qemu 3s",
+        "report boot-override-used device=pxe",
+        "override used",
+    ]
     assert node.machine.override is None
-    assert node.do(HostReset()) == []
+    assert node.fire("firmware:qemu") == ["boot order plain"]
+    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
 
 
 def test_reset_by_the_guest_uses_the_override_too() -> None:
     node = Node().up()
     node.do(SetOverride(DISK))
-    assert node.do(HostReset())[0] == "report boot-override-used device=disk"
+    assert node.do(HostReset(by_guest=True))[1:] == [
+        "guest reset",
+        "report boot-override-used device=disk",
+        "override used",
+    ]
 
 
 def test_override_of_a_host_that_is_off_is_used_by_its_power_on() -> None:
@@ -692,8 +707,44 @@ def test_override_of_a_host_that_is_off_is_used_by_its_power_on() -> None:
         "cancel ready:qemu",
         "report ready process=qemu",
         "report boot-override-used device=pxe",
+        "override used",
         "boot order plain",
     ]
+    assert node.machine.override is None
+
+
+def test_kept_override_is_used_by_every_boot_and_never_spent() -> None:
+    node = Node().off()
+    assert node.do(SetOverride(PXE, keep=True)) == ["report boot-override device=pxe"]
+    node.do(ON)
+    assert node.do(Ready(QEMU, booted_with=PXE))[2:] == [
+        "report boot-override-used device=pxe",
+        "boot order pxe",
+    ]
+    for by_guest in (False, True):
+        assert node.do(HostReset(by_guest))[-1] == "report boot-override-used device=pxe"
+        assert node.fire("firmware:qemu") == ["boot order pxe"]
+    node.do(OFF)
+    node.do(Exited(QEMU, 0))
+    node.do(ON)
+    node.do(Ready(QEMU, booted_with=PXE))
+    assert node.machine.override is PXE
+    assert OverrideUsed() not in node.seen
+
+
+def test_kept_override_outlives_the_supervisor() -> None:
+    node = Node()
+    node.do(Begin(True, {SOCAT: 0, IPMI_SIM: 0, QEMU: 0}, PXE, keep=True))
+    node.do(HostReset())
+    assert node.machine.override is PXE
+    assert OverrideUsed() not in node.seen
+
+
+def test_one_shot_override_replaces_a_kept_one() -> None:
+    node = Node().up()
+    node.do(SetOverride(PXE, keep=True))
+    node.do(SetOverride(PXE))
+    assert node.do(HostReset())[-1] == "override used"
     assert node.machine.override is None
 
 
@@ -702,7 +753,7 @@ def test_override_can_be_replaced_and_taken_back_while_it_waits() -> None:
     node.do(SetOverride(PXE))
     assert node.do(SetOverride(DISK)) == ["report boot-override device=disk", "boot order disk"]
     assert node.do(SetOverride(None)) == ["report boot-override device=none", "boot order plain"]
-    assert node.do(HostReset()) == []
+    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
 
 
 def test_override_replaced_while_the_host_starts_with_the_old_one_stays() -> None:
@@ -715,6 +766,7 @@ def test_override_replaced_while_the_host_starts_with_the_old_one_stays() -> Non
         "boot order disk",
     ]
     assert node.machine.override is DISK
+    assert OverrideUsed() not in node.seen
 
 
 def test_override_set_while_the_host_starts_without_one_is_given_to_it() -> None:
@@ -722,15 +774,41 @@ def test_override_set_while_the_host_starts_without_one_is_given_to_it() -> None
     node.do(ON)
     assert node.do(SetOverride(PXE)) == ["report boot-override device=pxe"]
     assert node.do(Ready(QEMU, booted_with=None))[2:] == ["boot order pxe"]
-    assert node.do(HostReset())[0] == "report boot-override-used device=pxe"
+    assert node.do(HostReset())[1] == "report boot-override-used device=pxe"
+
+
+def test_override_set_while_the_firmware_settles_is_given_to_it_afterwards() -> None:
+    node = Node().up()
+    node.do(SetOverride(PXE))
+    node.do(HostReset())
+    assert node.do(SetOverride(DISK)) == ["report boot-override device=disk"]
+    assert node.fire("firmware:qemu") == ["boot order disk"]
+    assert node.machine.override is DISK
+
+
+def test_host_that_goes_while_the_firmware_settles_comes_back_settled() -> None:
+    node = Node().up()
+    node.do(HostReset())
+    node.do(OFF)
+    assert "cancel firmware:qemu" in node.do(Exited(QEMU, 0))
+    node.do(ON)
+    node.do(Ready(QEMU))
+    assert node.do(HostReset(by_guest=True))[1:] == ["guest reset"]
+
+
+def test_late_end_of_the_firmware_orders_nothing_of_a_host_that_ends() -> None:
+    node = Node().up()
+    node.do(HostReset())
+    node.do(OFF)
+    assert node.fire("firmware:qemu") == []
 
 
 def test_bios_opens_the_firmware_menu() -> None:
     node = Node().up()
     node.do(SetOverride(BIOS))
-    assert node.do(HostReset()) == [
+    assert node.do(HostReset())[1:] == [
         "report boot-override-used device=bios",
-        "boot order plain",
+        "override used",
         "open menu",
     ]
     node.do(SetOverride(BIOS))
@@ -800,7 +878,7 @@ def test_stop_before_the_begin() -> None:
 
 def test_stop_while_starting_starts_nothing_more() -> None:
     node = Node()
-    node.do(Begin())
+    node.do(Begin(True))
     assert node.do(Stop()) == ["report node-stopping", "SIGTERM socat", "timer kill:socat 2s"]
     assert node.do(Ready(SOCAT)) == []
     assert node.do(Exited(SOCAT, 0))[-1] == "FINISHED"
@@ -829,15 +907,12 @@ def test_stop_while_the_host_is_being_switched_off_waits_for_it() -> None:
     assert end_all(node)[-1] == "FINISHED"
 
 
-def test_stop_while_ipmi_sim_is_being_restarted() -> None:
-    node = Node().up()
-    node.do(Exited(SOCAT, 1))
-    node.fire("restart:socat")
-    node.do(Ready(SOCAT))
-    assert node.do(Stop())[-2:] == ["quit host", "timer term:qemu 1s"]
-    assert node.do(Exited(IPMI_SIM, 0))[-1] == "report ended process=ipmi_sim exit_code=0"
-    assert node.do(Exited(QEMU, 0))[-2:] == ["SIGTERM socat", "timer kill:socat 2s"]
-    assert node.do(Exited(SOCAT, 0))[-1] == "FINISHED"
+def test_stop_while_socat_ends_on_purpose() -> None:
+    node = Node().off()
+    node.do(SerialLogLost())
+    assert node.do(Stop()) == ["report node-stopping", "SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
+    assert node.do(Exited(SOCAT, 0)) == ["cancel kill:socat", "report ended process=socat exit_code=0"]
+    assert node.do(Exited(IPMI_SIM, 0))[-1] == "FINISHED"
 
 
 def test_stop_during_soft_power_off() -> None:
@@ -853,9 +928,6 @@ def test_stop_after_a_child_was_given_up() -> None:
     node = Node().up()
     for _ in range(DEATHS_ALLOWED + 1):
         die_and_come_back(node, SOCAT)
-        if node.machine.children[IPMI_SIM].state is ChildState.STOPPING:
-            node.do(Exited(IPMI_SIM, 0))
-            node.do(Ready(IPMI_SIM))
     assert node.machine.children[SOCAT].state is ChildState.FAILED
     node.do(Stop())
     assert end_all(node)[-1] == "FINISHED"
@@ -892,8 +964,8 @@ def test_second_exit_of_one_child_is_ignored() -> None:
 selectors = st.sampled_from([None, *BootSelector])
 events: st.SearchStrategy[Event | str] = st.one_of(
     st.builds(Power, st.sampled_from(PowerOrder), st.booleans()),
-    st.builds(SetOverride, selectors),
-    st.just(HostReset()),
+    st.builds(SetOverride, selectors, st.booleans()),
+    st.builds(HostReset, st.booleans()),
     st.just(SerialLogLost()),
     st.builds(HostBroken, st.just("reason")),
     st.just(Stop()),
@@ -928,20 +1000,22 @@ def possible(node: Node, wish: Event | str, choice: int) -> Event | None:
 @settings(max_examples=250, deadline=None)
 @given(
     sol=st.booleans(),
-    startnow=st.booleans(),
+    power=st.booleans(),
     adopted=st.sets(st.sampled_from([IPMI_SIM, QEMU])),
     override=selectors,
+    keep=st.booleans(),
     story=st.lists(st.tuples(events, st.integers(0, 5)), max_size=60),
 )
 def test_any_order_of_events(
     sol: bool,
-    startnow: bool,
+    power: bool,
     adopted: set[str],
     override: BootSelector | None,
+    keep: bool,
     story: list[tuple[Event | str, int]],
 ) -> None:
-    node = Node(sol=sol, startnow=startnow)
-    node.do(Begin(dict.fromkeys(adopted, 0), override=override))
+    node = Node(sol=sol)
+    node.do(Begin(power, dict.fromkeys(adopted, 0), override, keep))
     for wish, choice in story:
         event = possible(node, wish, choice)
         if event is None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     assert (first.bmc.address, first.vnc_display) == ("127.0.0.1", 1)
     assert (second.bmc.address, second.vnc_display) == ("127.0.1.1", 2)
     taken = planning.reserved_by_others(home, "b")
-    assert Socket(first.bmc.private_address, 623) in taken.sockets
+    assert Socket(first.bmc.private_address, 9002) in taken.sockets
     assert taken.disks == {first.disks[0].path: "a"}
     assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
 
@@ -187,6 +188,46 @@ def test_an_address_that_another_home_takes_while_it_is_chosen_is_chosen_again(
     monkeypatch.setattr(node, "write_workspace", lambda planned, paths: None)
     paths = home.node("a")
     assert node._prepare(home, paths).plan.vnc_display == 2
+
+
+@pytest.mark.parametrize("verb", ["stop", "destroy"])
+def test_only_a_stop_needs_no_lock_where_none_can_be_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def refuse(path: Path, *, timeout_s: float, what: str) -> NoReturn:
+        raise HostError(f"cannot make lock file {path}: Read-only file system")
+
+    monkeypatch.setattr(node, "locked", refuse)
+    done = []
+
+    def stop(paths: NodePaths) -> bool:
+        done.append(paths.name)
+        return True
+
+    monkeypatch.setattr(node, "_stop", stop)
+    register(home, "a")
+    home.node("a").workspace.mkdir()
+    if verb == "stop":
+        assert node.stop_node(home, "a")
+        assert done == ["a"]
+    else:
+        with pytest.raises(HostError, match="Read-only"):
+            node.destroy(home, "a")
+        assert done == []
+
+
+def test_traces_of_a_node_are_removed_and_its_kept_state_is_not(home: Home) -> None:
+    paths = home.node("a")
+    paths.run.mkdir(parents=True)
+    paths.bmc_state.mkdir()
+    paths.pty.symlink_to("/dev/null")
+    for path in (*paths.sockets(), paths.state, paths.supervisor_lock, paths.core_state):
+        path.touch()
+    node._remove_traces(paths)
+    node._remove_traces(paths)
+    assert list(paths.run.iterdir()) == []
+    assert sorted(path.name for path in paths.workspace.iterdir()) == ["bmc", "run"]
+    assert paths.core_state.exists()
 
 
 class Launched:

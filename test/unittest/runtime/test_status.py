@@ -223,6 +223,12 @@ def test_damaged_files_never_raise_and_are_named(node: Node, file: str, damage: 
     assert found.condition is (Condition.RUNNING if file == "plan" else Condition.STOPPED)
 
 
+def test_a_plan_that_was_removed_under_a_running_node_is_an_error(node: Node) -> None:
+    node.state(living(), ("qemu", living(), "running", 0))
+    node.paths.plan.unlink()
+    assert f"{node.paths.plan} cannot be read" in node_status(node.home, "a").errors
+
+
 def strays(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
     """Let processes be found that no state knows."""
     found = tuple(Found(name, Identity(10 + number, 1, "b"), 1) for number, name in enumerate(what))

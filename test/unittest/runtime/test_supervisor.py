@@ -11,8 +11,9 @@ import pytest
 from infrasim.errors import HostError, ProgramError
 from infrasim.host.process import Identity
 from infrasim.paths import Home
-from infrasim.plan.model import QEMU, NodePlan
+from infrasim.plan.model import QEMU, NodePlan, ProcessSpec
 from infrasim.runtime import supervisor as module
+from infrasim.runtime.machine import Begin
 from infrasim.runtime.state import ChildState, NodeState, read_state, write_state
 from infrasim.runtime.supervisor import Supervisor
 
@@ -149,5 +150,36 @@ def test_an_order_to_a_host_that_ends_is_no_trouble(
         assert [error.partition(" ")[2] for error in errors] == (
             ["error: message=QEMU, qom-set: Disconnected"] if case == "lives" else []
         )
+
+    play(scene)
+
+
+def test_a_child_that_cannot_be_started_fails_the_start_with_the_reason(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = HostError("cannot start /usr/bin/socat: Too many open files")
+
+    def start(spec: ProcessSpec) -> None:
+        raise reason
+
+    async def scene(supervisor: Supervisor) -> None:
+        monkeypatch.setattr(supervisor._front, "open", lambda: None)
+        monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
+        monkeypatch.setattr(supervisor._children, "start", start)
+        supervisor.feed(Begin())
+        assert await supervisor.outcome is reason
+
+    play(scene)
+
+
+def test_what_the_event_loop_complains_of_again_and_again_is_said_once(play: Callable[[Scene], None]) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            loop.call_exception_handler(
+                {"message": "cannot accept", "exception": OSError(24, "Too many open files")}
+            )
+        (error,) = supervisor.state().errors
+        assert error.endswith("error: message=cannot accept: [Errno 24] Too many open files")
 
     play(scene)

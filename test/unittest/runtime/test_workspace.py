@@ -138,10 +138,14 @@ def test_everything_of_the_plan_is_written_with_its_mode(
     assert not [path for path in paths.workspace.rglob("*") if path.name.endswith((".tmp", ".new"))]
 
 
-def test_password_is_in_vbmc_conf_only(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+def test_password_is_in_one_file_for_its_user_alone(
+    home: Home, make_plan: MakePlan, images: list[list[str]]
+) -> None:
     write(home, make_plan(home, "a", "bmc: {password: s3cr3t-word}"))
     written = [path for path in home.root.rglob("*") if path.is_file()]
-    assert [path for path in written if b"s3cr3t-word" in path.read_bytes()] == [home.node("a").vbmc_conf]
+    settings = home.node("a").bmc_settings
+    assert [path for path in written if b"s3cr3t-word" in path.read_bytes()] == [settings]
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o600
 
 
 def test_disks_are_made_once_and_kept(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
@@ -189,7 +193,7 @@ def test_what_another_plan_left_goes(home: Home, make_plan: MakePlan, images: li
     plan = make_plan(home, "a", "{}")
     write(home, plan)
     old = [paths.smbios_dir / "999.bin", paths.emu("other_type")]
-    kept = [paths.smbios_dir / "notes.txt", paths.disks / "mine.qcow2", paths.lan / "ip_addr"]
+    kept = [paths.smbios_dir / "notes.txt", paths.disks / "mine.qcow2", paths.core_state]
     for path in (*old, *kept):
         path.write_text("x")
     write(home, plan)
@@ -198,26 +202,19 @@ def test_what_another_plan_left_goes(home: Home, make_plan: MakePlan, images: li
     assert all(spec.path.exists() for spec in plan.files)
 
 
-@pytest.mark.parametrize(
-    ("text", "users_stay"),
-    [
-        ("{}", True),
-        ("compute: {memory: {size: 2048}}", True),
-        ("bmc: {password: calvin}", False),
-        ("bmc: {username: root}", False),
-    ],
-)
-def test_edited_user_ends_what_the_bmc_remembers_of_users(
-    home: Home, make_plan: MakePlan, images: list[list[str]], text: str, users_stay: bool
+@pytest.mark.parametrize("text", ["{}", "compute: {memory: {size: 2048}}", "bmc: {password: calvin}"])
+def test_what_the_bmc_remembers_stays_but_for_what_the_server_type_says(
+    home: Home, make_plan: MakePlan, images: list[list[str]], text: str
 ) -> None:
     write(home, make_plan(home, "a", "{}"))
-    state = home.node("a").bmc_state / "ipmi_sim" / "a"
+    paths = home.node("a")
+    state = paths.bmc_state / "ipmi_sim" / "a"
     state.mkdir(parents=True)
-    for name in ("users.1.20", "sel.20", "sdr.20.main"):
-        (state / name).write_text("x")
+    for path in (paths.core_state, state / "sel.20", state / "sdr.20.main"):
+        path.write_text("x")
     write(home, make_plan(home, "a", text))
-    left = {path.name for path in state.iterdir()}
-    assert left == {"sel.20", *(["users.1.20"] if users_stay else [])}, "sensors come from the personality"
+    assert [path.name for path in state.iterdir()] == ["sel.20"]
+    assert paths.core_state.read_text() == "x", "the core itself sees that the user was edited"
 
 
 def test_remove_workspace_takes_logs_and_nothing_else(

@@ -94,7 +94,7 @@ def test_an_unknown_type_lists_the_known_ones() -> None:
 
 
 def test_a_password_is_in_no_message() -> None:
-    for value in ("1234567", "[hunter2]", "{hunter2: 1}", "'hunter2\"'", "hunter2hunter2hunter2", "true"):
+    for value in ("1234567", "[hunter2]", "{hunter2: 1}", "'hunter2é'", "hunter2hunter2hunter2", "true"):
         assert not any(
             "hunter2" in line or "1234567" in line for line in problems(f"bmc: {{password: {value}}}")
         )
