@@ -16,13 +16,14 @@ from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
+from infrasim.bmc_core.oem.catalog import oem
 from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.sensors import Sensors
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
-from infrasim.bmc_core.table import command_table, oem_parameters
+from infrasim.bmc_core.table import command_table
 from infrasim.bmc_core.watchdog import Watchdog
 
 # Event message format of IPMI 1.5 and 2.0. Source: IPMI 2.0 table 32-1.
@@ -78,7 +79,7 @@ class Bmc:
         self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
         self.system_info = system_info_parameters(
-            settings, state.system_info, oem_parameters(settings), changed=changed
+            settings, state.system_info, oem(settings.manufacturer).parameters(settings), changed=changed
         )
         self.acpi = AcpiState()
         self.alerts = Alerts(self)

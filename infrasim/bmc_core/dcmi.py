@@ -25,7 +25,8 @@ _NO_CHANNEL = 0xFF
 _GET_SEL_INFO = 0x40
 _SEL_RECORD_SIZE = 16
 _MOST_SEL_ENTRIES = 0x0FFF
-_TEMPERATURE_SAMPLING_S = 1
+# GUID, host name in DHCP, asset tag; temperatures; measured every second. Source: section 6.1.1, table 6-3.
+_ATTRIBUTES = bytes([0x07, 0x01, 1])
 
 # Rolling averages: the two upper bits are units (0 seconds, 1 minutes, 2 hours): 1 and 5 minutes, 1 hour.
 AVERAGING_PERIODS = {0x41: 60.0, 0x45: 300.0, 0x81: 3600.0}
@@ -105,7 +106,7 @@ async def get_capabilities(bmc: Bmc, request: Request) -> bytes:
             # Power management; in-band over KCS, no second LAN channel, no serial port.
             data = bytes([0x00, 0x01, 0x01])
         case 2:
-            data = (await _log_size(bmc)).to_bytes(2, "little") + bytes([0, 0, _TEMPERATURE_SAMPLING_S])
+            data = (await _log_size(bmc)).to_bytes(2, "little") + _ATTRIBUTES
         case 3:
             data = bytes([BMC_ADDRESS, Channel.IPMB])
         case 4:

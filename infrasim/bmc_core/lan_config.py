@@ -92,7 +92,7 @@ def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
 
     Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves the suite unused.
     """
-    suites = bmc.settings.cipher_suites[:16]
+    suites = _suites(bmc.settings)
     if suite_id not in suites:
         return Privilege.NONE
     entry = suites.index(suite_id)
@@ -152,6 +152,11 @@ def lan_parameters(
     return ParameterStore(
         (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings)), state, changed=changed
     )
+
+
+def _suites(settings: CoreSettings) -> bytes:
+    """The suites there are; the first 16, which is all that the parameters can tell of."""
+    return bytes(each for each in settings.cipher_suites if each or settings.insecure)[:16]
 
 
 def _auth_support(settings: CoreSettings) -> int:
@@ -229,7 +234,7 @@ def _alerting() -> tuple[Parameter, ...]:
 
 
 def _rmcp_plus(settings: CoreSettings) -> tuple[Parameter, ...]:
-    suites = bytes(settings.cipher_suites[:16])
+    suites = _suites(settings)
     failures = min(settings.lockout_failures, 0xFF)
     tens = min(round(settings.lockout_s / 10), 0xFFFF).to_bytes(2, "little")
     return (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core import (
     boot,
     channels,
@@ -26,7 +23,7 @@ from infrasim.bmc_core import (
     watchdog,
 )
 from infrasim.bmc_core.command import Command
-from infrasim.bmc_core.parameters import Parameter
+from infrasim.bmc_core.oem.catalog import oem
 
 _STANDARD = (
     *boot.COMMANDS,
@@ -49,15 +46,7 @@ _STANDARD = (
     *watchdog.COMMANDS,
 )
 
-# OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
-_OEM: Mapping[int, tuple[Command, ...]] = {}
-
 
 def command_table(manufacturer: int) -> dict[tuple[int, int], Command]:
     """Every command by (network function, command number), those of the manufacturer too."""
-    return {(each.netfn, each.number): each for each in (*_STANDARD, *_OEM.get(manufacturer, ()))}
-
-
-def oem_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
-    """The system info parameters that the manufacturer adds."""
-    return ()
+    return {(each.netfn, each.number): each for each in (*_STANDARD, *oem(manufacturer).commands)}
