@@ -110,6 +110,7 @@ class ChassisControl:
         state, policy = self._state, self.policy
         on = policy is RestorePolicy.ALWAYS_ON or (policy is RestorePolicy.PREVIOUS and state.was_on)
         state.last_event = _LAST_AC_FAILED
+        state.was_on = on
         if on:
             always = policy is RestorePolicy.ALWAYS_ON
             self._note_cause(RestartCause.ALWAYS_RESTORE if always else RestartCause.PREVIOUS_RESTORE)

@@ -33,6 +33,6 @@ class Command:
     in_band_only: bool = False
 
 
-async def ask_engine(bmc: Bmc, request: Request) -> bytes:
+def ask_engine(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """The handler of everything ipmi_sim owns: SDRs, SEL, sensors, FRU."""
-    return await bmc.engine.ask(request.netfn, request.command, request.data, lun=request.lun)
+    return bmc.engine.ask_at_once(request.netfn, request.command, request.data, lun=request.lun)

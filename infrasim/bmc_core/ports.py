@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from infrasim.qemu.boot import BootSelector
@@ -36,6 +36,13 @@ class Engine(Protocol):
 
         Raises:
             Refused: with the engine's own code; Node Busy while it is being restarted.
+        """
+
+    def ask_at_once(self, netfn: int, command: int, data: bytes, *, lun: int = 0) -> bytes | Awaitable[bytes]:
+        """As ``ask``; where the answer comes without delay it is returned on the spot.
+
+        Raises:
+            Refused: as ``ask``.
         """
 
     def is_ready(self) -> bool:

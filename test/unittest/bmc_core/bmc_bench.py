@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 from infrasim.bmc.settings import CoreSettings
@@ -83,6 +83,9 @@ class FakeEngine:
         if isinstance(answer, Refused):
             raise answer
         return answer
+
+    def ask_at_once(self, netfn: int, command: int, data: bytes, *, lun: int = 0) -> Awaitable[bytes]:
+        return self.ask(netfn, command, data, lun=lun)
 
     def is_ready(self) -> bool:
         return self.ready

@@ -121,6 +121,7 @@ def test_the_restore_policy_decides_when_ac_comes(
     state = BmcState(chassis=ChassisState(restore_policy=policy, was_on=was_on))
     bench = Bench(dataclasses.replace(SETTINGS, power_on_at_start=startnow), state)
     assert bench.bmc.chassis_control.on_at_ac() is on
+    assert state.chassis.was_on is on
     assert state.chassis.restart_cause is cause
 
 

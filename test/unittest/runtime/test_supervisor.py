@@ -1,19 +1,34 @@
-"""What a supervisor shows of itself when the disk does not take it. No child is started."""
+"""What a supervisor shows of itself, and what it and its BMC tell each other. No child is started."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from infrasim.bmc_core.chassis import ChassisState, RestartCause, RestorePolicy
+from infrasim.bmc_core.persist import as_json
+from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError, ProgramError
 from infrasim.host.process import Identity
 from infrasim.paths import Home
-from infrasim.plan.model import QEMU, NodePlan, ProcessSpec
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ProcessSpec
+from infrasim.qemu.boot import BootSelector
 from infrasim.runtime import supervisor as module
-from infrasim.runtime.machine import Begin
+from infrasim.runtime.machine import (
+    Begin,
+    Exited,
+    HostReset,
+    Power,
+    PowerOrder,
+    Ready,
+    SetOverride,
+    Stop,
+)
 from infrasim.runtime.state import ChildState, NodeState, read_state, write_state
 from infrasim.runtime.supervisor import Supervisor
 
@@ -50,9 +65,12 @@ def play(tmp_path: Path, make_plan: MakePlan) -> Callable[[Scene], None]:
     def played(scene: Scene) -> None:
         async def whole() -> None:
             paths = home.node("a")
-            paths.chassis.mkdir(parents=True)
-            paths.log_dir.mkdir(parents=True)
-            supervisor = Supervisor(make_plan(home, "a", "{}"), paths)
+            plan = make_plan(home, "a", "{}")
+            for folder in (paths.run, paths.data, paths.bmc_state, paths.log_dir):
+                folder.mkdir(parents=True, exist_ok=True)
+            settings = next(file for file in plan.files if file.path == paths.bmc_settings)
+            paths.bmc_settings.write_bytes(settings.content)
+            supervisor = Supervisor(plan, paths)
             try:
                 await asyncio.wait_for(scene(supervisor), 5)
             finally:
@@ -61,6 +79,37 @@ def play(tmp_path: Path, make_plan: MakePlan) -> Callable[[Scene], None]:
         asyncio.run(whole())
 
     return played
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Supervisor], list[str]]:
+    """A function that cuts a supervisor off from ports and processes; it returns the children it starts."""
+
+    async def done(*arguments: object) -> None:
+        """Nothing to wait for."""
+
+    def cut_off(supervisor: Supervisor) -> list[str]:
+        started: list[str] = []
+        monkeypatch.setattr(supervisor.bmc, "open", done)
+        monkeypatch.setattr(supervisor._control, "open", done)
+        monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
+        monkeypatch.setattr(supervisor._children, "start", lambda spec: started.append(spec.name))
+        monkeypatch.setattr(supervisor, "_become_ready", done)
+        return started
+
+    return cut_off
+
+
+def bring_up(supervisor: Supervisor) -> None:
+    """Let each child become ready as soon as it is asked for."""
+    for name in (SOCAT, IPMI_SIM, QEMU):
+        if supervisor.machine.children[name].state is ChildState.STARTING:
+            supervisor.feed(Ready(name))
+
+
+def left_by(supervisor: Supervisor, *, power: bool) -> NodeState:
+    """What an earlier supervisor left whose children are dead too."""
+    return dataclasses.replace(supervisor.state(), power=power, processes=())
 
 
 def shown(supervisor: Supervisor) -> NodeState:
@@ -73,6 +122,7 @@ def test_a_full_disk_is_an_error_of_the_node_and_its_state_stays_true(
     play: Callable[[Scene], None], disk: Disk
 ) -> None:
     async def scene(supervisor: Supervisor) -> None:
+        supervisor.machine.power_wanted = True
         supervisor.show()
         assert shown(supervisor).power
         before = supervisor.paths.state.stat().st_ino
@@ -81,7 +131,6 @@ def test_a_full_disk_is_an_error_of_the_node_and_its_state_stays_true(
         for _ in range(3):
             supervisor.show()
         assert not shown(supervisor).power
-        assert (supervisor.paths.chassis / "power").read_text() == "0\n"
         assert supervisor.paths.state.stat().st_ino == before, "written in the room there was"
         (error,) = shown(supervisor).errors
         assert error.endswith(f"cannot write {supervisor.paths.state}: No space left on device")
@@ -97,7 +146,7 @@ def test_a_full_disk_is_an_error_of_the_node_and_its_state_stays_true(
 def test_an_order_is_followed_although_it_cannot_be_shown(play: Callable[[Scene], None], disk: Disk) -> None:
     async def scene(supervisor: Supervisor) -> None:
         disk.full = True
-        supervisor.light_identify_lamp(10)
+        supervisor.bmc.core.chassis_control.identify(10)
         assert supervisor.state().identify
         assert not supervisor.paths.state.exists()
         disk.full = False
@@ -109,14 +158,14 @@ def test_an_order_is_followed_although_it_cannot_be_shown(play: Callable[[Scene]
 
 
 def test_nothing_is_started_before_the_state_can_be_written(
-    play: Callable[[Scene], None], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    play: Callable[[Scene], None], disk: Disk, alone: Callable[[Supervisor], list[str]]
 ) -> None:
     async def scene(supervisor: Supervisor) -> None:
-        monkeypatch.setattr(supervisor._front, "open", lambda: None)
-        monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
+        started = alone(supervisor)
         disk.full = True
         with pytest.raises(HostError, match="No space left on device"):
             await supervisor.start(None)
+        assert started == []
         assert all(process.state == "down" for process in supervisor.state().processes)
 
     play(scene)
@@ -138,7 +187,7 @@ def test_an_order_to_a_host_that_ends_is_no_trouble(
     async def scene(supervisor: Supervisor) -> None:
         monkeypatch.setattr(supervisor._children, "identity", running.get)
         supervisor.machine.host.state = ChildState.STOPPING if case == "stopping" else ChildState.RUNNING
-        supervisor._order_host(refused())
+        supervisor.order_host(refused())
         for _ in range(3):
             await asyncio.sleep(0)
         if case == "ends a moment later":
@@ -163,10 +212,9 @@ def test_a_child_that_cannot_be_started_fails_the_start_with_the_reason(
         raise reason
 
     async def scene(supervisor: Supervisor) -> None:
-        monkeypatch.setattr(supervisor._front, "open", lambda: None)
         monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
         monkeypatch.setattr(supervisor._children, "start", start)
-        supervisor.feed(Begin())
+        supervisor.feed(Begin(True))
         assert await supervisor.outcome is reason
 
     play(scene)
@@ -183,3 +231,133 @@ def test_what_the_event_loop_complains_of_again_and_again_is_said_once(play: Cal
         assert error.endswith("error: message=cannot accept: [Errno 24] Too many open files")
 
     play(scene)
+
+
+# --- the BMC and its host
+
+
+def test_the_bmc_is_told_of_power_and_a_stop_is_no_power_off(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        started = alone(supervisor)
+        chassis = supervisor.bmc.core.state.chassis
+        told: list[bool] = []
+        power_changed = supervisor.bmc.core.power_changed
+
+        def note(*, on: bool) -> None:
+            told.append(on)
+            power_changed(on=on)
+
+        supervisor.bmc.core.power_changed = note  # type: ignore[method-assign]
+        await supervisor.start(None)
+        assert started == [SOCAT]
+        bring_up(supervisor)
+        assert started == [SOCAT, IPMI_SIM, QEMU]
+        supervisor.feed(HostReset())
+        assert told == [True]
+        supervisor.feed(Exited(QEMU, 0, guest_off=True))
+        assert (told, chassis.was_on) == ([True, False], False)
+        supervisor.feed(Power(PowerOrder.ON))
+        bring_up(supervisor)
+        supervisor.feed(Stop())
+        supervisor.feed(Exited(QEMU, 0))
+        assert not supervisor.machine.power
+        assert (told, chassis.was_on) == ([True, False, True], True)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("by_guest", [False, True])
+def test_a_reset_that_nobody_ordered_is_noted(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]], by_guest: bool
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        await supervisor.start(None)
+        bring_up(supervisor)
+        supervisor.feed(HostReset(by_guest))
+        cause = RestartCause.SOFT_RESET if by_guest else RestartCause.ALWAYS_RESTORE
+        assert supervisor.bmc.core.state.chassis.restart_cause is cause
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("policy", "was_on", "power"),
+    [
+        (None, False, True),
+        (RestorePolicy.ALWAYS_OFF, True, False),
+        (RestorePolicy.PREVIOUS, False, False),
+        (RestorePolicy.PREVIOUS, True, True),
+    ],
+    ids=["node file", "always off", "previous off", "previous on"],
+)
+def test_the_restore_policy_decides_at_a_fresh_start_and_not_at_an_adoption(
+    play: Callable[[Scene], None],
+    alone: Callable[[Supervisor], list[str]],
+    tmp_path: Path,
+    policy: RestorePolicy | None,
+    was_on: bool,
+    power: bool,
+) -> None:
+    kept = as_json(BmcState(chassis=ChassisState(restore_policy=policy, was_on=was_on)))
+    core_state = Home(tmp_path / "h", tmp_path / "l").node("a").core_state
+    core_state.parent.mkdir(parents=True)
+    core_state.write_text(json.dumps(kept))
+
+    async def fresh(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        await supervisor.start(None)
+        assert supervisor.machine.power is power
+
+    async def adopting(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        await supervisor.start(left_by(supervisor, power=not power))
+        assert supervisor.machine.power is not power
+
+    play(fresh)
+    core_state.write_text(json.dumps(kept))
+    play(adopting)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_override_of_the_bmc_is_used_up_unless_it_is_kept(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]], keep: bool
+) -> None:
+    flags = bytes([0xC0 if keep else 0x80, 0x04, 0, 0, 0])
+
+    async def scene(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        boot = supervisor.bmc.core.boot
+        boot.set_flags(flags)
+        assert supervisor.machine.override is BootSelector.PXE
+        await supervisor.start(None)
+        for name in (SOCAT, IPMI_SIM):
+            supervisor.feed(Ready(name))
+        supervisor.feed(Ready(QEMU, booted_with=BootSelector.PXE))
+        left = BootSelector.PXE if keep else None
+        assert supervisor.bmc.core.state.boot.selector is left
+        assert supervisor.machine.override is left
+        assert supervisor.state().boot_override == (left.value if left else None)
+        assert not boot.counts_down
+
+    play(scene)
+
+
+def test_an_override_outlives_the_supervisor(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
+) -> None:
+    async def first(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        supervisor.bmc.core.boot.choose(BootSelector.DISK)
+
+    async def second(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        await supervisor.start(left_by(supervisor, power=True))
+        assert supervisor.machine.override is BootSelector.DISK
+        supervisor.feed(SetOverride(None))
+        assert supervisor.machine.override is None
+
+    play(first)
+    play(second)
