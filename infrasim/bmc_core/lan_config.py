@@ -97,8 +97,11 @@ def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
 
     Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves the suite unused.
     """
-    if suite_id not in bmc.settings.cipher_suites:
+    if suite_id not in _suites(bmc.settings):
         return Privilege.NONE
+    if suite_id not in _SUITE_ENTRIES:
+        # The parameters have no place for it.
+        return Privilege.ADMINISTRATOR
     levels = bmc.lan_parameters.value(_PRIVILEGES)
     return Privilege(_level(levels, _SUITE_ENTRIES.index(suite_id)))
 
@@ -160,6 +163,11 @@ def lan_parameters(
     return ParameterStore(
         (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings)), state, changed=changed
     )
+
+
+def _suites(settings: CoreSettings) -> bytes:
+    """The suites there are."""
+    return bytes(each for each in settings.cipher_suites if each or settings.insecure)
 
 
 def _auth_support(settings: CoreSettings) -> int:
@@ -324,15 +332,17 @@ def _mac_bytes(text: str) -> bytes:
 
 def _are_levels(value: bytes, settings: CoreSettings) -> bool:
     """Whether these can be the suites' levels: one that this BMC does not have stays unused."""
+    suites = _suites(settings)
     levels = [_level(value, entry) for entry in range(len(_SUITE_ENTRIES))]
     return all(
-        level <= Privilege.OEM and (not level or suite in settings.cipher_suites)
+        level <= Privilege.OEM and (not level or suite in suites)
         for suite, level in zip(_SUITE_ENTRIES, levels, strict=True)
     )
 
 
 def _levels(settings: CoreSettings) -> bytes:
-    nibbles = [Privilege.ADMINISTRATOR if suite in settings.cipher_suites else 0 for suite in _SUITE_ENTRIES]
+    suites = _suites(settings)
+    nibbles = [Privilege.ADMINISTRATOR if suite in suites else 0 for suite in _SUITE_ENTRIES]
     return b"\0" + bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
 
 

@@ -189,8 +189,10 @@ class OverrideUsed:
 
 
 @dataclass(frozen=True)
-class GuestReset:
-    """What runs on the host has reset it."""
+class HostRestarted:
+    """The host was reset and begins anew, once for all resets that its firmware makes of one."""
+
+    by_guest: bool
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ Action = (
     | ResetHost
     | SetBootOrder
     | OverrideUsed
-    | GuestReset
+    | HostRestarted
     | OpenFirmwareMenu
     | Report
     | NodeUp
@@ -551,8 +553,7 @@ class NodeMachine:
         actions: list[Action] = [StartTimer(f"firmware:{QEMU}", FIRMWARE_SETTLES_S)]
         if goes_on:
             return actions
-        if by_guest:
-            actions.append(GuestReset())
+        actions.append(HostRestarted(by_guest))
         return actions + self._consume(self.override)
 
     def _consume(self, used: BootSelector | None) -> list[Action]:

@@ -20,9 +20,9 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    GuestReset,
     HostBroken,
     HostReset,
+    HostRestarted,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -125,8 +125,8 @@ class Node:
                 return f"boot order {selector.value if selector else 'plain'}"
             case OverrideUsed():
                 return "override used"
-            case GuestReset():
-                return "guest reset"
+            case HostRestarted(by_guest):
+                return "host restarted" + (" by guest" if by_guest else "")
             case OpenFirmwareMenu():
                 return "open menu"
             case Report(event, details):
