@@ -266,9 +266,7 @@ def test_an_address_that_is_taken_is_an_error(play: Play) -> None:
         other = NodeBmc(
             dataclasses.replace(
                 place.plan,
-                bmc=dataclasses.replace(
-                    place.plan.bmc, listen=("127.0.0.1",), port=place.bmc._sockets._port
-                ),
+                bmc=dataclasses.replace(place.plan.bmc, listen=("127.0.0.1",), port=place.bmc._sockets._port),
             ),
             place.paths,
             chassis=place.chassis,

@@ -106,5 +106,5 @@ class HostPeer:
         while True:
             try:
                 await self.hear()
-            except OSError:
+            except ConnectionError:
                 return
