@@ -513,7 +513,8 @@ class NodeMachine:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
                 self._going_down = False
-                return [report, StopTimer(f"soft:{QEMU}"), ResetHost()]
+                order: list[Action] = [SetBootOrder(self.override)] if self._firmware_settles else []
+                return [report, StopTimer(f"soft:{QEMU}"), *order, ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
@@ -549,9 +550,9 @@ class NodeMachine:
     def _host_reset(self, *, by_guest: bool) -> list[Action]:
         if self.host.state is not ChildState.RUNNING:
             return []
-        goes_on, self._firmware_settles = self._firmware_settles, True
+        is_second, self._firmware_settles = by_guest and self._firmware_settles, True
         actions: list[Action] = [StartTimer(f"firmware:{QEMU}", FIRMWARE_SETTLES_S)]
-        if goes_on:
+        if is_second:
             return actions
         actions.append(HostRestarted(by_guest))
         return actions + self._consume(self.override)
