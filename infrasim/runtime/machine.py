@@ -314,7 +314,9 @@ class NodeMachine:
                     self.children[name].restarts = restarts
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
-                return self._advance()
+                # Whoever ran it before may have died before its order was put back.
+                order: list[Action] = [SetBootOrder(override)] if QEMU in adopted else []
+                return order + self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
             case Exited(name, code, guest_off):
@@ -513,8 +515,8 @@ class NodeMachine:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
                 self._going_down = False
-                order: list[Action] = [SetBootOrder(self.override)] if self._firmware_settles else []
-                return [report, StopTimer(f"soft:{QEMU}"), *order, ResetHost()]
+                renewed: list[Action] = [SetBootOrder(self.override)] if self._firmware_settles else []
+                return [report, StopTimer(f"soft:{QEMU}"), *renewed, ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
