@@ -315,8 +315,8 @@ class NodeMachine:
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
                 # Whoever ran it before may have died before its order was put back.
-                order: list[Action] = [SetBootOrder(override)] if QEMU in adopted else []
-                return order + self._advance()
+                restored: list[Action] = [SetBootOrder(override)] if QEMU in adopted else []
+                return restored + self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
             case Exited(name, code, guest_off):
