@@ -35,6 +35,7 @@ from infrasim.personality.smbios import (
 BMC_ADDRESS = 0x20
 # Where QEMU's isa-ipmi-kcs is unless told otherwise. Source: QEMU 7.2, measured.
 KCS_IO_PORT = 0xCA2
+_ISA_INTERRUPTS_MOST = 15
 # In a count of one byte: the two bytes further back have it. Source: DSP0134 section 7.5.6.
 _MANY = 0xFF
 
@@ -46,7 +47,7 @@ class CompiledPersonality:
     ``emu`` is for ``ipmi_sim -f``; ``smbios`` holds one structure each with its closing zeros, for one
     ``-smbios file=`` each, without the end-of-table structure; ``sockets`` is their number of type 4, which
     ``-smp sockets`` must equal (1 if there are none); ``cores`` per socket, 0 if not known; ``kcs_io_port``
-    is where ``isa-ipmi-kcs`` must be (``ioport=``), without an interrupt (``irq=0``).
+    and ``kcs_irq`` are what ``isa-ipmi-kcs`` must have (``ioport=``, ``irq=``); 0 is no interrupt.
     """
 
     emu: str
@@ -54,6 +55,7 @@ class CompiledPersonality:
     sockets: int
     cores: int
     kcs_io_port: int
+    kcs_irq: int
 
 
 def compile_personality(personality: Personality, identity: NodeIdentity) -> CompiledPersonality:
@@ -64,9 +66,9 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
             or a field that the server does not have.
         DataError: if the server type itself does not fit its formats.
     """
-    port = kcs_io_port(personality)
+    port, irq = kcs_io_port(personality), kcs_irq(personality)
     structures = with_memory(personality.smbios, identity.memory_mib, identity.dimms)
-    structures = tuple(_identified(structure, identity, port) for structure in structures)
+    structures = tuple(_identified(structure, identity, port=port, irq=irq) for structure in structures)
     structures = _with_values(structures, identity.smbios)
     frus = tuple(_identified_fru(fru, identity) for fru in personality.frus)
     emulation = Emulation(
@@ -85,6 +87,7 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
         sockets=sum(isinstance(item, Processor) for item in structures) or 1,
         cores=personality.cpu_cores,
         kcs_io_port=port,
+        kcs_irq=irq,
     )
 
 
@@ -105,10 +108,18 @@ def kcs_io_port(personality: Personality) -> int:
     return KCS_IO_PORT
 
 
+def kcs_irq(personality: Personality) -> int:
+    """The interrupt of the server's IPMI interface, as its SMBIOS type 38 names it; 0 if it has none."""
+    for device in personality.structures(IpmiDevice):
+        if device.has_interrupt and 0 < device.interrupt <= _ISA_INTERRUPTS_MOST:
+            return device.interrupt
+    return 0
+
+
 # ---------------------------------------------------------------- SMBIOS
 
 
-def _identified(structure: Structure, identity: NodeIdentity, port: int) -> Structure:
+def _identified(structure: Structure, identity: NodeIdentity, *, port: int, irq: int) -> Structure:
     serial, asset_tag = identity.serial_number, identity.asset_tag
     if isinstance(structure, System):
         return dataclasses.replace(with_texts(structure, serial_number=serial), uuid=str(identity.uuid))
@@ -122,10 +133,11 @@ def _identified(structure: Structure, identity: NodeIdentity, port: int) -> Stru
             base_address=port & ~1 | 1,
             low_bit=port & 1,
             spacing="byte",
-            has_interrupt=False,
-            active_high=False,
+            # QEMU's is an ISA interrupt: its edge rises.
+            has_interrupt=irq > 0,
+            active_high=irq > 0,
             level_triggered=False,
-            interrupt=0,
+            interrupt=irq,
         )
     return structure
 

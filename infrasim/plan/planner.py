@@ -327,7 +327,7 @@ def _qemu_argv(
         *system.screen(_VNC_ADDRESS, parts.vnc_display),
         *system.monitor(paths.qmp_socket),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
-        *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port),
+        *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port, parts.compiled.kcs_irq),
         *_storage_argv(drives, indexes),
         *_network_argv(parts, indexes),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),

@@ -71,7 +71,7 @@ def test_no_type_changes_unnoticed(golden: Callable[[str, str], None]) -> None:
         )
         lines.append(
             f"{name}: emu {emu}, {len(compiled.smbios)} structures {smbios}, {compiled.sockets} sockets of "
-            f"{compiled.cores} cores, KCS at {compiled.kcs_io_port:#x}\n"
+            f"{compiled.cores} cores, KCS at {compiled.kcs_io_port:#x} with interrupt {compiled.kcs_irq}\n"
         )
     golden("personality/types.txt", "".join(lines))
 
@@ -131,12 +131,9 @@ def test_sockets_and_the_ipmi_interface_are_what_qemu_has(name: str) -> None:
     assert compiled.sockets == sum(isinstance(item, Processor) for item in structures)
     (device,) = (item for item in structures if isinstance(item, IpmiDevice))
     assert device.io_port == compiled.kcs_io_port
-    assert (device.interface, device.spacing, device.interrupt, device.has_interrupt) == (
-        "kcs",
-        "byte",
-        0,
-        False,
-    )
+    assert (device.interface, device.spacing, device.interrupt) == ("kcs", "byte", compiled.kcs_irq)
+    assert device.has_interrupt is (compiled.kcs_irq > 0)
+    assert compiled.kcs_irq == (10 if name.startswith("dell_") else 0)
     assert not [data for data in compiled.smbios if data[0] == 127]
     assert all(data.endswith(b"\0\0") for data in compiled.smbios)
 
