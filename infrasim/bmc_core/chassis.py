@@ -235,9 +235,9 @@ def get_chassis_status(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 28.2."""
     if request.data:
         raise Refused(Completion.LENGTH_INVALID)
-    state, control = bmc.state.chassis, bmc.chassis_control
-    power = int(bmc.chassis.power_is_on()) | control.policy << 5
-    misc = _IDENTIFY_SUPPORTED | control.identify_state << 4
+    state, control, faults = bmc.state.chassis, bmc.chassis_control, bmc.state.faults
+    power = int(bmc.chassis.power_is_on()) | control.policy << 5 | faults.power
+    misc = _IDENTIFY_SUPPORTED | control.identify_state << 4 | faults.chassis
     # Every button may be disabled; the low half says which are.
     return bytes((power, state.last_event, misc, 0xF0 | state.disabled_buttons))
 

@@ -12,6 +12,7 @@ from infrasim.bmc_core.chassis import ChassisControl
 from infrasim.bmc_core.codes import Channel, Completion, Privilege
 from infrasim.bmc_core.dcmi_monitor import DcmiMonitor
 from infrasim.bmc_core.events import Events, add_event
+from infrasim.bmc_core.faults import note_event
 from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
@@ -147,6 +148,7 @@ class Bmc:
 
     def event_happened(self, record: bytes) -> None:
         """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""
+        note_event(self, record)
         self.messaging.event(record)
         self.defer(self.events.happened(record))
 

@@ -10,6 +10,7 @@ from infrasim.bmc_core.chassis import ChassisState
 from infrasim.bmc_core.clock import ClockState
 from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
+from infrasim.bmc_core.faults import FaultState
 from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
@@ -21,6 +22,7 @@ class BmcState:
     """Everything a BMC keeps over its own restarts and AC losses; gone after destroy."""
 
     chassis: ChassisState = field(default_factory=ChassisState)
+    faults: FaultState = field(default_factory=FaultState)
     boot: BootState = field(default_factory=BootState)
     watchdog: WatchdogState = field(default_factory=WatchdogState)
     users: UserState = field(default_factory=UserState)
