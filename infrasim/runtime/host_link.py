@@ -95,9 +95,10 @@ class HostLink:
             await self._monitor.press_power_button()
 
     async def reset(self) -> None:
-        """Reset the machine; the process stays."""
-        if self._monitor:
-            await self._monitor.reset()
+        """Reset the machine; the process stays. An order of boot devices that was asked for before is first."""
+        async with self._ordering:
+            if self._monitor:
+                await self._monitor.reset()
 
     async def send_nmi(self) -> None:
         """Give the host a diagnostic interrupt."""

@@ -513,7 +513,7 @@ class NodeMachine:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
                 self._going_down = False
-                return [report, StopTimer(f"soft:{QEMU}"), ResetHost()]
+                return [report, StopTimer(f"soft:{QEMU}"), *self._end_settling(), ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
@@ -545,6 +545,13 @@ class NodeMachine:
         if self.host.state is ChildState.RUNNING and not self._firmware_settles:
             actions.append(SetBootOrder(selector))
         return actions
+
+    def _end_settling(self) -> list[Action]:
+        """Another boot was ordered: it follows what was set while the firmware of this one settled."""
+        if not self._firmware_settles:
+            return []
+        self._firmware_settles = False
+        return [StopTimer(f"firmware:{QEMU}"), SetBootOrder(self.override)]
 
     def _host_reset(self, *, by_guest: bool) -> list[Action]:
         if self.host.state is not ChildState.RUNNING:

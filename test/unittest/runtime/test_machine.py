@@ -786,6 +786,20 @@ def test_override_set_while_the_firmware_settles_is_given_to_it_afterwards() -> 
     assert node.machine.override is DISK
 
 
+def test_a_reset_ordered_while_the_firmware_settles_is_another_boot() -> None:
+    node = Node().up()
+    node.do(HostReset())
+    node.do(SetOverride(DISK))
+    assert node.do(RESET) == [
+        "report power-reset",
+        "cancel firmware:qemu",
+        "boot order disk",
+        "reset host",
+    ]
+    assert node.do(HostReset())[-2:] == ["report boot-override-used device=disk", "override used"]
+    assert node.do(HostReset(by_guest=True)) == ["timer firmware:qemu 3s"]
+
+
 def test_host_that_goes_while_the_firmware_settles_comes_back_settled() -> None:
     node = Node().up()
     node.do(HostReset())
