@@ -95,7 +95,7 @@ class HostLink:
             await self._monitor.press_power_button()
 
     async def reset(self) -> None:
-        """Reset the machine; the process stays. An order of boot devices that was asked for before is first."""
+        """Reset the machine, with the boot order that was given before; the process stays."""
         async with self._ordering:
             if self._monitor:
                 await self._monitor.reset()

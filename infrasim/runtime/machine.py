@@ -314,7 +314,9 @@ class NodeMachine:
                     self.children[name].restarts = restarts
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
-                return self._advance()
+                # Whoever ran it before may have died before its order was put back.
+                restored: list[Action] = [SetBootOrder(override)] if QEMU in adopted else []
+                return restored + self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
             case Exited(name, code, guest_off):
@@ -513,7 +515,8 @@ class NodeMachine:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
                 self._going_down = False
-                return [report, StopTimer(f"soft:{QEMU}"), *self._end_settling(), ResetHost()]
+                renewed: list[Action] = [SetBootOrder(self.override)] if self._firmware_settles else []
+                return [report, StopTimer(f"soft:{QEMU}"), *renewed, ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
@@ -546,19 +549,12 @@ class NodeMachine:
             actions.append(SetBootOrder(selector))
         return actions
 
-    def _end_settling(self) -> list[Action]:
-        """Another boot was ordered: it follows what was set while the firmware of this one settled."""
-        if not self._firmware_settles:
-            return []
-        self._firmware_settles = False
-        return [StopTimer(f"firmware:{QEMU}"), SetBootOrder(self.override)]
-
     def _host_reset(self, *, by_guest: bool) -> list[Action]:
         if self.host.state is not ChildState.RUNNING:
             return []
-        goes_on, self._firmware_settles = self._firmware_settles, True
+        is_second, self._firmware_settles = by_guest and self._firmware_settles, True
         actions: list[Action] = [StartTimer(f"firmware:{QEMU}", FIRMWARE_SETTLES_S)]
-        if goes_on:
+        if is_second:
             return actions
         actions.append(HostRestarted(by_guest))
         return actions + self._consume(self.override)
