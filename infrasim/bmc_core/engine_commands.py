@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from infrasim.bmc_core.codes import NetFn, Privilege
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command, ask_engine
+from infrasim.bmc_core.message import Refused, Request
+
+if TYPE_CHECKING:
+    from infrasim.bmc_core.core import Bmc
 
 _USER, _OPERATOR, _ADMINISTRATOR = Privilege.USER, Privilege.OPERATOR, Privilege.ADMINISTRATOR
 
@@ -28,7 +35,6 @@ _SENSOR = (
 )
 _STORAGE = (
     (0x10, "Get FRU Inventory Area Info", _USER, "34.1"),
-    (0x11, "Read FRU Data", _USER, "34.2"),
     (0x12, "Write FRU Data", _OPERATOR, "34.3"),
     (0x20, "Get SDR Repository Info", _USER, "33.9"),
     (0x21, "Get SDR Repository Allocation Info", _USER, "33.10"),
@@ -51,8 +57,35 @@ _STORAGE = (
     (0x48, "Get SEL Time", _USER, "31.10"),
 )
 
+
+def read_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """Source: IPMI 2.0 section 34.2.
+
+    To a read of more than fits a message ipmi_sim says "request data field length limit exceeded", which is
+    about requests. Clients then give up; after "cannot return number of requested data bytes" they read less.
+    """
+    try:
+        found = ask_engine(bmc, request)
+    except Refused as refusal:
+        raise _about_the_answer(refusal) from None
+    return found if isinstance(found, bytes) else _fru_data(found)
+
+
+async def _fru_data(found: Awaitable[bytes]) -> bytes:
+    try:
+        return await found
+    except Refused as refusal:
+        raise _about_the_answer(refusal) from None
+
+
+def _about_the_answer(refusal: Refused) -> Refused:
+    too_long = refusal.code == Completion.TOO_LONG
+    return Refused(Completion.CANNOT_RETURN_SO_MUCH) if too_long else refusal
+
+
 COMMANDS = (
     Command(NetFn.APP, 0x01, "Get Device ID", _USER, "20.1", ask_engine),
     *(Command(NetFn.SENSOR, *entry, ask_engine) for entry in _SENSOR),
     *(Command(NetFn.STORAGE, *entry, ask_engine) for entry in _STORAGE),
+    Command(NetFn.STORAGE, 0x11, "Read FRU Data", _USER, "34.2", read_fru_data),
 )

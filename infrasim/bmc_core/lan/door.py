@@ -222,7 +222,17 @@ class LanDoor:
             return
         datagram = link.seal(link.authentication, response(message, b"\0" + data))
         link.login = (packet.payload, datagram)
+        link.session.send_payload = self._message_sender(link)
         self._send(datagram, peer)
+
+    def _message_sender(self, link: OldLink) -> Callable[[PayloadType, bytes], None]:
+        """Answers that come later, from controllers behind this one; IPMI 1.5 has no other payload."""
+
+        def send(kind: PayloadType, data: bytes) -> None:
+            if kind is PayloadType.IPMI:
+                self._send(link.seal(link.authentication, data), link.session.peer)
+
+        return send
 
     def _answer_outside(self, message: Message, peer: Peer, seal: Callable[[bytes], bytes]) -> None:
         answer = self._bmc.answer(_request(message, _OUTSIDE))

@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 # How often the power-on hours are written.
 _HOURS_EVERY_S = 600.0
+# How long the answer to a reset has to reach its asker: QEMU drops what it did not read when we hang up.
+_ANSWER_LEAVES_S = 0.05
 
 
 class NodeBmc:
@@ -142,15 +144,15 @@ class NodeBmc:
     def _reset(self, cold: bool) -> None:
         """Go away once the answer has left, and come back after a while."""
         self._record("bmc-reset", kind="cold" if cold else "warm", seconds=self.core.settings.reset_s)
-        asyncio.get_running_loop().call_soon(self._go_away)
+        if self._back:
+            self._back.cancel()
+        self._back = asyncio.get_running_loop().call_later(_ANSWER_LEAVES_S, self._go_away)
 
     def _go_away(self) -> None:
         self._sockets.is_deaf = True
         self.core.sol.deactivate_all()
         self._lan.forget_all()
         self._host_door.close()
-        if self._back:
-            self._back.cancel()
         loop = asyncio.get_running_loop()
         self._back = loop.call_later(self.core.settings.reset_s, self._come_back)
 

@@ -28,3 +28,14 @@ def test_the_code_of_the_engine_is_passed_on() -> None:
     bench = Bench()
     bench.engine.answers[(NetFn.STORAGE, 0x43)] = Refused(0xCB)
     assert bench.ask(NetFn.STORAGE, 0x43, bytes(6)) == b"\xcb"
+
+
+def test_a_fru_read_of_too_much_is_answered_as_clients_know_it() -> None:
+    """pyghmi reads less after 0xCA and gives up after ipmi_sim's 0xC8."""
+    bench = Bench()
+    bench.engine.answers[(NetFn.STORAGE, 0x11)] = Refused(0xC8)
+    assert bench.ask(NetFn.STORAGE, 0x11, b"\0\0\0\xf0") == b"\xca"
+    bench.engine.answers[(NetFn.STORAGE, 0x11)] = Refused(0xCB)
+    assert bench.ask(NetFn.STORAGE, 0x11, b"\0\0\0\xf0") == b"\xcb"
+    bench.engine.answers[(NetFn.STORAGE, 0x11)] = b"\x01\x55"
+    assert bench.ask(NetFn.STORAGE, 0x11, b"\0\0\0\x01") == b"\0\x01\x55"

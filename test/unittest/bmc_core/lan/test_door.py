@@ -572,3 +572,19 @@ def test_nothing_breaks_a_session(payload: bytes, kind: int) -> None:
     client = PlusClient(net).login()
     assert len(net.send(client.seal(payload, kind))) <= 1
     assert client.ask(*STATUS)[0] == 0
+
+
+def test_an_ipmi_1_5_session_gets_messages_that_come_later() -> None:
+    """The answers of controllers behind this one; there is no other payload in that format."""
+    net = Net()
+    client = OldClient(net).login()
+    [session] = net.bench.bmc.sessions
+    later = message(6, 0x01)
+    session.send_payload(PayloadType.IPMI, later)
+    [got] = net.answers()
+    assert client.payload(got) == later
+    assert got[13:29] == client.code(2, struct.unpack("<I", got[5:9])[0], later)
+    session.send_payload(PayloadType.SOL, b"text")
+    assert net.answers() == []
+    client.outbound += 1
+    assert client.ask(*STATUS)[0] == 0
