@@ -10,11 +10,15 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infrasim.bmc.rmcp import PRESENCE_PING
 from infrasim.clients.ipmi_vm import set_clock
-from infrasim.host.process import Identity, Spawned, identify, send_signal, spawn
+from infrasim.host.process import Identity, OwnChild, identify, send_signal, spawn
 from infrasim.plan.model import ProcessSpec, ReadyCheck
+
+if TYPE_CHECKING:
+    from infrasim.host.process import Spawned
 
 _POLL_S = 0.003
 _PING_WAIT_S = 0.02
@@ -30,7 +34,7 @@ class Children:
     def __init__(self, cwd: Path, on_exit: Callable[[str, int | None], None]) -> None:
         self._cwd = cwd
         self._on_exit = on_exit
-        self._own: dict[str, Spawned] = {}
+        self._own: dict[str, Spawned | OwnChild] = {}
         self._identities: dict[str, Identity] = {}
         self._descriptors: dict[str, int] = {}
 
@@ -50,8 +54,10 @@ class Children:
         identity = identify(child.pid) or Identity(child.pid, 0, "")
         self._watch(spec.name, identity)
 
-    def adopt(self, name: str, identity: Identity) -> None:
-        """Watch a child that an earlier supervisor started."""
+    def adopt(self, name: str, identity: Identity, *, own: bool = False) -> None:
+        """Watch a child that an earlier supervisor started; ``own``: this process did, before it was one."""
+        if own:
+            self._own[name] = OwnChild(identity.pid)
         self._watch(name, identity)
 
     def signal(self, name: str, number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import InfrasimError, UsageError
@@ -45,8 +46,11 @@ class ControlServer:
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Begin to listen; only this user can connect."""
+    async def open(self, bound: socket.socket | None = None) -> None:
+        """Begin to listen, at ``bound`` if it is there already; only this user can connect."""
+        if bound is not None:
+            self._server = await asyncio.start_unix_server(self._serve, sock=bound)
+            return
         path = self._supervisor.paths.control_socket
         with contextlib.suppress(FileNotFoundError):
             path.unlink()

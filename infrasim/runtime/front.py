@@ -52,15 +52,14 @@ class Front:
         self._clients: dict[tuple[int, Address], _Client] = {}
         self._sweep: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
-        """Bind every address and begin to relay.
+    def open(self, bound: Sequence[socket.socket] = ()) -> None:
+        """Bind every address, unless ``bound`` are the sockets already, and begin to relay.
 
         Raises:
             HostError: an address or port cannot be had.
         """
         loop = asyncio.get_running_loop()
-        for address in self._addresses:
-            listener = _bind(address, self._port)
+        for listener in bound or (_bind(address, self._port) for address in self._addresses):
             self._listeners.append(listener)
             loop.add_reader(listener, self._from_client, listener)
         self._sweep = loop.create_task(self._forget_silent_clients())

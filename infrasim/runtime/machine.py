@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.state import ChildState, Phase
 
@@ -46,12 +46,14 @@ class PowerOrder(StrEnum):
 class Begin:
     """Start the node; ``adopted`` children run already and were restarted so often.
 
-    ``power`` and ``override`` are as they were left; power None is what the plan says.
+    ``power`` and ``override`` are as they were left; power None is what the plan says. ``is_up``: the
+    start is complete, and only who supervises is new.
     """
 
     adopted: Mapping[str, int] = field(default_factory=dict)
     power: bool | None = None
     override: BootSelector | None = None
+    is_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,16 @@ class NodeMachine:
         self._poweroff_wait_s = poweroff_wait_s
         self._kill_wait_s = kill_wait_s
 
+    @classmethod
+    def of(cls, plan: NodePlan) -> NodeMachine:
+        """The machine of a planned node."""
+        return cls(
+            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
+            power_on_at_start=plan.host.power_on_at_start,
+            poweroff_wait_s=plan.host.poweroff_wait_s,
+            kill_wait_s=plan.host.kill_wait_s,
+        )
+
     @property
     def host(self) -> Child:
         """The child that is the host."""
@@ -278,13 +290,15 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(adopted, power, override):
+            case Begin(adopted, power, override, is_up):
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
                 self.override = override
                 if power is not None:
                     self.power_wanted = power
+                if is_up:
+                    self.phase = Phase.UP
                 return self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)

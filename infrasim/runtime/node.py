@@ -34,11 +34,15 @@ _ADDRESS_TRIES = 3
 
 @dataclass(frozen=True)
 class Started:
-    """What ``start`` did; ``already_running`` when there was nothing to do."""
+    """What ``start`` did; ``already_running`` when there was nothing to do.
+
+    ``planned`` is what it was started from; None for a node whose children ran.
+    """
 
     plan: NodePlan
     warnings: tuple[Problem, ...] = ()
     already_running: bool = False
+    planned: Planned | None = None
 
 
 def start(home: Home, name: str, *, foreground: bool = False) -> Started:
@@ -85,13 +89,13 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
             planned = _prepare(home, paths)
             try:
                 launch.go()
-                return Started(planned.plan, planned.warnings)
+                return Started(planned.plan, planned.warnings, planned=planned)
             except (HostError, ProgramError):
-                if not tries_left or _holder(planned.plan) is None:
+                if not tries_left or port_holder(planned.plan) is None:
                     raise
             except KeyboardInterrupt:
                 # The supervisor has a session of its own and did not hear it.
-                _stop(paths)
+                stop_all_of(paths)
                 raise
     raise AssertionError("the last try returns or raises")
 
@@ -124,7 +128,7 @@ def stop_node(home: Home, name: str) -> bool:
     if not paths.workspace.is_dir():
         return False
     with _exclusive(paths, "stop"):
-        return _stop(paths)
+        return stop_all_of(paths)
 
 
 def restart(home: Home, name: str) -> Started:
@@ -144,7 +148,7 @@ def destroy(home: Home, name: str) -> bool:
             raise unknown_node(home, name)
         return False
     with _exclusive(paths, "destroy"):
-        _stop(paths)
+        stop_all_of(paths)
         remove_workspace(home, paths)
     return True
 
@@ -184,7 +188,7 @@ def _already_running(paths: NodePaths, state: NodeState) -> Started:
 
 def _check_ports(decided: NodePlan) -> None:
     """Name whoever has a port that the node needs."""
-    found = _holder(decided)
+    found = port_holder(decided)
     if found is not None:
         wanted, holder = found
         place = f"{wanted.address} port {wanted.port}/{wanted.protocol}"
@@ -194,7 +198,7 @@ def _check_ports(decided: NodePlan) -> None:
         )
 
 
-def _holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
+def port_holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
     """The first port of a plan that is taken, and by whom."""
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     for wanted in decided.ports:
@@ -211,7 +215,7 @@ def _run_in_foreground(paths: NodePaths, warnings: tuple[Problem, ...]) -> NoRet
     become_supervisor(paths)
 
 
-def _stop(paths: NodePaths) -> bool:
+def stop_all_of(paths: NodePaths) -> bool:
     """Take everything of a node down; False when nothing of it ran."""
     state = read_state(paths.state)
     if state is None:

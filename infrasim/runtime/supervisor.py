@@ -13,8 +13,10 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -60,6 +62,14 @@ _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What an opening hands over beside living children: the sockets that listen already."""
+
+    control: socket.socket
+    listeners: tuple[socket.socket, ...]
+
+
 class Supervisor:
     """Owns the children, the front and the control socket of one node.
 
@@ -69,12 +79,7 @@ class Supervisor:
     def __init__(self, plan: NodePlan, paths: NodePaths) -> None:
         self.plan = plan
         self.paths = paths
-        self.machine = NodeMachine(
-            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
-            power_on_at_start=plan.host.power_on_at_start,
-            poweroff_wait_s=plan.host.poweroff_wait_s,
-            kill_wait_s=plan.host.kill_wait_s,
-        )
+        self.machine = NodeMachine.of(plan)
         self.host = HostLink(plan.host, paths, self.feed)
         self.outcome: asyncio.Future[InfrasimError | None] = asyncio.get_running_loop().create_future()
         self.finished = asyncio.Event()
@@ -95,34 +100,41 @@ class Supervisor:
 
     # --- life
 
-    async def start(self, left: NodeState | None) -> None:
+    async def start(self, left: NodeState | None, begun: Begun | None = None) -> None:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
+
+        ``begun``: this process started the node before it became the supervisor.
 
         Raises:
             HostError: a BMC address cannot be had.
         """
         make_dir(self.paths.chassis)
         self._left = left.identities() if left else ()
-        self._front.open()
-        adopted = {process.name: process.identity for process in left.processes} if left else {}
-        if (host := adopted.get(QEMU)) and not await self._join_host():
+        self._front.open(begun.listeners if begun else ())
+        adopted = {each.name: each.identity for each in left.processes if each.identity} if left else {}
+        host = adopted.get(QEMU)
+        if host and (begun is None or alive(host)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
             stop(host, term_wait_s=0)
             await self.host.close()
             del adopted[QEMU]
         for name, identity in adopted.items():
-            assert identity is not None
-            self._children.adopt(name, identity)
-            self.record("adopted", process=name, pid=identity.pid)
+            self._children.adopt(name, identity, own=begun is not None)
+            if begun is None:
+                self.record("adopted", process=name, pid=identity.pid)
         # Nobody may give an order before the machine knows what runs.
-        await self._control.open()
+        await self._control.open(begun.control if begun else None)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
+        # An opening holds them back until somebody listens.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         override = BootSelector(left.boot_override) if left and left.boot_override else None
         restarts = (
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
-        self.feed(Begin(restarts, left.power if left else None, override))
+        self.feed(Begin(restarts, left.power if left else None, override, is_up=begun is not None))
+        if QEMU in adopted:
+            self._background(self.host.look())
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""

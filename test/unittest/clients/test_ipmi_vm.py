@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrasim.clients.ipmi_vm import completion_code, frame, set_clock
+from infrasim.clients.ipmi_vm import set_clock
+from infrasim.clients.vm_channel import completion_code, frame
 
 SPECIAL = (0xA0, 0xA1, 0xAA)
 
