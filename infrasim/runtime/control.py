@@ -54,8 +54,11 @@ class ControlServer:
         # In the order they began.
         self._conversations: dict[asyncio.Task[None], None] = {}
 
-    async def open(self) -> None:
-        """Begin to listen; only this user can connect."""
+    async def open(self, bound: socket.socket | None = None) -> None:
+        """Begin to listen, at ``bound`` if it is there already; only this user can connect."""
+        if bound is not None:
+            self._server = await asyncio.start_unix_server(self._serve, sock=bound)
+            return
         path = self._supervisor.paths.control_socket
         with contextlib.suppress(FileNotFoundError):
             path.unlink()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
-from infrasim.plan.model import QEMU, SOCAT
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.state import ChildState, Phase
 
@@ -51,12 +51,14 @@ class Begin:
     """Start the node; ``adopted`` children run already and were restarted so often.
 
     ``power`` says whether the host is to have power; ``override`` and ``keep`` as in ``SetOverride``.
+    ``is_up``: the start is complete, and only who supervises is new.
     """
 
     power: bool
     adopted: Mapping[str, int] = field(default_factory=dict)
     override: BootSelector | None = None
     keep: bool = False
+    is_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -279,6 +281,16 @@ class NodeMachine:
         self._poweroff_wait_s = poweroff_wait_s
         self._kill_wait_s = kill_wait_s
 
+    @classmethod
+    def of(cls, plan: NodePlan) -> NodeMachine:
+        """The machine of a planned node."""
+        return cls(
+            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
+            power_on_at_start=plan.host.power_on_at_start,
+            poweroff_wait_s=plan.host.poweroff_wait_s,
+            kill_wait_s=plan.host.kill_wait_s,
+        )
+
     @property
     def host(self) -> Child:
         """The child that is the host."""
@@ -306,12 +318,14 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(power, adopted, override, keep):
+            case Begin(power, adopted, override, keep, is_up):
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
+                if is_up:
+                    self.phase = Phase.UP
                 return self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)

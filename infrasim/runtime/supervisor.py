@@ -13,8 +13,10 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -72,6 +74,14 @@ _SHOW_AGAIN_S = 1.0
 _ENDS_WITHIN_S = 1.0
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What an opening hands over beside living children: the sockets that listen already."""
+
+    control: socket.socket
+    listeners: tuple[socket.socket, ...]
+
+
 class Supervisor:
     """Owns the children, the BMC and the control socket of one node.
 
@@ -81,11 +91,7 @@ class Supervisor:
     def __init__(self, plan: NodePlan, paths: NodePaths) -> None:
         self.plan = plan
         self.paths = paths
-        self.machine = NodeMachine(
-            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
-            poweroff_wait_s=plan.host.poweroff_wait_s,
-            kill_wait_s=plan.host.kill_wait_s,
-        )
+        self.machine = NodeMachine.of(plan)
         self.host = HostLink(plan.host, paths, self.feed)
         self.outcome: asyncio.Future[InfrasimError | None] = asyncio.get_running_loop().create_future()
         self.finished = asyncio.Event()
@@ -114,40 +120,51 @@ class Supervisor:
 
     # --- life
 
-    async def start(self, left: NodeState | None) -> None:
+    async def start(self, left: NodeState | None, begun: Begun | None = None) -> None:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
+
+        ``begun``: this process started the node before it became the supervisor.
 
         Raises:
             HostError: an address or port cannot be had, or the state cannot be written.
         """
         self._left = left.identities() if left else ()
-        await self.bmc.open()
-        adopted = {process.name: process.identity for process in left.processes} if left else {}
-        if (host := adopted.get(QEMU)) and not await self._join_host():
+        adopted = {each.name: each.identity for each in left.processes if each.identity} if left else {}
+        if begun:
+            # Whoever asked the BMC meanwhile is to find it whole.
+            await self._take_over(adopted)
+        await self.bmc.open(begun.listeners if begun else None)
+        host = adopted.get(QEMU)
+        if host and (begun is None or alive(host)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
             stop(host, term_wait_s=0)
             await self.host.close()
             del adopted[QEMU]
         for name, identity in adopted.items():
-            assert identity is not None
-            self._children.adopt(name, identity)
-            self.record("adopted", process=name, pid=identity.pid)
-            self.in_background(self._join(name))
+            self._children.adopt(name, identity, own=begun is not None)
+            if begun is None:
+                self.record("adopted", process=name, pid=identity.pid)
+                self.in_background(self._join(name))
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
         # What runs must be on record before it runs; a full disk is said before anything is started.
         write_state(self.paths.state, self.state())
         # Nobody may give an order before the machine knows what runs.
-        await self._control.open()
+        await self._control.open(begun.control if begun else None)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
+        # An opening holds them back until somebody listens.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         restarts = (
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
         core = self.bmc.core
-        power = left.power if left else core.chassis_control.on_at_ac()
+        # An opening has asked the same policy, and nothing noted yet why the host begins.
+        power = left.power if left and begun is None else core.chassis_control.on_at_ac()
         boot = core.state.boot
-        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent))
+        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent, is_up=begun is not None))
+        if QEMU in adopted:
+            self.in_background(self.host.look())
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""
