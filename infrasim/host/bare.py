@@ -11,6 +11,10 @@ import fcntl
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
 
@@ -28,6 +32,36 @@ def read(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """The JSON object in a file, by the part of ``json`` that is compiled: the rest takes 5 ms to import.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON; or this Python has no such part.
+    """
+    try:
+        import _json
+
+        text = read(path).decode()
+        found, end = _json.make_scanner(_JsonFlavour)(text, 0)  # type: ignore[arg-type]  # wants a decoder
+    except (ImportError, StopIteration, SystemError) as exc:
+        raise ValueError(path) from exc
+    if not isinstance(found, dict) or text[end:].strip():
+        raise ValueError(path)
+    return found
+
+
+class _JsonFlavour:
+    """How ``json.loads`` reads. Source: CPython, json.decoder.JSONDecoder."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
 
 
 def replace(path: str, content: bytes) -> None:

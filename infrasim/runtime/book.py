@@ -11,10 +11,15 @@ import json
 import marshal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from infrasim.bmc.rmcp import PRESENCE_PING
+from infrasim.bmc.settings import CoreSettings
+from infrasim.bmc_core.boot import VALID
+from infrasim.bmc_core.chassis import RestorePolicy
+from infrasim.bmc_core.clock import SET_TIME_COMMANDS
+from infrasim.bmc_core.codes import NetFn
+from infrasim.bmc_core.persist import from_json
 from infrasim.errors import HostError, InfrasimError, ProgramError, error_from_json
 from infrasim.host import bare
 from infrasim.host.facts import WILDCARDS
@@ -22,12 +27,14 @@ from infrasim.host.files import write_atomic
 from infrasim.host.process import find_program
 from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
-from infrasim.plan.model import NodePlan, PortSpec, ReadyCheck, read_plan
+from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan
 from infrasim.runtime import opening
 from infrasim.runtime.launch import silent_end, supervisor_argv, supervisor_path
 from infrasim.runtime.machine import (
     Begin,
     Event,
+    HostWaits,
+    LetHostGo,
     NodeMachine,
     NodeUp,
     Ready,
@@ -49,10 +56,10 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     A node whose next start cannot be known from files alone gets none.
     """
     paths = home.node(planned.plan.name)
-    moves = moves_of(planned.plan)
+    moves = {power: moves_of(planned.plan, power=power) for power in (True, False)}
     # What changed since it was planned would be taken for what the plan was made from.
     same = planned.made_from == origin_digest(home, paths.name, planned.node_text)
-    if moves is None or planned.warnings or "interface" in planned.node_text or not same:
+    if None in moves.values() or planned.warnings or "interface" in planned.node_text or not same:
         paths.opening.unlink(missing_ok=True)
         return
     with contextlib.suppress(OSError):
@@ -60,11 +67,12 @@ def remember(home: Home, planned: Planned, said: str) -> None:
 
 
 def contents(
-    home: Home, paths: NodePaths, planned: Planned, moves: tuple[Move, ...], said: str
+    home: Home, paths: NodePaths, planned: Planned, moves: Mapping[bool, tuple[Move, ...] | None], said: str
 ) -> dict[str, object]:
     """Everything ``opening`` needs, as values that marshal can hold."""
     plan = planned.plan
     bmc = plan.bmc
+    settings = from_json(CoreSettings, json.loads(paths.bmc_settings.read_bytes()))
     return {
         "who": opening.who_asks(),
         "home": str(home.root),
@@ -85,20 +93,23 @@ def contents(
         "node_file": (str(home.map_file(paths.name)), planned.node_text.encode()),
         "same": tuple((str(path), bare.signature(str(path))) for path in _what_stays(home, paths, plan)),
         "others": opening.other_plans(str(home.root), paths.name),
-        "folders": tuple(str(path) for path in (paths.run, paths.chassis, paths.lan, paths.disks)),
+        "folders": tuple(str(path) for path in (paths.run, paths.disks)),
         "inputs": tuple(_inputs(plan)),
         "taken": tuple(_taken(plan)),
         "bmc_files": str(paths.bmc_state / "ipmi_sim" / plan.name),
-        "answers": (
-            (str(paths.chassis / "power"), b"%d\n" % plan.host.power_on_at_start),
-            (str(paths.chassis / "boot"), b"none\n"),
-        ),
+        "bmc_state": str(paths.core_state),
+        "boot_flags_valid": VALID,
+        "power_at_ac": {
+            (policy, was_on): _policy(policy, settings).gives_power(was_on=was_on)
+            for policy in (None, *(int(each) for each in RestorePolicy))
+            for was_on in (False, True)
+        },
+        "clock_commands": tuple((NetFn.STORAGE << 2, command) for command in SET_TIME_COMMANDS),
+        "system_interface": str(paths.kcs_socket),
         "listen": tuple(_listener(address, bmc.port) for address in bmc.listen),
-        "clock": (bmc.private_address, bmc.kcs_port),
-        "power": str(plan.host.power_on_at_start).lower(),
-        "moves": moves,
+        "moves": dict(moves),
         "children": {
-            spec.name: (spec.argv, str(spec.log), spec.ready.value, _target(spec.ready, spec.ready_target))
+            spec.name: (spec.argv, str(spec.log), spec.ready.value, spec.ready_target)
             for spec in plan.processes
         },
         "supervisor": tuple(supervisor_argv(paths)),
@@ -107,21 +118,27 @@ def contents(
     }
 
 
-def moves_of(plan: NodePlan) -> tuple[Move, ...] | None:
+def moves_of(plan: NodePlan, *, power: bool) -> tuple[Move, ...] | None:
     """What the machine does on a start that goes well; None if it is more than can be done so early."""
     machine = NodeMachine.of(plan)
-    events: list[Event] = [Begin()]
+    events: list[Event] = [Begin(power)]
     moves: list[Move] = []
     while events:
-        for action in machine.step(events.pop(0), 0.0):
+        event = events.pop(0)
+        if isinstance(event, Ready):
+            moves.append(("await", event.name))
+        for action in machine.step(event, 0.0):
             match action:
                 case Spawn(name):
                     moves.append(("spawn", name))
-                    events.append(Ready(name))
-                case Report(event, details) if all(
+                    events.append(HostWaits() if name == QEMU else Ready(name))
+                case LetHostGo():
+                    # To wait for it is to let it go.
+                    events.append(Ready(QEMU))
+                case Report(what, details) if all(
                     isinstance(value, (str, int)) for value in details.values()
                 ):
-                    moves.append(("report", event, tuple(details.items())))
+                    moves.append(("report", what, tuple(details.items())))
                 case StartTimer() | StopTimer():
                     # The opening has a patience of its own; the supervisor's timers begin with it.
                     continue
@@ -132,6 +149,13 @@ def moves_of(plan: NodePlan) -> tuple[Move, ...] | None:
     return None
 
 
+def _policy(number: int | None, settings: CoreSettings) -> RestorePolicy:
+    """The restore policy that the BMC's kept state names."""
+    if number is None:
+        return RestorePolicy.of_node_file(power_on_at_start=settings.power_on_at_start)
+    return RestorePolicy(number)
+
+
 def _what_stays(home: Home, paths: NodePaths, plan: NodePlan) -> Iterator[Path]:
     found = list(sources(home))
     yield from found
@@ -139,7 +163,7 @@ def _what_stays(home: Home, paths: NodePaths, plan: NodePlan) -> Iterator[Path]:
     yield from sorted({path.parent for path in found if path.is_relative_to(home.cache) is False})
     yield from (Path(program) for name in PROGRAMS if (program := find_program(name)))
     yield from (spec.path for spec in plan.files)
-    yield from (paths.plan, paths.data, paths.smbios_dir, paths.scripts)
+    yield from (paths.plan, paths.data, paths.smbios_dir, paths.log_owner)
 
 
 def _inputs(plan: NodePlan) -> Iterator[tuple[str, tuple[bytes, bool] | None]]:
@@ -176,14 +200,10 @@ def _spelled(family: int, address: str) -> str:
     return "".join(f"{word:08X}" for (word,) in struct.iter_unpack("=I", packed))
 
 
-def _listener(address: str, port: int) -> tuple[str, int, int | None, bool]:
-    """As ``front`` binds: address, port, for IPv6 whether only that, and whether the port is shared."""
+def _listener(address: str, port: int) -> tuple[str, int, int | None]:
+    """As ``bmc.lan`` binds: address, port, for IPv6 whether only that."""
     version = ipaddress.ip_address(address).version
-    return address, port, int(address != "::") if version == 6 else None, address in WILDCARDS
-
-
-def _target(ready: ReadyCheck, target: str) -> str:
-    return f"{target} {PRESENCE_PING.hex()}" if ready is ReadyCheck.RMCP_PING else target
+    return address, port, int(address != "::") if version == 6 else None
 
 
 def failure(words: list[str], said: bytes) -> InfrasimError | None:

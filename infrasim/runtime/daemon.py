@@ -6,7 +6,8 @@ detaches with python-daemon and writes how the start went to the descriptor afte
 program of its own so that a command's imports do not stay in memory for the node's life.
 
 ``opening`` executes it in a process that is detached already. ``go-on`` takes over a node that this very
-process has started: the descriptors are the supervisor's lock, the control socket and the BMC's sockets.
+process has started: the descriptors are the supervisor's lock, the control socket, the
+system interface's and the BMC's sockets.
 ``anew`` begins from nothing and reports as ``background`` does.
 """
 
@@ -42,8 +43,9 @@ def main(arguments: list[str]) -> int:
     if mode == "anew":
         return _supervise(paths, notify=int(rest[0]))
     if mode == "go-on":
-        lock, control, *listeners = (int(descriptor) for descriptor in rest)
-        begun = Begun(_inherited(control), tuple(_inherited(each) for each in listeners))
+        lock, *descriptors = (int(descriptor) for descriptor in rest)
+        control, system_interface, *listeners = (_inherited(each) for each in descriptors)
+        begun = Begun(control, system_interface, tuple(listeners))
         return _supervise_under(paths, lock, notify=None, begun=begun)
     notify = int(rest[0])
     if sys.stdin.readline() != GO:

@@ -72,9 +72,8 @@ class HostLink:
         if state in _BROKEN_STATES:
             self._feed(HostBroken(f"QEMU's run state is {state}"))
 
-    async def bring_up(self, override: BootSelector | None) -> BootSelector | None:
-        """Let a freshly started, paused host go, with ``override`` first; returns what it began with."""
-        await self.attach()
+    async def let_go(self, override: BootSelector | None) -> BootSelector | None:
+        """Let a freshly started, paused host run, with ``override`` first; returns what it began with."""
         assert self._monitor is not None
         if override is not None:
             await self.set_boot_order(override)

@@ -21,6 +21,7 @@ import select
 import sys
 import time
 
+from infrasim.bmc_core.vm_frame import completion_code, message
 from infrasim.host import bare
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 # Raised when an older opening means something else.
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = ".opening"
 
 # What a supervisor says of a start that went well.
@@ -40,7 +41,8 @@ STARTED = b'{"ok": true}\n'
 _PATIENCE_S = 3.0
 _COMMAND_ENDS_MS = 100
 _LOOK_AGAIN_S = 0.0003
-_PING_AGAIN_S = 0.02
+# Clients that may wait for the supervisor.
+_BACKLOG = 100
 _NAME_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -72,7 +74,7 @@ def start(words: list[str]) -> tuple[bytes, str] | None:
         if record["who"] != who_asks() or (record["home"], record["logs"]) != (home, logs):
             return None
         return _with_locks(record)
-    except (OSError, ValueError, EOFError, TypeError, KeyError, _Deviation):
+    except (OSError, ValueError, EOFError, TypeError, KeyError, IndexError, _Deviation):
         return None
 
 
@@ -114,9 +116,10 @@ def _with_locks(record: Record) -> tuple[bytes, str] | None:
             return None
         try:
             _compare(record)
+            bmc = _Bmc(record)
         finally:
             bare.release_lock(record["plan_lock"], choosing)
-        return _begin(record), record["said"]
+        return _begin(record, bmc), record["said"]
     finally:
         bare.release_lock(record["verb_lock"], verb)
 
@@ -138,6 +141,10 @@ def _compare(record: Record) -> None:
             raise _Deviation(path)
     if other_plans(record["home"], record["name"]) != record["others"]:
         raise _Deviation
+    for trace in record["traces"]:
+        if bare.signature(trace):
+            # Somebody left it behind, and may live.
+            raise _Deviation(trace)
     for folder in record["folders"]:
         if not os.path.isdir(folder):  # noqa: PTH112
             raise _Deviation(folder)
@@ -172,17 +179,33 @@ def _look_for_sockets(table: str, addresses: frozenset[str]) -> None:
             raise _Deviation(fields[1])
 
 
+class _Bmc:
+    """What the BMC remembers of before, as far as a start depends on it.
+
+    Raises:
+        _Deviation, OSError, ValueError, KeyError: an opening cannot do it all, or it is not certain.
+    """
+
+    def __init__(self, record: Record) -> None:
+        kept = bare.read_json(record["bmc_state"])
+        if int(kept["boot"]["flags"][:2], 16) & record["boot_flags_valid"]:
+            raise _Deviation("boot flags")
+        chassis = kept["chassis"]
+        self.power: bool = record["power_at_ac"][chassis["restore_policy"], chassis["was_on"]]
+        self.clock_offset_s: float = kept["clock"]["offset_s"]
+
+
 # --- the first moves
 
 
-def _begin(record: Record) -> bytes:
+def _begin(record: Record, bmc: _Bmc) -> bytes:
     """Start the node in a process of its own and return what that says of it; empty if it says nothing."""
     outcome, outcome_end = os.pipe()
     said = b""
     try:
         if os.fork() == 0:
             try:
-                _become_supervisor(record, outcome_end)
+                _become_supervisor(record, bmc, outcome_end)
             finally:
                 leave(1)
         os.close(outcome_end)
@@ -198,7 +221,7 @@ def _begin(record: Record) -> bytes:
     return said
 
 
-def _become_supervisor(record: Record, outcome: int) -> NoReturn:
+def _become_supervisor(record: Record, bmc: _Bmc, outcome: int) -> NoReturn:
     """Make the moves, then become the supervisor; whatever happens instead, it starts anew."""
     os.setsid()
     os.umask(0o077)
@@ -211,7 +234,7 @@ def _become_supervisor(record: Record, outcome: int) -> NoReturn:
         os.dup2(descriptor, place)
     os.closerange(3, outcome)
     os.closerange(outcome + 1, 65536)
-    game = _Game(record)
+    game = _Game(record, bmc)
     try:
         game.play()
     except Exception:
@@ -236,8 +259,9 @@ def _execute(record: Record, mode: str, descriptors: list[int]) -> NoReturn:
 class _Game:
     """The moves of one start, and what they have brought into being."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, bmc: _Bmc) -> None:
         self._record = record
+        self._bmc = bmc
         self._lock: int | None = None
         self._sockets: list[_socket.socket] = []
         self._running: dict[str, tuple[int, int]] = {}
@@ -246,7 +270,7 @@ class _Game:
         self._myself = (os.getpid(), bare.start_ticks(os.getpid()))
 
     def kept(self) -> list[int]:
-        """What the supervisor needs to have: its lock, the control socket, the BMC's sockets."""
+        """What the supervisor needs: its lock, the control socket, the system interface's, the BMC's."""
         assert self._lock is not None
         descriptors = [self._lock, *(each.detach() for each in self._sockets)]
         for descriptor in descriptors:
@@ -264,9 +288,11 @@ class _Game:
         if self._lock is None:
             raise _Deviation
         self._prepare()
-        for move, *details in record["moves"]:
+        for move, *details in record["moves"][self._bmc.power]:
             if move == "spawn":
                 self._spawn(*details)
+            elif move == "await":
+                self._await(*details)
             else:
                 self._report(*details)
         if _signal.sigpending():
@@ -298,21 +324,17 @@ class _Game:
             # What comes from the server type is loaded anew.
             if name.startswith("sdr."):
                 bare.remove(f"{record['bmc_files']}/{name}")
-        for path, content in record["answers"]:
-            bare.replace(path, content)
-        # Whoever asks meanwhile is answered by the supervisor.
-        bare.remove(record["control"])
-        control = self._open(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        control.bind(record["control"])
-        os.chmod(record["control"], 0o600)  # noqa: PTH101
-        control.listen(100)
-        for address, port, only_ipv6, shared in record["listen"]:
+        # Whoever asks meanwhile is answered by the supervisor; QEMU's BMC device connects to the second.
+        for path in (record["control"], record["system_interface"]):
+            listener = self._open(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            listener.bind(path)
+            os.chmod(path, 0o600)  # noqa: PTH101
+            listener.listen(_BACKLOG)
+        for address, port, only_ipv6 in record["listen"]:
             family = _socket.AF_INET if only_ipv6 is None else _socket.AF_INET6
             listener = self._open(family, _socket.SOCK_DGRAM)
             if only_ipv6 is not None:
                 listener.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, only_ipv6)
-            if shared:
-                listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             listener.bind((address, port))
 
     def _open(self, family: int, kind: int) -> _socket.socket:
@@ -321,7 +343,7 @@ class _Game:
         return made
 
     def _spawn(self, name: str) -> None:
-        argv, log, ready, target = self._record["children"][name]
+        argv, log, _, target = self._record["children"][name]
         if name == "qemu":
             self._begin_serial_log()
         if target[0] == "/":
@@ -333,18 +355,40 @@ class _Game:
         self._states[name] = "starting"
         self._report("started", (("process", name), ("pid", pid)))
         self._show("starting")
+
+    def _await(self, name: str) -> None:
+        """Wait until a child is ready, as long as none ends."""
+        _, _, ready, target = self._record["children"][name]
         give_up = time.monotonic() + _PATIENCE_S
-        while not _READY[ready](target):
+        while not (self._clock_is_set(target) if ready == "vm-channel" else _READY[ready](target)):
             for child, _ in self._running.values():
                 if os.waitpid(child, os.WNOHANG)[0]:
                     raise _Deviation(name)
             if time.monotonic() > give_up:
                 raise _Deviation(name)
             time.sleep(_LOOK_AGAIN_S)
-        if name == "ipmi_sim":
-            _set_clock(*self._record["clock"])
         self._states[name] = "running"
         self._show("starting")
+
+    def _clock_is_set(self, target: str) -> bool:
+        """Set ipmi_sim's clock as ``bmc_core.clock`` does; its answer says that it is ready too."""
+        address, port = target.split()
+        channel = _connect(_socket.AF_INET, (address, int(port)))
+        if channel is None:
+            return False
+        # One connection for all: ipmi_sim has one client at a time, and listens long before it serves it.
+        try:
+            now_s = int(time.time() + self._bmc.clock_offset_s) & 0xFFFFFFFF
+            for sequence, command in enumerate(self._record["clock_commands"], 1):
+                channel.send(message(bytes([sequence, *command]) + now_s.to_bytes(4, "little")))
+                wire = b""
+                while (code := completion_code(wire, sequence)) is None:
+                    wire += _receive(channel)
+                if code:
+                    raise _Deviation(target)
+        finally:
+            channel.close()
+        return True
 
     def _begin_serial_log(self) -> None:
         path = self._record["serial_log"]
@@ -377,7 +421,7 @@ class _Game:
         degraded = str(phase != "up").lower()
         text = (
             f'{{"supervisor": {identity(self._myself)}, "phase": "{phase}", '
-            f'"power": {self._record["power"]}, '
+            f'"power": {str(self._bmc.power).lower()}, '
             f'"boot_override": null, "identify": false, "degraded": {degraded}, '
             f'"processes": [{processes}], "errors": []}}'
         )
@@ -389,20 +433,6 @@ class _Game:
 
 def _link_exists(target: str) -> bool:
     return bare.signature(target) is not None
-
-
-def _rmcp_answers(target: str) -> bool:
-    address, port, ping = target.split()
-    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    try:
-        probe.connect((address, int(port)))
-        probe.send(bytes.fromhex(ping))
-        return bool(select.select([probe], [], [], _PING_AGAIN_S)[0] and probe.recv(256))
-    except OSError:
-        # A port nobody has yet answers with a refusal.
-        return False
-    finally:
-        probe.close()
 
 
 def _host_runs(target: str) -> bool:
@@ -420,23 +450,6 @@ def _host_runs(target: str) -> bool:
     finally:
         monitor.close()
     return True
-
-
-def _set_clock(address: str, port: int) -> None:
-    from infrasim.clients.vm_channel import clock_request, clock_was_set
-
-    channel = _connect(_socket.AF_INET, (address, port))
-    if channel is None:
-        raise _Deviation(address)
-    try:
-        channel.send(clock_request(int(time.time())))
-        wire = b""
-        while (done := clock_was_set(wire)) is None:
-            wire += _receive(channel)
-        if not done:
-            raise _Deviation(address)
-    finally:
-        channel.close()
 
 
 def _connect(family: int, address: object) -> _socket.socket | None:
@@ -465,5 +478,5 @@ def _receive(connection: _socket.socket) -> bytes:
     return part
 
 
-# By the plan's words for ready checks. Source: plan.model.ReadyCheck.
-_READY = {"link": _link_exists, "rmcp-ping": _rmcp_answers, "qmp-greeting": _host_runs}
+# By the plan's words for ready checks; the third is ``_Game._clock_is_set``. Source: plan.model.ReadyCheck.
+_READY = {"link": _link_exists, "qmp-greeting": _host_runs}

@@ -26,7 +26,6 @@ from infrasim.host.process import Identity, alive, early_death, identify, stop
 from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
-from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.bmc.host_wires import HostWires
 from infrasim.runtime.bmc.node_bmc import NodeBmc
 from infrasim.runtime.children import Children, wait_ready
@@ -40,6 +39,8 @@ from infrasim.runtime.machine import (
     Exited,
     Finished,
     GuestReset,
+    HostWaits,
+    LetHostGo,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -70,15 +71,21 @@ _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
 # How soon the state is written again when it could not be.
 _SHOW_AGAIN_S = 1.0
+# A child that was ready is joined in a millisecond; one that hangs is not worth more of everybody's time.
+_JOINS_WITHIN_S = 2.0
 # QEMU closes its monitor before it ends.
 _ENDS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What an opening hands over beside living children: the sockets that listen already."""
+    """What an opening hands over beside living children: the sockets that listen already.
+
+    ``system_interface`` is the one QEMU connects to, ``listeners`` those of the BMC's addresses.
+    """
 
     control: socket.socket
+    system_interface: socket.socket
     listeners: tuple[socket.socket, ...]
 
 
@@ -132,8 +139,10 @@ class Supervisor:
         adopted = {each.name: each.identity for each in left.processes if each.identity} if left else {}
         if begun:
             # Whoever asked the BMC meanwhile is to find it whole.
-            await self._take_over(adopted)
-        await self.bmc.open(begun.listeners if begun else None)
+            await self._join_what_began(adopted)
+            await self.bmc.take_over(begun.listeners, begun.system_interface)
+        else:
+            await self.bmc.open()
         host = adopted.get(QEMU)
         if host and (begun is None or alive(host)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
@@ -147,8 +156,9 @@ class Supervisor:
                 self.in_background(self._join(name))
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
-        # What runs must be on record before it runs; a full disk is said before anything is started.
-        write_state(self.paths.state, self.state())
+        if begun is None:
+            # What runs must be on record before it runs; a full disk is said before anything is started.
+            write_state(self.paths.state, self.state())
         # Nobody may give an order before the machine knows what runs.
         await self._control.open(begun.control if begun else None)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -165,6 +175,13 @@ class Supervisor:
         self.feed(Begin(power, restarts, boot.selector, boot.is_persistent, is_up=begun is not None))
         if QEMU in adopted:
             self.in_background(self.host.look())
+
+    async def _join_what_began(self, children: dict[str, Identity]) -> None:
+        """Connect the BMC to the children of an opening, which were ready a moment ago."""
+        for name in (SOCAT, IPMI_SIM):
+            if name in children and alive(children[name]):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._join(name), _JOINS_WITHIN_S)
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""
@@ -234,6 +251,8 @@ class Supervisor:
         match action:
             case Spawn(name):
                 self._spawn(name)
+            case LetHostGo():
+                self._becoming_ready[QEMU] = self.in_background(self._let_host_go())
             case SendSignal(name, number):
                 self._children.signal(name, number)
             case StartTimer(key, delay_s):
@@ -390,13 +409,17 @@ class Supervisor:
             os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
-        booted_with: BootSelector | None = None
         if name == QEMU:
-            booted_with = await self.host.bring_up(self.machine.override)
-        elif name != IPMI_SIM:
+            await self.host.attach()
+            self.feed(HostWaits())
+            return
+        if name != IPMI_SIM:
             await wait_ready(self.plan.process(name))
         await self._join(name)
-        self.feed(Ready(name, booted_with))
+        self.feed(Ready(name))
+
+    async def _let_host_go(self) -> None:
+        self.feed(Ready(QEMU, await self.host.let_go(self.machine.override)))
 
     async def _join(self, name: str) -> None:
         """Let the BMC have a child that runs."""

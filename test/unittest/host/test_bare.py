@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -72,3 +73,18 @@ def test_ticks_are_those_of_the_identity() -> None:
     assert identify(child.pid) is None
     bare.end_group(child.pid)
     child.wait()
+
+
+def test_json_is_read_as_json_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    value = {"a": [1, -2.5, None, True, "é\n"], "b": {"c": {}}}
+    path.write_text(json.dumps(value, indent=1) + "\n")
+    assert bare.read_json(str(path)) == value
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a" 1}', "[]", "{} x", "\udcff"])
+def test_what_is_no_object_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError):
+        bare.read_json(str(path))

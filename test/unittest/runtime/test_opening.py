@@ -14,6 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from infrasim.bmc_core.boot import BootState
+from infrasim.bmc_core.chassis import ChassisState, RestorePolicy
+from infrasim.bmc_core.clock import ClockState
+from infrasim.bmc_core.persist import as_json
+from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError
 from infrasim.host import bare, probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
@@ -50,7 +55,7 @@ def remembered(home: Home) -> Home:
     planned = planning.plan(home, "a")
     paths = home.node("a")
     write_workspace(planned, paths)
-    paths.chassis.mkdir()
+    paths.core_state.write_text(json.dumps(as_json(BmcState())))
     (paths.bmc_state / "ipmi_sim" / "a").mkdir(parents=True)
     book.remember(home, planned, "told\n")
     assert paths.opening.exists()
@@ -103,14 +108,17 @@ def _other_node(home: Home) -> None:
         lambda home: home.map_file("a").write_text("bmc: {address: 127.9.9.8}\n"),
         lambda home: home.map_file("a").unlink(),
         lambda home: home.node("a").vbmc_conf.write_text("mine"),
-        lambda home: home.node("a").chassiscontrol.chmod(0o600),
+        lambda home: home.node("a").bmc_settings.chmod(0o400),
+        lambda home: home.node("a").log_owner.write_text("another"),
         lambda home: next(home.node("a").smbios_dir.iterdir()).unlink(),
         lambda home: (home.node("a").smbios_dir / "999.bin").write_bytes(b""),
         lambda home: home.node("a").plan.write_text("{}"),
         lambda home: home.node("a").state.write_text("{}"),
         lambda home: next(home.node("a").disks.iterdir()).unlink(),
         lambda home: next(home.node("a").disks.iterdir()).write_bytes(b"raw"),
-        lambda home: home.node("a").lan.rmdir(),
+        lambda home: home.node("a").run.rmdir(),
+        lambda home: home.node("a").qmp_socket.write_text(""),
+        lambda home: home.node("a").pty.symlink_to("/dev/null"),
         lambda home: (home.node("a").log_dir / "qemu.log").write_bytes(bytes(5 << 20)),
         _other_node,
     ],
@@ -175,28 +183,60 @@ def test_a_node_that_needs_more_is_not_remembered(home: Home) -> None:
 
 def test_the_moves_are_the_machines(remembered: Home) -> None:
     record = marshal.loads(remembered.node("a").opening.read_bytes())
-    assert record["moves"] == (
+    bmc = (
         ("spawn", "socat"),
+        ("await", "socat"),
         ("report", "ready", (("process", "socat"),)),
         ("spawn", "ipmi_sim"),
-        ("report", "ready", (("process", "ipmi_sim"),)),
-        ("spawn", "qemu"),
-        ("report", "ready", (("process", "qemu"),)),
-        ("report", "node-up", ()),
     )
+    ready = (("await", "ipmi_sim"), ("report", "ready", (("process", "ipmi_sim"),)))
+    host = (("await", "qemu"), ("report", "ready", (("process", "qemu"),)))
+    up = (("report", "node-up", ()),)
+    assert record["moves"] == {
+        True: (*bmc, ("spawn", "qemu"), *ready, *host, *up),
+        False: (*bmc, *ready, *up),
+    }
 
 
-def test_a_host_that_stays_off_is_not_spawned(remembered: Home) -> None:
-    decided = planning.plan(remembered, "a").plan
-    off = dataclasses.replace(decided, host=dataclasses.replace(decided.host, power_on_at_start=False))
-    moves = book.moves_of(off)
-    assert moves is not None
-    assert ("spawn", "qemu") not in moves
+def _bmc(home: Home, state: BmcState) -> opening._Bmc:
+    paths = home.node("a")
+    paths.core_state.write_text(json.dumps(as_json(state)))
+    return opening._Bmc(marshal.loads(paths.opening.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("policy", "was_on", "power"),
+    [
+        (None, False, True),
+        (RestorePolicy.ALWAYS_OFF, True, False),
+        (RestorePolicy.ALWAYS_ON, False, True),
+        (RestorePolicy.PREVIOUS, True, True),
+        (RestorePolicy.PREVIOUS, False, False),
+    ],
+)
+def test_power_and_clock_are_as_the_bmc_kept_them(
+    remembered: Home, policy: RestorePolicy | None, was_on: bool, power: bool
+) -> None:
+    chassis = ChassisState(restore_policy=policy, was_on=was_on)
+    bmc = _bmc(remembered, BmcState(chassis=chassis, clock=ClockState(offset_s=-2.5)))
+    assert (bmc.power, bmc.clock_offset_s) == (power, -2.5)
+
+
+def test_a_pending_boot_override_takes_the_ordinary_way(remembered: Home) -> None:
+    with pytest.raises(opening._Deviation):
+        _bmc(remembered, BmcState(boot=BootState(flags=bytes([0x80, 0x04, 0, 0, 0]))))
+    _bmc(remembered, BmcState(boot=BootState(flags=bytes([0x00, 0x04, 0, 0, 0]))))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"boot": 1}', "{} {}"])
+def test_a_damaged_state_of_the_bmc_takes_the_ordinary_way(remembered: Home, text: str) -> None:
+    remembered.node("a").core_state.write_text(text)
+    assert opening.start(["node", "start", "a"]) is None
 
 
 def test_state_and_events_read_as_the_supervisors(remembered: Home) -> None:
     record = marshal.loads(remembered.node("a").opening.read_bytes())
-    game = opening._Game(record)
+    game = opening._Game(record, _bmc(remembered, BmcState()))
     game._running["socat"] = (4711, 12)
     game._states["socat"] = "running"
     game._show("up")
@@ -233,7 +273,7 @@ def test_a_failure_with_a_taken_address_is_tried_in_full(
 def test_it_imports_only_what_is_built_in() -> None:
     code = (
         "import sys; before = set(sys.modules); "
-        "import infrasim.runtime.opening, infrasim.clients.vm_channel; "
+        "import infrasim.runtime.opening, infrasim.bmc_core.vm_frame; "
         "print(*sorted(set(sys.modules) - before))"
     )
     env = {**os.environ, "PYTHONPATH": str(CLONE)}
