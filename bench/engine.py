@@ -1,8 +1,8 @@
 """The other side of ``ipmi.py``: a BMC of VirtualBMC's, or of pyghmi, which is the engine under it.
 
-``python engine.py KIND ADDRESS PORT``. ``virtualbmc`` is VirtualBMC's own class with libvirt's test driver, which
-needs no libvirtd and no machine; ``pyghmi`` answers power questions from memory, as no VirtualBMC can. Run by a
-Python that has them.
+``python engine.py KIND ADDRESS PORT``. ``virtualbmc`` is VirtualBMC's own class with libvirt's test driver,
+which needs no libvirtd and no machine; ``pyghmi`` answers power questions from memory, as no VirtualBMC can.
+Run by a Python that has them.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,no-any-return,unused-ignore"

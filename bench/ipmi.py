@@ -1,8 +1,8 @@
 """What a node's BMC costs: beside a bare ipmi_sim with a LAN of its own, and beside VirtualBMC.
 
-``--engine`` names a Python that has VirtualBMC with libvirt's Python module, or at least pyghmi, the engine under
-it (see ``engine.py``). Without either those rows are left out. Every number is of the real ``ipmitool``, but for
-the bare session set-up, which the tests' own LAN client does over a socket.
+``--engine`` names a Python that has VirtualBMC with libvirt, or at least pyghmi, the engine under it (see
+``engine.py``). Without either those rows are left out. Every number is of the real ``ipmitool``, but for the
+bare session set-up, which the tests' own LAN client does over a socket.
 """
 
 from __future__ import annotations

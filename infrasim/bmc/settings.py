@@ -13,7 +13,8 @@ class CoreSettings:
     ``cipher_suites`` are ids of IPMI 2.0 table 22-20. Times in seconds.
     ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
-    one in the inventory, ``processors`` the number of sockets that take power.
+    one in the inventory, ``processors`` the number of sockets that take power,
+    ``model`` the server's product name.
     """
 
     node: str
@@ -39,3 +40,4 @@ class CoreSettings:
     system_firmware: str = ""
     asset_tag: str = ""
     processors: int = 2
+    model: str = ""

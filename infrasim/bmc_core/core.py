@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 
 from infrasim.bmc.settings import CoreSettings
-from infrasim.bmc_core import channels, users
+from infrasim.bmc_core import channels, lifecycle, users
 from infrasim.bmc_core.alerts import Alerts
 from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
 from infrasim.bmc_core.codes import Channel, Completion, Privilege
+from infrasim.bmc_core.dcmi_monitor import DcmiMonitor
 from infrasim.bmc_core.events import Events, add_event
 from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
+from infrasim.bmc_core.oem.catalog import oem
 from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
+from infrasim.bmc_core.sensors import Sensors
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
+from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
 from infrasim.bmc_core.table import command_table
 from infrasim.bmc_core.watchdog import Watchdog
 
@@ -74,23 +78,29 @@ class Bmc:
         self.lan_statistics = LanStatistics()
         self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
+        self.system_info = system_info_parameters(
+            settings, state.system_info, oem(settings.manufacturer).parameters(settings), changed=changed
+        )
+        self.acpi = AcpiState()
         self.alerts = Alerts(self)
         self.events = Events(self)
+        self.dcmi = DcmiMonitor(self)
+        self.sensors = Sensors(self)
         # Entity and instance by (owner, sensor number), as far as the sensor records were read.
         self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
-        self._commands = command_table(settings.manufacturer)
+        self.commands = command_table(settings.manufacturer)
         self.sessions = Sessions(self)
         users.prepare(self)
         channels.restart(self)
 
     def privilege_of(self, netfn: int, command: int) -> Privilege:
         """What a command needs; of an unknown one, the most there is."""
-        found = self._commands.get((netfn, command))
+        found = self.commands.get((netfn, command))
         return found.privilege if found else Privilege.OEM
 
     def answer(self, request: Request) -> bytes | Awaitable[bytes]:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""
-        command = self._commands.get((request.netfn, request.command))
+        command = self.commands.get((request.netfn, request.command))
         if command is None or (command.in_band_only and request.origin.channel != Channel.SYSTEM_INTERFACE):
             return _INVALID_COMMAND
         if request.origin.privilege < command.privilege:
@@ -114,8 +124,15 @@ class Bmc:
         """The host has got or lost power, for whatever reason."""
         self.chassis_control.power_changed(on=on)
         if on:
-            self.events.host_started()
+            lifecycle.host_started(self)
         self.sol.host_powered(on=on)
+        self.dcmi.meter.power_changed()
+
+    def host_reset(self, *, by_guest: bool) -> None:
+        """The host was reset and begins anew; ``by_guest``: by what runs on it."""
+        if by_guest:
+            self.chassis_control.host_reset_itself()
+        lifecycle.host_started(self)
 
     def log_event(
         self, *, generator: int, sensor_type: int, sensor: int, event_type: int, data: bytes

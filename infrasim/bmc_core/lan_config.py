@@ -35,6 +35,11 @@ _AUTH_ENABLES, _IP, _IP_SOURCE, _MAC, _ARP_CONTROL, _COMMUNITY = 2, 3, 4, 5, 10,
 _DESTINATION_TYPE, _DESTINATION_ADDRESS, _PRIVILEGES, _BAD_PASSWORDS = 18, 19, 24, 26
 
 
+# The suites of parameters 22 to 24. Tools take the place of a level for the number of its suite, so every
+# number up to 14 has its place, used or not. Source: ipmitool and FreeIPMI, lan set cipher_privs.
+_SUITE_ENTRIES = (*range(15), 17)
+
+
 @dataclass
 class LanStatistics:
     """Counters of the LAN door, in the order of Get IP/UDP/RMCP Statistics. Source: IPMI 2.0 section 23.4."""
@@ -92,12 +97,18 @@ def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
 
     Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves the suite unused.
     """
-    suites = bmc.settings.cipher_suites[:16]
-    if suite_id not in suites:
+    if suite_id not in _suites(bmc.settings):
         return Privilege.NONE
-    entry = suites.index(suite_id)
-    levels = bmc.lan_parameters.value(_PRIVILEGES)[1 + entry // 2]
-    return Privilege(levels >> 4 if entry % 2 else levels & 0x0F)
+    if suite_id not in _SUITE_ENTRIES:
+        # The parameters have no place for it.
+        return Privilege.ADMINISTRATOR
+    levels = bmc.lan_parameters.value(_PRIVILEGES)
+    return Privilege(_level(levels, _SUITE_ENTRIES.index(suite_id)))
+
+
+def _level(levels: bytes, entry: int) -> int:
+    pair = levels[1 + entry // 2]
+    return pair >> 4 if entry % 2 else pair & 0x0F
 
 
 def auth_types(bmc: Bmc, privilege: Privilege) -> int:
@@ -152,6 +163,11 @@ def lan_parameters(
     return ParameterStore(
         (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings)), state, changed=changed
     )
+
+
+def _suites(settings: CoreSettings) -> bytes:
+    """The suites there are."""
+    return bytes(each for each in settings.cipher_suites if each or settings.insecure)
 
 
 def _auth_support(settings: CoreSettings) -> int:
@@ -229,18 +245,17 @@ def _alerting() -> tuple[Parameter, ...]:
 
 
 def _rmcp_plus(settings: CoreSettings) -> tuple[Parameter, ...]:
-    suites = bytes(settings.cipher_suites[:16])
     failures = min(settings.lockout_failures, 0xFF)
     tens = min(round(settings.lockout_s / 10), 0xFFFF).to_bytes(2, "little")
     return (
-        Parameter(22, "Cipher Suite Entry Support", 1, fixed(bytes([len(suites)])), writable=False),
-        Parameter(23, "Cipher Suite Entries", 17, fixed(b"\0" + suites.ljust(16, b"\0")), writable=False),
+        Parameter(22, "Cipher Suite Entry Support", 1, fixed(bytes([len(_SUITE_ENTRIES)])), writable=False),
+        Parameter(23, "Cipher Suite Entries", 17, fixed(b"\0" + bytes(_SUITE_ENTRIES)), writable=False),
         Parameter(
             _PRIVILEGES,
             "Cipher Suite Privilege Levels",
             9,
-            fixed(_levels(len(suites))),
-            valid=lambda value: all(each & 0x0F <= 5 and each >> 4 <= 5 for each in value[1:]),
+            fixed(_levels(settings)),
+            valid=lambda value: _are_levels(value, settings),
         ),
         Parameter(
             _BAD_PASSWORDS,
@@ -315,8 +330,19 @@ def _mac_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", "").replace("-", ""))
 
 
-def _levels(count: int) -> bytes:
-    nibbles = [Privilege.ADMINISTRATOR if entry < count else 0 for entry in range(16)]
+def _are_levels(value: bytes, settings: CoreSettings) -> bool:
+    """Whether these can be the suites' levels: one that this BMC does not have stays unused."""
+    suites = _suites(settings)
+    levels = [_level(value, entry) for entry in range(len(_SUITE_ENTRIES))]
+    return all(
+        level <= Privilege.OEM and (not level or suite in suites)
+        for suite, level in zip(_SUITE_ENTRIES, levels, strict=True)
+    )
+
+
+def _levels(settings: CoreSettings) -> bytes:
+    suites = _suites(settings)
+    nibbles = [Privilege.ADMINISTRATOR if suite in suites else 0 for suite in _SUITE_ENTRIES]
     return b"\0" + bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
 
 

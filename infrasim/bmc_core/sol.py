@@ -121,6 +121,9 @@ class Sol:
 
     def activate(self, session: Session) -> None:
         """Give the serial port to ``session``."""
+        if not self._bmc.chassis.power_is_on():
+            # The next thing to see is the first byte of the next boot.
+            self._queue.clear()
         self.session = session
         self._holds_output = False
         self._sequence = self._refused_sequence = 0

@@ -8,6 +8,7 @@ from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
 from infrasim.bmc_core.clock import ClockState
+from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.sol import SolState
@@ -27,4 +28,6 @@ class BmcState:
     sol: SolState = field(default_factory=SolState)
     clock: ClockState = field(default_factory=ClockState)
     pef: PefState = field(default_factory=PefState)
+    system_info: ParameterState = field(default_factory=ParameterState)
+    dcmi: DcmiState = field(default_factory=DcmiState)
     lan: ParameterState = field(default_factory=ParameterState)

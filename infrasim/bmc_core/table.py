@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from infrasim.bmc_core import (
     boot,
     channels,
     chassis,
     clock,
+    dcmi,
+    dcmi_monitor,
     device,
     engine_commands,
     events,
+    firewall,
     lan_config,
     messaging,
     pef,
     session_commands,
     sol_commands,
+    system_info,
     users,
     watchdog,
 )
 from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.oem.catalog import oem
 
 _STANDARD = (
     *boot.COMMANDS,
     *channels.COMMANDS,
     *chassis.COMMANDS,
     *clock.COMMANDS,
+    *dcmi.COMMANDS,
+    *dcmi_monitor.COMMANDS,
     *device.COMMANDS,
     *engine_commands.COMMANDS,
     *events.COMMANDS,
+    *firewall.COMMANDS,
     *lan_config.COMMANDS,
     *messaging.COMMANDS,
     *pef.COMMANDS,
     *session_commands.COMMANDS,
     *sol_commands.COMMANDS,
+    *system_info.COMMANDS,
     *users.COMMANDS,
     *watchdog.COMMANDS,
 )
 
-# OEM commands by the manufacturer in Get Device ID (IANA enterprise number).
-_OEM: Mapping[int, tuple[Command, ...]] = {}
-
 
 def command_table(manufacturer: int) -> dict[tuple[int, int], Command]:
     """Every command by (network function, command number), those of the manufacturer too."""
-    return {(each.netfn, each.number): each for each in (*_STANDARD, *_OEM.get(manufacturer, ()))}
+    return {(each.netfn, each.number): each for each in (*_STANDARD, *oem(manufacturer).commands)}

@@ -453,7 +453,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         lan_mac=addresses.mac(parts.identity.uuid, "bmc"),
         lan_port=bmc.port,
         serial_over_lan=spec.sol_enable,
-        cipher_suites=tuple(sorted(spec.bmc.cipher_suites)),
+        cipher_suites=tuple(sorted({*spec.bmc.cipher_suites, *((0,) if spec.bmc.insecure else ())})),
         insecure=spec.bmc.insecure,
         lockout_failures=spec.bmc.lockout_failures,
         lockout_s=spec.bmc.lockout_time,
@@ -462,6 +462,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         lan_address6=ipv6[0] if ipv6 else "",
         watchdog_sensor=_watchdog_sensor(personality),
         system_firmware=_system_firmware(personality),
+        model=personality.product_name,
         asset_tag=parts.identity.asset_tag or "",
         processors=parts.compiled.sockets,
     )

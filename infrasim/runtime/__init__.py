@@ -1,1 +1,1 @@
-"""Nodes that run: workspace, state, supervisor, BMC front and the verbs on nodes."""
+"""Nodes that run: workspace, state, supervisor, the BMC's sockets and the verbs on nodes."""

@@ -103,9 +103,10 @@ class HostLink:
             await self._monitor.press_power_button()
 
     async def reset(self) -> None:
-        """Reset the machine; the process stays."""
-        if self._monitor:
-            await self._monitor.reset()
+        """Reset the machine, with the boot order that was given before; the process stays."""
+        async with self._ordering:
+            if self._monitor:
+                await self._monitor.reset()
 
     async def send_nmi(self) -> None:
         """Give the host a diagnostic interrupt."""

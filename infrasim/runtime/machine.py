@@ -211,8 +211,10 @@ class OverrideUsed:
 
 
 @dataclass(frozen=True)
-class GuestReset:
-    """What runs on the host has reset it."""
+class HostRestarted:
+    """The host was reset and begins anew, once for all resets that its firmware makes of one."""
+
+    by_guest: bool
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ Action = (
     | ResetHost
     | SetBootOrder
     | OverrideUsed
-    | GuestReset
+    | HostRestarted
     | OpenFirmwareMenu
     | Report
     | NodeUp
@@ -347,7 +349,10 @@ class NodeMachine:
                 self.power_wanted = power
                 if is_up:
                     self.phase = Phase.UP
-                return self._advance()
+                # Whoever ran it before may have died before its order was put back; an opening gives none.
+                to_restore = QEMU in adopted and not is_up
+                restored: list[Action] = [SetBootOrder(override)] if to_restore else []
+                return restored + self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
             case HostWaits():
@@ -574,7 +579,8 @@ class NodeMachine:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.
                 self._going_down = False
-                return [report, StopTimer(f"soft:{QEMU}"), ResetHost()]
+                renewed: list[Action] = [SetBootOrder(self.override)] if self._firmware_settles else []
+                return [report, StopTimer(f"soft:{QEMU}"), *renewed, ResetHost()]
             case PowerOrder.SOFT:
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
@@ -610,12 +616,11 @@ class NodeMachine:
     def _host_reset(self, *, by_guest: bool) -> list[Action]:
         if self.host.state is not ChildState.RUNNING:
             return []
-        goes_on, self._firmware_settles = self._firmware_settles, True
+        is_second, self._firmware_settles = by_guest and self._firmware_settles, True
         actions: list[Action] = [StartTimer(f"firmware:{QEMU}", FIRMWARE_SETTLES_S)]
-        if goes_on:
+        if is_second:
             return actions
-        if by_guest:
-            actions.append(GuestReset())
+        actions.append(HostRestarted(by_guest))
         return actions + self._consume(self.override)
 
     def _consume(self, used: BootSelector | None) -> list[Action]:

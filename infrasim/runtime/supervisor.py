@@ -38,7 +38,7 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    GuestReset,
+    HostRestarted,
     HostWaits,
     LetHostGo,
     NodeMachine,
@@ -269,8 +269,8 @@ class Supervisor:
                 self.order_host(self.host.reset())
             case SetBootOrder(selector):
                 self.order_host(self.host.set_boot_order(selector))
-            case GuestReset():
-                self.bmc.core.chassis_control.host_reset_itself()
+            case HostRestarted(by_guest):
+                self.bmc.core.host_reset(by_guest=by_guest)
             case OverrideUsed():
                 self.bmc.core.boot.used()
             case OpenFirmwareMenu():

@@ -11,8 +11,6 @@ import sys
 import pytest
 from lab import CLONE, NODE, Lab, execute, lab, wait_for
 
-from infrasim.paths import Home
-
 
 def test_a_start_brings_everything_up_and_a_stop_takes_everything_down(scratch: Lab) -> None:
     scratch.register()
@@ -108,12 +106,9 @@ def test_run_stays_in_the_foreground_says_ready_and_obeys_sigterm(scratch: Lab) 
     assert process.stdout.readline() == "ready\n"
     assert scratch.pid("supervisor") == process.pid
     scratch.ipmi("mc", "info")
-    lock = Home(scratch.home, scratch.logs).node(NODE).terminal_lock
-    wait_for(lock.exists, what="the lock of the terminal")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert scratch.leftovers() == []
-    assert not lock.exists()
 
 
 @pytest.mark.parametrize("moment", ["at once", "supervisor begun", "host begun"])

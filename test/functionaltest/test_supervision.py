@@ -21,7 +21,6 @@ import pytest
 from lab import NODE, Lab, free_address, wait_for
 
 from infrasim.host.process import identify
-from infrasim.paths import Home
 
 
 @pytest.mark.parametrize("name", ["socat", "ipmi_sim", "qemu"])
@@ -259,18 +258,6 @@ def test_a_stop_ends_what_a_killed_supervisor_left(scratch: Lab) -> None:
     os.kill(supervisor, signal.SIGKILL)
     assert scratch.must("node", "stop", NODE) == "Node n stopped.\n"
     wait_for(lambda: scratch.leftovers() == [], what="everything gone")
-
-
-def test_a_stop_removes_the_terminal_lock_of_a_killed_bmc(scratch: Lab) -> None:
-    scratch.start()
-    bmc = scratch.pid("ipmi_sim")
-    assert bmc is not None
-    lock = Home(scratch.home, scratch.logs).node(NODE).terminal_lock
-    wait_for(lock.exists, what="the lock of the terminal")
-    # It cannot end by itself now, so the stop kills it.
-    os.kill(bmc, signal.SIGSTOP)
-    scratch.must("node", "stop", NODE)
-    assert not lock.exists()
 
 
 def test_a_stop_ends_a_supervisor_that_hangs(scratch: Lab) -> None:

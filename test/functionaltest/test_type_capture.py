@@ -141,7 +141,7 @@ def test_wrong_password_user_and_address(running: Lab) -> None:
     wrong = f"infrasim: {running.address}, port 623: user '{{}}' or the password is wrong\n"
     assert attempt(*here, "-U", "admin", password="bad") == (2, wrong.format("admin"))
     assert attempt(*here, "-U", "nobody") == (2, wrong.format("nobody"))
-    code, said = attempt(*here, "-U", "admin", "-C", "17")
+    code, said = attempt(*here, "-U", "admin", "-C", "1")
     assert (code, said.splitlines()[-1]) == (5, "hint: -C chooses a cipher suite, -L a privilege level")
     code, said = attempt("-H", free_address(), "-U", "admin")
     assert code == 6

@@ -85,21 +85,21 @@ def test_files_are_listed_under_their_names() -> None:
     text = WORKSPACE.read_text(encoding="utf-8")
     home = Home(Path("/h"), Path("/l"))
     node = home.node("node")
-    for path in (node.state, node.control_socket, node.qmp_socket, node.serial_socket, node.vbmc_conf):
+    for path in (*node.sockets(), node.state, node.pty, node.vbmc_conf, node.bmc_settings, node.core_state):
         assert f"`{path.relative_to(node.workspace)}`" in text
     for path in (node.serial_log, node.events, node.log("openipmi")):
         assert f"`{path.name}`" in text
 
 
 def event_names() -> set[str]:
-    """The first argument of every ``Report(...)`` and ``record(...)`` in runtime."""
+    """The first argument of every ``Report(...)``, ``record(...)`` and ``_record(...)`` in runtime."""
     found = set()
-    for source in sorted((CLONE / "infrasim" / "runtime").glob("*.py")):
+    for source in sorted((CLONE / "infrasim" / "runtime").rglob("*.py")):
         for call in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not call.args:
                 continue
             called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if called in ("Report", "record"):
+            if called in ("Report", "record", "_record"):
                 found |= set(_texts(call.args[0]))
     return found
 

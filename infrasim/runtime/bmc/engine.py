@@ -86,7 +86,8 @@ class EngineLink:
             link.close()
         if self._fetching:
             self._fetching.cancel()
-        for future in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
             if not future.done():
                 future.set_exception(Refused(Completion.NODE_BUSY))
 
@@ -100,7 +101,8 @@ class EngineLink:
         Raises:
             Refused: with ipmi_sim's code; Node Busy while it is away; Timeout when it does not answer.
         """
-        return await self._answer(self._send(netfn, command, data, lun))
+        number = self._send(netfn, command, data, lun)
+        return await self._answer(number, self._expect(number))
 
     def ask_at_once(self, netfn: int, command: int, data: bytes, *, lun: int = 0) -> bytes | Awaitable[bytes]:
         """As ``ask``; where the answer comes without delay it is returned on the spot.
@@ -116,7 +118,8 @@ class EngineLink:
                 return _content(self._at_once.pop(number))
             if self._socket is None:
                 raise Refused(Completion.NODE_BUSY)
-        return self._answer(number)
+        # Expected from now on, not from when somebody awaits it: another request may read it meanwhile.
+        return self._answer(number, self._expect(number))
 
     def _send(self, netfn: int, command: int, data: bytes, lun: int) -> int:
         if self._socket is None or len(self._waiting) >= _SEQUENCES - 1:
@@ -127,20 +130,27 @@ class EngineLink:
         self._sequence = number
         try:
             self._socket.sendall(VmRequest(number, netfn, lun, command, data).wire())
+        except BlockingIOError:
+            # It has not read for long and may again: half a request is dropped as damaged.
+            raise Refused(Completion.NODE_BUSY) from None
         except OSError:
             self.close()
             raise Refused(Completion.NODE_BUSY) from None
         return number
 
-    async def _answer(self, number: int) -> bytes:
+    def _expect(self, number: int) -> asyncio.Future[bytes]:
         loop = asyncio.get_running_loop()
         future = self._waiting[number] = loop.create_future()
         deadline = loop.call_later(_ANSWER_S, _give_up, future)
+        future.add_done_callback(lambda _: deadline.cancel())
+        return future
+
+    async def _answer(self, number: int, future: asyncio.Future[bytes]) -> bytes:
         try:
             return _content(await future)
         finally:
-            deadline.cancel()
-            del self._waiting[number]
+            if self._waiting.get(number) is future:
+                del self._waiting[number]
 
     def _read(self, awaited: int | None = None) -> None:
         """Take what has come; ``awaited`` is the request that somebody waits for on the spot."""
@@ -157,10 +167,11 @@ class EngineLink:
         for item in self._stream.feed(chunk):
             match item:
                 case VmAnswer(sequence, content):
-                    future = self._waiting.get(sequence)
                     if sequence == awaited:
                         self._at_once[sequence] = content
-                    elif future and not future.done():
+                        continue
+                    future = self._waiting.pop(sequence, None)
+                    if future and not future.done():
                         future.set_result(content)
                 case VmCommand(HardwareCommand.ATTENTION | HardwareCommand.ATTENTION_WITH_INTERRUPT, _):
                     if self._fetching is None or self._fetching.done():
@@ -172,12 +183,12 @@ class EngineLink:
                 self._on_event(await self.ask(NetFn.APP, _READ_EVENT))
 
 
+def _give_up(future: asyncio.Future[bytes]) -> None:
+    if not future.done():
+        future.set_exception(Refused(Completion.TIMEOUT))
+
+
 def _content(answer: bytes) -> bytes:
     if answer[0] != Completion.OK:
         raise Refused(answer[0], answer[1:])
     return answer[1:]
-
-
-def _give_up(future: asyncio.Future[bytes]) -> None:
-    if not future.done():
-        future.set_exception(Refused(Completion.TIMEOUT))

@@ -7,10 +7,9 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-from infrasim.bmc_core.clock import set_engine_clock
 from infrasim.bmc_core.core import Bmc
-from infrasim.bmc_core.events import restore_event_receiver
 from infrasim.bmc_core.lan.door import LanDoor
+from infrasim.bmc_core.lifecycle import engine_started
 from infrasim.bmc_core.message import Refused
 from infrasim.bmc_core.ports import Chassis, Load
 from infrasim.paths import NodePaths
@@ -119,8 +118,7 @@ class NodeBmc:
         """Connect to an ipmi_sim that runs or is starting, and set its clock; the caller bounds the wait."""
         await self._engine.connect()
         try:
-            await set_engine_clock(self.core)
-            await restore_event_receiver(self.core)
+            await engine_started(self.core)
         except Refused as refusal:
             self._record("engine-not-set-up", reason=str(refusal))
 

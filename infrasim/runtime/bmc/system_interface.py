@@ -75,6 +75,10 @@ class SystemInterfaceDoor:
         self._writer = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
+            # It was accepted just before the door was closed.
+            writer.transport.abort()
+            return
         # One QEMU at a time: a new one means that the old one is gone.
         self._drop()
         self._task, self._writer = asyncio.current_task(), writer

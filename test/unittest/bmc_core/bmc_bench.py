@@ -206,6 +206,8 @@ class Bench:
             defer=self.deferred.append,
             reset=self.resets.append,
         )
+        # What the BMC set up for itself does not count.
+        self.changes = 0
 
     def _changed(self) -> None:
         self.changes += 1

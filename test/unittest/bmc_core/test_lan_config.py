@@ -54,9 +54,9 @@ def write(bench: Bench, number: int, data: bytes) -> int:
         (18, "00 00 00 00"),
         (19, "00" + "00" * 12),
         (20, "00 00"),
-        (22, "02"),
-        (23, "00 03 11" + "00" * 14),
-        (24, "00 44" + "00" * 7),
+        (22, "10"),
+        (23, "00 000102030405060708090a0b0c0d0e 11"),
+        (24, "00 0040000000000040"),
         (26, "00" * 6),
         (50, "06"),
         (51, "00"),
@@ -79,7 +79,7 @@ def test_what_parameters_are_at_first(number: int, value: str) -> None:
         (16, "73656372657400000000000000000000 0000"),
         (20, "64 80"),
         (21, "07"),
-        (24, "00 04 00 00 00 00 00 00 00"),
+        (24, "00 00 40 00 00 00 00 00 20"),
         (26, "01 03 06 00 1e 00"),
         (51, "02"),
         (65, "fe80 0000 0000 0000 0000 0000 0000 0001"),
@@ -177,9 +177,13 @@ def test_privilege_of_suites() -> None:
     bench = Bench()
     assert suite_privilege(bench.bmc, 3) == suite_privilege(bench.bmc, 17) == Privilege.ADMINISTRATOR
     assert suite_privilege(bench.bmc, 1) == Privilege.NONE
-    write(bench, 24, bytes([0, 0x20]) + bytes(7))
+    write(bench, 24, bytes([0] * 8 + [0x20]))
     assert suite_privilege(bench.bmc, 3) == Privilege.NONE
     assert suite_privilege(bench.bmc, 17) == Privilege.USER
+
+
+def test_a_suite_that_is_not_there_stays_unused() -> None:
+    assert write(Bench(), 24, bytes([0, 0x44]) + bytes(7)) == 0xCC
 
 
 def test_authentication_types() -> None:

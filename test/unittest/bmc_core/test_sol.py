@@ -327,6 +327,16 @@ def test_a_power_on_forgets_what_the_host_said_before() -> None:
     assert scene.drain() == b"new"
 
 
+def test_a_console_that_waits_for_a_power_on_sees_nothing_of_the_boot_before() -> None:
+    scene = Scene(active=False)
+    scene.sol.output(b"old")
+    scene.bench.chassis.on = False
+    scene.sol.activate(scene.session)
+    scene.sol.host_powered(on=True)
+    scene.sol.output(b"new")
+    assert scene.drain() == b"new"
+
+
 def test_a_power_on_takes_nothing_from_an_active_session() -> None:
     scene = Scene()
     scene.sol.output(b"old")

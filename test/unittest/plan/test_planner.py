@@ -145,6 +145,27 @@ def test_there_are_cases() -> None:
     assert {"default", "minimal-without-sol", "kernel", "kvm", OWN_IDENTITY} <= set(CASES)
 
 
+@pytest.mark.parametrize(
+    ("text", "suites"),
+    [
+        ("{}", [3, 17]),
+        ("bmc: {cipher_suites: [17, 1]}", [1, 17]),
+        ("bmc: {cipher_suites: [17], insecure: true}", [0, 17]),
+    ],
+)
+def test_suite_0_needs_no_password_and_comes_with_insecure_only(
+    plan: Plan, text: str, suites: list[int]
+) -> None:
+    settings = next(file for file in plan(text).files if file.path.suffix == ".json")
+    assert json.loads(settings.content)["cipher_suites"] == suites
+
+
+def test_a_password_with_quotes_reaches_the_bmc_as_it_is(plan: Plan) -> None:
+    decided = plan("bmc: {username: 'a\"b', password: 'x\"\\y'}")
+    settings = json.loads(next(file for file in decided.files if file.path.suffix == ".json").content)
+    assert (settings["username"], settings["password"]) == ('a"b', 'x"\\y')
+
+
 def test_kept_plan_is_the_previous_one(plan: Plan) -> None:
     first = plan("{}", facts=BUSY, reserved=OTHERS)
     assert plan("{}", previous=first) == first

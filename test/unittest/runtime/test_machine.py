@@ -20,9 +20,9 @@ from infrasim.runtime.machine import (
     Event,
     Exited,
     Finished,
-    GuestReset,
     HostBroken,
     HostReset,
+    HostRestarted,
     HostWaits,
     LetHostGo,
     NodeMachine,
@@ -129,8 +129,8 @@ class Node:
                 return f"boot order {selector.value if selector else 'plain'}"
             case OverrideUsed():
                 return "override used"
-            case GuestReset():
-                return "guest reset"
+            case HostRestarted(by_guest):
+                return "host restarted" + (" by guest" if by_guest else "")
             case OpenFirmwareMenu():
                 return "open menu"
             case Report(event, details):
@@ -241,15 +241,15 @@ def test_a_begin_without_power_leaves_the_host_off() -> None:
 def test_adopted_children_are_not_started_again() -> None:
     node = Node()
     adopted = {SOCAT: 0, IPMI_SIM: 3, QEMU: 1}
-    assert node.do(Begin(True, adopted, override=PXE)) == ["report node-up", "NODE UP"]
+    assert node.do(Begin(True, adopted, override=PXE)) == ["boot order pxe", "report node-up", "NODE UP"]
     assert node.machine.power
     assert [child.restarts for child in node.machine.children.values()] == [0, 3, 1]
-    assert node.do(HostReset())[1] == "report boot-override-used device=pxe"
+    assert node.do(HostReset())[2] == "report boot-override-used device=pxe"
 
 
 def test_adopted_children_keep_running_behind_a_new_terminal() -> None:
     node = Node()
-    assert node.do(Begin(True, {IPMI_SIM: 0, QEMU: 0}))[0] == "spawn socat"
+    assert node.do(Begin(True, {IPMI_SIM: 0, QEMU: 0}))[:2] == ["boot order plain", "spawn socat"]
     assert node.do(Ready(SOCAT))[2:] == ["report node-up", "NODE UP"]
 
 
@@ -627,7 +627,7 @@ def test_host_that_does_not_quit_gets_harder_means() -> None:
 def test_reset_keeps_the_process() -> None:
     node = Node().up()
     assert node.do(RESET) == ["report power-reset", "reset host"]
-    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
+    assert node.do(HostReset()) == ["timer firmware:qemu 3s", "host restarted"]
     assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=RUNNING"
 
 
@@ -710,18 +710,36 @@ def test_reset_takes_a_soft_power_off_back() -> None:
 # --- boot override
 
 
-def test_reset_by_the_guest_is_told() -> None:
+SETTLES = "timer firmware:qemu 3s"
+
+
+@pytest.mark.parametrize(("by_guest", "said"), [(True, "host restarted by guest"), (False, "host restarted")])
+def test_a_reset_is_told_once_the_host_begins_anew(by_guest: bool, said: str) -> None:
     node = Node().up()
-    assert node.do(HostReset(by_guest=True)) == ["timer firmware:qemu 3s", "guest reset"]
+    assert node.do(HostReset(by_guest)) == [SETTLES, said]
     assert node.fire("firmware:qemu") == ["boot order plain"]
-    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
+    assert node.do(HostReset(by_guest)) == [SETTLES, said]
 
 
 def test_the_second_reset_of_the_firmware_belongs_to_the_first() -> None:
     node = Node().up()
     node.do(SetOverride(PXE))
     assert "report boot-override-used device=pxe" in node.do(HostReset())
-    assert node.do(HostReset(by_guest=True)) == ["timer firmware:qemu 3s"]
+    assert node.do(HostReset(by_guest=True)) == [SETTLES]
+    assert node.fire("firmware:qemu") == ["boot order plain"]
+
+
+def test_a_reset_that_is_ordered_while_the_firmware_settles_is_a_boot_of_its_own() -> None:
+    node = Node().up()
+    node.do(SetOverride(PXE))
+    node.do(HostReset())
+    assert node.do(SetOverride(DISK)) == ["report boot-override device=disk"]
+    assert node.do(RESET) == ["report power-reset", "boot order disk", "reset host"]
+    assert node.do(HostReset())[1:] == [
+        "host restarted",
+        "report boot-override-used device=disk",
+        "override used",
+    ]
     assert node.fire("firmware:qemu") == ["boot order plain"]
 
 
@@ -732,20 +750,21 @@ def test_override_waits_for_the_next_reset_and_is_then_gone() -> None:
     assert node.do(RESET) == ["report power-reset", "reset host"]
     assert node.machine.override is PXE
     assert node.do(HostReset()) == [
-        "timer firmware:qemu 3s",
+        SETTLES,
+        "host restarted",
         "report boot-override-used device=pxe",
         "override used",
     ]
     assert node.machine.override is None
     assert node.fire("firmware:qemu") == ["boot order plain"]
-    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
+    assert node.do(HostReset()) == [SETTLES, "host restarted"]
 
 
 def test_reset_by_the_guest_uses_the_override_too() -> None:
     node = Node().up()
     node.do(SetOverride(DISK))
     assert node.do(HostReset(by_guest=True))[1:] == [
-        "guest reset",
+        "host restarted by guest",
         "report boot-override-used device=disk",
         "override used",
     ]
@@ -806,7 +825,7 @@ def test_override_can_be_replaced_and_taken_back_while_it_waits() -> None:
     node.do(SetOverride(PXE))
     assert node.do(SetOverride(DISK)) == ["report boot-override device=disk", "boot order disk"]
     assert node.do(SetOverride(None)) == ["report boot-override device=none", "boot order plain"]
-    assert node.do(HostReset()) == ["timer firmware:qemu 3s"]
+    assert node.do(HostReset()) == [SETTLES, "host restarted"]
 
 
 def test_override_replaced_while_the_host_starts_with_the_old_one_stays() -> None:
@@ -827,7 +846,7 @@ def test_override_set_while_the_host_starts_without_one_is_given_to_it() -> None
     node.do(ON)
     assert node.do(SetOverride(PXE)) == ["report boot-override device=pxe"]
     assert node.do(Ready(QEMU, booted_with=None))[2:] == ["boot order pxe"]
-    assert node.do(HostReset())[1] == "report boot-override-used device=pxe"
+    assert node.do(HostReset())[2] == "report boot-override-used device=pxe"
 
 
 def test_override_set_while_the_firmware_settles_is_given_to_it_afterwards() -> None:
@@ -846,7 +865,7 @@ def test_host_that_goes_while_the_firmware_settles_comes_back_settled() -> None:
     assert "cancel firmware:qemu" in node.do(Exited(QEMU, 0))
     node.do(ON)
     node.do(Ready(QEMU))
-    assert node.do(HostReset(by_guest=True))[1:] == ["guest reset"]
+    assert node.do(HostReset(by_guest=True))[1:] == ["host restarted by guest"]
 
 
 def test_late_end_of_the_firmware_orders_nothing_of_a_host_that_ends() -> None:
@@ -859,7 +878,7 @@ def test_late_end_of_the_firmware_orders_nothing_of_a_host_that_ends() -> None:
 def test_bios_opens_the_firmware_menu() -> None:
     node = Node().up()
     node.do(SetOverride(BIOS))
-    assert node.do(HostReset())[1:] == [
+    assert node.do(HostReset())[2:] == [
         "report boot-override-used device=bios",
         "override used",
         "open menu",

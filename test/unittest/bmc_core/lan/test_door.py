@@ -238,12 +238,12 @@ def test_failures_long_ago_are_not_counted() -> None:
 
 def test_a_suite_has_its_own_limit() -> None:
     net = Net()
-    set_lan_parameter(net, 24, "00 32 00 00 00 00 00 00 00")
+    set_lan_parameter(net, 24, "00 00 20 00 00 00 00 00 30")
     assert refusal(PlusClient(net, 3).login) == 0x0A
     assert refusal(PlusClient(net, 17).login) == 0x0A
     PlusClient(net, 3, role=2).login()
     assert PlusClient(net, 17, role=0).login().limit == 3
-    set_lan_parameter(net, 24, "00 30 00 00 00 00 00 00 00")
+    set_lan_parameter(net, 24, "00 00 00 00 00 00 00 00 30")
     assert refusal(PlusClient(net, 3, role=2).login) == 0x04
     assert net.ask_outside(6, 0x54, b"\x0e\x00\x80") == bytes.fromhex("00 01 c011034481")
 

@@ -1,0 +1,28 @@
+"""What the BMC does when the host or ipmi_sim begins anew; the runtime calls these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infrasim.bmc_core import clock, events, system_info
+
+if TYPE_CHECKING:
+    from infrasim.bmc_core.core import Bmc
+
+
+def host_started(bmc: Bmc) -> None:
+    """The host was switched on or reset, by whomever."""
+    bmc.lan_parameters.host_started()
+    bmc.pef_parameters.host_started()
+    system_info.host_started(bmc)
+    bmc.events.host_started()
+
+
+async def engine_started(bmc: Bmc) -> None:
+    """ipmi_sim was started: it gets its clock and event receiver back.
+
+    Raises:
+        Refused: by ipmi_sim.
+    """
+    await clock.set_engine_clock(bmc)
+    await events.restore_event_receiver(bmc)

@@ -1,0 +1,1 @@
+"""What manufacturers add: one module for each, with its commands and its system info parameters."""
