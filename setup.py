@@ -35,6 +35,6 @@ setup(
     packages=find_packages(include=["infrasim", "infrasim.*"]),
     install_requires=requirements("requirements.txt"),
     extras_require={"test": requirements("requirements-test.txt")},
-    entry_points={"console_scripts": ["infrasim = infrasim.cli.main:main"]},
+    entry_points={"console_scripts": ["infrasim = infrasim.__main__:main"]},
     cmdclass={"build_py": BuildWithResources},
 )

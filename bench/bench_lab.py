@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "functionaltest"))
 
 from lab import Lab, lab
 
-__all__ = ["Lab", "interleaved", "lab", "node", "runs_wanted", "show_ratio", "timed"]
+__all__ = ["Lab", "interleaved", "lab", "node", "runs_wanted", "show_rate", "show_ratio", "timed"]
 
 
 def runs_wanted() -> int:
@@ -56,4 +56,12 @@ def show_ratio(what: str, ours: Sequence[float], theirs: Sequence[float], target
     mine, other = statistics.median(ours), statistics.median(theirs)
     ratio = mine / other
     verdict = "" if target is None else f"  target {target:g}  {'met' if ratio <= target else 'MISSED'}"
-    print(f"{what:58} {mine * 1000:9.1f} / {other * 1000:9.1f} = {ratio:6.2f}{verdict}")
+    print(f"{what:58} {mine * 1000:9.2f} / {other * 1000:9.2f} = {ratio:6.2f}{verdict}")
+
+
+def show_rate(what: str, ours: Sequence[float], theirs: Sequence[float], target: float | None) -> None:
+    """Print median rates and how many times theirs ours is; the target is the least that will do."""
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    ratio = mine / other
+    verdict = "" if target is None else f"  target {target:g}  {'met' if ratio >= target else 'MISSED'}"
+    print(f"{what:58} {mine:9.0f} / {other:9.0f} = {ratio:6.2f}{verdict}")

@@ -1,67 +1,317 @@
-"""What the BMC front costs: ipmitool and single requests, through it and straight to ipmi_sim."""
+"""What a node's BMC costs: beside a bare ipmi_sim with a LAN of its own, and beside VirtualBMC.
+
+``--engine`` names a Python that has VirtualBMC with libvirt, or at least pyghmi, the engine under it (see
+``engine.py``). Without either those rows are left out. Every number is of the real ``ipmitool``, but for the
+bare session set-up, which the tests' own LAN client does over a socket.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import socket
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from bench_lab import Lab, interleaved, node, runs_wanted, show_ratio, timed
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "unittest" / "bmc_core"))
+
+from bench_lab import Lab, interleaved, lab, show_rate, show_ratio, timed
+from lan_client import PlusClient
 
 COMMANDS = (("mc", "info"), ("power", "status"), ("sdr", "list"))
-REQUESTS = 400
+GET_DEVICE_ID = ("raw", "6", "1")
+POWER_STATUS = ("power", "status")
+REQUESTS = 2000
+POLLED = 20
+POLLS = 100
+LOGINS = 40
+
+LATENCY = 1.3
+SET_UP = 1.2
+RATE_PER_S = 2000.0
+TIMES_THE_ENGINE = 3.0
+TIMES_THE_ENGINE_POLLED = 5.0
+POWER_ON_S = 0.060
+
+# What an interpreter needs for each kind of BMC in ``engine.py``.
+ENGINES = {"virtualbmc": "virtualbmc.vbmc", "pyghmi": "pyghmi.ipmi.bmc"}
+
+Place = tuple[str, int]
+
+BARE_CONF = """name "n"
+set_working_mc 0x20
+startlan 1
+  addr {address} {port}
+  priv_limit admin
+  allowed_auths_admin md5 straight
+  guid 11111111222233334444555555555555
+endlan
+user 1 false "" "" user 10 md5 straight
+user 2 true "admin" "admin" admin 10 md5 straight
+"""
 
 
 def main() -> None:
     """Measure and print."""
-    runs = runs_wanted()
-    with node() as scratch:
-        scratch.must("node", "start", "n")
-        direct = json.loads((scratch.home / "n" / "plan.json").read_text())["bmc"]["private_address"]
-        for words in COMMANDS:
-            through, straight = interleaved(
-                runs,
-                partial(ipmitool, scratch, scratch.address, words),
-                partial(ipmitool, scratch, direct, words),
-            )
-            show_ratio(f"ipmitool {' '.join(words)} through the front / direct (ms)", through, straight, 1.3)
-        for words in COMMANDS[:2]:
-            through, straight = interleaved(
-                runs,
-                partial(one_session, scratch.address, words),
-                partial(one_session, direct, words),
-            )
-            show_ratio(f"one {' '.join(words)} of many in a session (ms)", through, straight, 1.3)
-            print(f"{'':58} {1 / sorted(through)[len(through) // 2]:9.0f} / s through the front")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--engine", default=sys.executable, help="a Python that has virtualbmc or pyghmi")
+    options = parser.parse_args()
+    runs = max(7, options.runs)
+    kinds = [kind for kind, module in ENGINES.items() if has(options.engine, module)]
+    if not kinds:
+        print(f"{options.engine} has neither virtualbmc nor pyghmi: their rows are left out")
+    with lab(lambda: False) as scratch:
+        scratch.start()
+        ours: Place = (scratch.address, 623)
+        with bare_ipmi_sim(scratch) as direct:
+            beside_ipmi_sim(runs, ours, direct)
+        for kind in kinds:
+            with engines(options.engine, kind, 1) as (engine,):
+                beside_the_engine(runs, ours, engine, kind)
+        power_on(runs, ours)
+        scratch.must("node", "stop", "n")
+        for kind in kinds:
+            with engines(options.engine, kind, POLLED) as theirs:
+                polled_at_once(runs, scratch, theirs, kind)
 
 
-def ipmitool(scratch: Lab, address: str, words: tuple[str, ...]) -> float:
-    """Seconds of one ipmitool command. Suite 3 is named, or direct would wait ten seconds for the list."""
-    options = ("-I", "lanplus", "-C", "3")
-    return timed(lambda: check(scratch.ipmitool(*words, options=options, host=address).code))
+def beside_ipmi_sim(runs: int, ours: Place, direct: Place) -> None:
+    """Latency of commands, of requests in a session, and of session set-up."""
+    for words in COMMANDS:
+        through, straight = interleaved(
+            runs, partial(ipmitool, ours, *words), partial(ipmitool, direct, *words)
+        )
+        show_ratio(f"ipmitool {' '.join(words)}: node / ipmi_sim (ms)", through, straight, LATENCY)
+    for words in COMMANDS[:2]:
+        through, straight = interleaved(
+            runs, partial(one_of_many, ours, words), partial(one_of_many, direct, words)
+        )
+        show_ratio(f"one {' '.join(words)} of many in a session (ms)", through, straight, LATENCY)
+    through, straight = interleaved(
+        runs, partial(ipmitool, ours, *GET_DEVICE_ID), partial(ipmitool, direct, *GET_DEVICE_ID)
+    )
+    show_ratio("ipmitool's session with one request: node / ipmi_sim (ms)", through, straight, SET_UP)
+    through, straight = interleaved(runs, partial(login, ours), partial(login, direct))
+    show_ratio("bare session set-up: node / ipmi_sim (ms)", through, straight, SET_UP)
 
 
-def one_session(address: str, words: tuple[str, ...]) -> float:
+def beside_the_engine(runs: int, ours: Place, engine: Place, kind: str) -> None:
+    """``power status`` over one session."""
+    mine, theirs = interleaved(
+        runs, partial(one_of_many, ours, POWER_STATUS), partial(one_of_many, engine, POWER_STATUS)
+    )
+    show_rate("power status in a session (1/s) / one per second", rates(mine), [1.0], RATE_PER_S)
+    target = TIMES_THE_ENGINE if kind == "virtualbmc" else None
+    show_rate(f"power status in a session: node / {kind} (1/s)", rates(mine), rates(theirs), target)
+
+
+def power_on(runs: int, ours: Place) -> None:
+    """How long ``ipmitool power on`` takes, session and all, and its request alone."""
+    whole: list[float] = []
+    alone: list[float] = []
+    for _ in range(runs):
+        for found, measure in (
+            (whole, partial(ipmitool, ours, "power", "on")),
+            (alone, partial(power_on_request, ours)),
+        ):
+            ipmitool(ours, "power", "off")
+            found.append(measure())
+    show_ratio("ipmitool power on / 60 ms (ms)", whole, [POWER_ON_S], None)
+    show_ratio("the request power on / 60 ms (ms)", alone, [POWER_ON_S], 1.0)
+
+
+def polled_at_once(runs: int, scratch: Lab, theirs: Sequence[Place], kind: str) -> None:
+    """Requests per second of clients that each ask a BMC of their own."""
+    third = 1 + os.getpid() % 250
+    names = [f"p{number}" for number in range(POLLED)]
+    places = [(f"127.78.{third}.{1 + number}", 623) for number in range(POLLED)]
+    for name, (address, _) in zip(names, places, strict=True):
+        scratch.start(name, bmc={"address": address, "startnow": False})
+    try:
+        mine, other = interleaved(max(3, runs // 3), partial(poll, places), partial(poll, theirs))
+    finally:
+        for name in names:
+            scratch.must("node", "stop", name)
+    target = TIMES_THE_ENGINE_POLLED if kind == "virtualbmc" else None
+    show_rate(f"{POLLED} BMCs polled at once: node / {kind} (1/s)", rates(mine), rates(other), target)
+
+
+# --- the BMCs
+
+
+@contextmanager
+def bare_ipmi_sim(scratch: Lab) -> Iterator[Place]:
+    """The node's ipmi_sim once more, with sensors and all, but with a LAN and users of its own."""
+    place = (f"127.79.{1 + os.getpid() % 250}.1", 623)
+    folder = scratch.root / "bare"
+    folder.mkdir()
+    conf = folder / "bare.conf"
+    conf.write_text(BARE_CONF.format(address=place[0], port=place[1]))
+    emu = next((scratch.home / "n" / "data").glob("*.emu"))
+    words = ["ipmi_sim", "-c", str(conf), "-f", str(emu), "-s", str(folder), "-n"]
+    with running(words, place):
+        yield place
+
+
+@contextmanager
+def engines(python: str, kind: str, count: int) -> Iterator[list[Place]]:
+    """So many BMCs of the engine, each a process of its own, as VirtualBMC has them."""
+    third = 1 + os.getpid() % 250
+    places = [(f"127.77.{third}.{1 + number}", 623) for number in range(count)]
+    with ExitStack() as held:
+        for address, port in places:
+            words = [python, str(Path(__file__).with_name("engine.py")), kind, address, str(port)]
+            held.enter_context(running(words, (address, port)))
+        yield places
+
+
+@contextmanager
+def running(words: list[str], place: Place) -> Iterator[None]:
+    """A BMC that answers at a place."""
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing) as child:
+        try:
+            give_up = time.monotonic() + 30
+            while not answers(place):
+                if child.poll() is not None or time.monotonic() > give_up:
+                    raise SystemExit(f"does not answer: {' '.join(words)}")
+            yield
+        finally:
+            child.terminate()
+
+
+def answers(place: Place) -> bool:
+    """Whether a BMC answers Get Channel Authentication Capabilities."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0.1)
+        try:
+            probe.connect(place)
+            probe.send(bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5"))
+            return bool(probe.recv(256))
+        except OSError:
+            return False
+
+
+def has(python: str, module: str) -> bool:
+    """Whether an interpreter has a module that works."""
+    done = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+# --- what is measured
+
+
+def words_of(place: Place) -> list[str]:
+    """ipmitool's login. Suite 3 is named, or a bare ipmi_sim would be asked ten seconds for its list."""
+    address, port = place
+    return [
+        "ipmitool",
+        "-I",
+        "lanplus",
+        "-C",
+        "3",
+        "-H",
+        address,
+        "-p",
+        str(port),
+        "-U",
+        "admin",
+        "-P",
+        "admin",
+    ]
+
+
+def ipmitool(place: Place, *words: str) -> float:
+    """Seconds of one ipmitool command."""
+    return timed(lambda: check(subprocess.run([*words_of(place), *words], capture_output=True, check=False)))
+
+
+def one_of_many(place: Place, words: tuple[str, ...], requests: int = REQUESTS) -> float:
     """Seconds of one request, out of many over one session of ``ipmitool exec``."""
-    login = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", address, "-U", "admin", "-P", "admin", "exec"]
     seconds = {}
-    for count in (1, REQUESTS + 1):
-        with tempfile.NamedTemporaryFile("w", prefix="isf-", suffix=".ipmi") as script:
-            script.write(f"{' '.join(words)}\n" * count)
-            script.flush()
-            begin = time.monotonic()
-            done = subprocess.run([*login, script.name], capture_output=True, check=False)
-            seconds[count] = time.monotonic() - begin
-        check(done.returncode)
-    return (seconds[REQUESTS + 1] - seconds[1]) / REQUESTS
+    for count in (1, requests + 1):
+        with script(words, count) as path:
+            seconds[count] = ipmitool(place, "exec", path)
+    return (seconds[requests + 1] - seconds[1]) / requests
 
 
-def check(code: int) -> None:
+def power_on_request(place: Place) -> float:
+    """Seconds of the request alone: what ``power status`` takes is taken off."""
+    asked = ipmitool(place, "power", "status")
+    ipmitool(place, "power", "off")
+    return ipmitool(place, "power", "on") - asked
+
+
+def poll(places: Sequence[Place]) -> float:
+    """Seconds per request when every BMC is asked at once by a client of its own."""
+    with script(POWER_STATUS, POLLS) as path:
+        begin = time.monotonic()
+        clients = [
+            subprocess.Popen(
+                [*words_of(place), "exec", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            for place in places
+        ]
+        if any(client.wait() for client in clients):
+            raise SystemExit("a BMC did not answer when all were polled")
+        return (time.monotonic() - begin) / (POLLS * len(places))
+
+
+class Wire:
+    """Carries one datagram to a BMC and its answer back, for the tests' LAN client."""
+
+    def __init__(self, place: Place) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(5)
+        self.socket.connect(place)
+
+    def one(self, datagram: bytes, peer: Any = None) -> bytes:
+        """The answer to a datagram."""
+        self.socket.send(datagram)
+        return self.socket.recv(4096)
+
+
+def login(place: Place) -> float:
+    """Seconds of one session set-up, out of many."""
+    seconds = []
+    for _ in range(LOGINS):
+        wire: Any = Wire(place)
+        client = PlusClient(wire)
+        seconds.append(timed(client.login))
+        # Close Session. Source: IPMI 2.0 section 22.19.
+        client.ask(6, 0x3C, client.session.to_bytes(4, "little"))
+        wire.socket.close()
+    return statistics.median(seconds)
+
+
+@contextmanager
+def script(words: tuple[str, ...], count: int) -> Iterator[str]:
+    """A file for ``ipmitool exec``."""
+    with tempfile.NamedTemporaryFile("w", prefix="isf-", suffix=".ipmi") as file:
+        file.write(f"{' '.join(words)}\n" * count)
+        file.flush()
+        yield file.name
+
+
+def rates(seconds: Sequence[float]) -> list[float]:
+    """How many fit into a second."""
+    return [1 / each for each in seconds]
+
+
+def check(done: subprocess.CompletedProcess[bytes]) -> None:
     """A benchmark of a failing command measures nothing."""
-    if code != 0:
-        raise SystemExit(f"ipmitool failed with exit code {code}")
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, done.args))}: {done.stderr.decode(errors='replace')}")
 
 
 if __name__ == "__main__":

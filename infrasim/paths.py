@@ -58,6 +58,11 @@ class NodePaths:
         """The plan the supervisor runs."""
         return self.workspace / "plan.json"
 
+    @property
+    def opening(self) -> Path:
+        """What the next start compares and does, if nothing changed; ``runtime.opening`` reads it."""
+        return self.workspace / ".opening"
+
     # rendered at each start
     @property
     def data(self) -> Path:

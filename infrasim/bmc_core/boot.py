@@ -31,7 +31,8 @@ MAILBOX = 7
 
 _LENGTHS = {SERVICE_PARTITION: 1, SERVICE_SCAN: 1, VALID_BIT_CLEARING: 1, FLAGS: 5, INITIATOR_INFO: 9}
 
-_VALID = 0x80
+# Of the first byte of the flags. Source: IPMI 2.0 table 28-14, parameter 5.
+VALID = 0x80
 _PERSISTENT = 0x40
 _DEVICE_MASK = 0x3C
 # What a device selector means here. Source: IPMI 2.0 table 28-14, parameter 5, data 2.
@@ -67,7 +68,7 @@ class BootState:
     @property
     def selector(self) -> BootSelector | None:
         """What the next boot is to use; None is the plain order."""
-        if not self.flags[0] & _VALID:
+        if not self.flags[0] & VALID:
             return None
         return SELECTORS.get((self.flags[1] & _DEVICE_MASK) >> 2)
 
@@ -108,7 +109,7 @@ class BootOptions:
             self.set_flags(_NO_FLAGS)
             return
         number = next(number for number, each in SELECTORS.items() if each is selector)
-        self.set_flags(bytes([_VALID, number << 2, 0, 0, 0]), expires=False)
+        self.set_flags(bytes([VALID, number << 2, 0, 0, 0]), expires=False)
 
     def set_flags(self, flags: bytes, *, expires: bool = True) -> None:
         """Take new boot flags.
@@ -145,7 +146,7 @@ class BootOptions:
 
     def _expire(self) -> None:
         self._expiry = None
-        self._state.flags = bytes([self._state.flags[0] & ~_VALID]) + self._state.flags[1:]
+        self._state.flags = bytes([self._state.flags[0] & ~VALID]) + self._state.flags[1:]
         self._bmc.changed()
         self.apply()
 

@@ -40,6 +40,15 @@ class RestorePolicy(IntEnum):
     PREVIOUS = 1
     ALWAYS_ON = 2
 
+    @classmethod
+    def of_node_file(cls, *, power_on_at_start: bool) -> RestorePolicy:
+        """The policy as long as nobody set one."""
+        return cls.ALWAYS_ON if power_on_at_start else cls.ALWAYS_OFF
+
+    def gives_power(self, *, was_on: bool) -> bool:
+        """Whether the host gets power; ``was_on``: it had some when AC was lost."""
+        return self is RestorePolicy.ALWAYS_ON or (self is RestorePolicy.PREVIOUS and was_on)
+
 
 class ControlAction(IntEnum):
     """Source: IPMI 2.0 table 28-4."""
@@ -102,13 +111,12 @@ class ChassisControl:
         """The restore policy in effect."""
         if self._state.restore_policy is not None:
             return self._state.restore_policy
-        on = self._bmc.settings.power_on_at_start
-        return RestorePolicy.ALWAYS_ON if on else RestorePolicy.ALWAYS_OFF
+        return RestorePolicy.of_node_file(power_on_at_start=self._bmc.settings.power_on_at_start)
 
     def on_at_ac(self) -> bool:
         """Whether the host gets power now that AC has come; notes why it begins."""
         state, policy = self._state, self.policy
-        on = policy is RestorePolicy.ALWAYS_ON or (policy is RestorePolicy.PREVIOUS and state.was_on)
+        on = policy.gives_power(was_on=state.was_on)
         state.last_event = _LAST_AC_FAILED
         state.was_on = on
         if on:

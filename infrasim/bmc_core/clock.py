@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
 _SET_SDR_TIME, _SET_SEL_TIME = 0x29, 0x49
+# ipmi_sim keeps one time for its events and one for its records.
+SET_TIME_COMMANDS = (_SET_SDR_TIME, _SET_SEL_TIME)
 
 # Source: IPMI 2.0 section 31.11a.
 _UNSPECIFIED_OFFSET = 0x07FF
@@ -42,8 +44,8 @@ async def set_engine_clock(bmc: Bmc) -> None:
         Refused: by ipmi_sim.
     """
     data = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
-    await bmc.engine.ask(NetFn.STORAGE, _SET_SDR_TIME, data)
-    await bmc.engine.ask(NetFn.STORAGE, _SET_SEL_TIME, data)
+    for command in SET_TIME_COMMANDS:
+        await bmc.engine.ask(NetFn.STORAGE, command, data)
 
 
 async def _set_time(bmc: Bmc, request: Request) -> bytes:

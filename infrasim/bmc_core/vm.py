@@ -9,11 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-_MESSAGE_END = 0xA0
-_COMMAND_END = 0xA1
-_ESCAPE = 0xAA
-_ESCAPED_BIT = 0x10
-_SPECIAL = frozenset((_MESSAGE_END, _COMMAND_END, _ESCAPE))
+from infrasim.bmc_core.vm_frame import COMMAND_END, MESSAGE_END, escape, message, unescape
 
 PROTOCOL_VERSION = 1
 
@@ -49,48 +45,18 @@ class VmRequest:
 
     def wire(self) -> bytes:
         """The bytes of the stream."""
-        return _message(bytes([self.sequence, self.netfn << 2 | self.lun, self.command]) + self.data)
+        return message(bytes([self.sequence, self.netfn << 2 | self.lun, self.command]) + self.data)
 
 
 def answer_wire(request: VmRequest, answer: bytes) -> bytes:
     """The stream's bytes of an answer; ``answer`` is completion code and data."""
     netfn = (request.netfn | 1) << 2 | request.lun
-    return _message(bytes([request.sequence, netfn, request.command]) + answer)
+    return message(bytes([request.sequence, netfn, request.command]) + answer)
 
 
 def command_wire(command: HardwareCommand, data: bytes = b"") -> bytes:
     """The stream's bytes of a hardware command."""
-    return _escape(bytes([command]) + data) + bytes([_COMMAND_END])
-
-
-def _message(content: bytes) -> bytes:
-    return _escape(content + bytes([-sum(content) & 0xFF])) + bytes([_MESSAGE_END])
-
-
-def _escape(plain: bytes) -> bytes:
-    if _SPECIAL.isdisjoint(plain):
-        return plain
-    wire = bytearray()
-    for value in plain:
-        if value in _SPECIAL:
-            wire += bytes((_ESCAPE, value | _ESCAPED_BIT))
-        else:
-            wire.append(value)
-    return bytes(wire)
-
-
-def _unescape(part: bytes) -> bytes:
-    if _ESCAPE not in part:
-        return part
-    plain = bytearray()
-    escaped = False
-    for value in part:
-        if value == _ESCAPE and not escaped:
-            escaped = True
-            continue
-        plain.append(value & ~_ESCAPED_BIT if escaped else value)
-        escaped = False
-    return bytes(plain)
+    return escape(bytes([command]) + data) + bytes([COMMAND_END])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +87,13 @@ class VmStream:
         start = 0
         rest = self._rest + chunk if self._rest else chunk
         for place, value in enumerate(rest):
-            if value == _MESSAGE_END:
-                message = _parse_message(_unescape(bytes(rest[start:place])))
-                if message is not None:
-                    found.append(message)
+            if value == MESSAGE_END:
+                parsed = _parse_message(unescape(bytes(rest[start:place])))
+                if parsed is not None:
+                    found.append(parsed)
                 start = place + 1
-            elif value == _COMMAND_END:
-                if content := _unescape(bytes(rest[start:place])):
+            elif value == COMMAND_END:
+                if content := unescape(bytes(rest[start:place])):
                     found.append(VmCommand(content[0], content[1:]))
                 start = place + 1
         left = rest[start:]

@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -114,9 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(words))
 
 
-def run(words: list[str]) -> int:
-    """Run the command and return its exit code."""
+def run(words: list[str], work: Callable[[], Any] | None = None) -> int:
+    """Run the command, or the ``work`` that was found to be its, and return its exit code."""
     try:
+        if work is not None:
+            work()
+            return int(ExitCode.DONE)
         result: Any = infrasim.main(args=words, prog_name="infrasim", standalone_mode=False)
         return result if isinstance(result, int) else int(ExitCode.DONE)
     except InfrasimError as error:

@@ -55,8 +55,12 @@ def start(name: str, no_install: bool, as_json: bool) -> None:
         _show_status(name)
         return
     verb = "runs already" if started.already_running else "started"
-    click.echo(f"Node {name} {verb}.")
-    _print_doors(started.plan)
+    said = "\n".join([f"Node {name} {verb}.", *_doors(started.plan)])
+    click.echo(said)
+    if started.planned is not None:
+        from infrasim.runtime.book import remember
+
+        remember(home, started.planned, f"{said}\n")
 
 
 @node.command()
@@ -260,15 +264,22 @@ def _show_status(name: str) -> None:
 
 
 def _print_doors(decided: NodePlan) -> None:
+    for line in _doors(decided):
+        click.echo(line)
+
+
+def _doors(decided: NodePlan) -> list[str]:
     bmc = decided.bmc
     port = "" if bmc.port == 623 else f" -p {bmc.port}"
-    click.echo(f"  server     {decided.product}, serial number {decided.serial_number}")
-    click.echo(f"  BMC        ipmitool -I lanplus -H {bmc.address}{port} -U USER -P PASSWORD …")
-    click.echo(f"  screen     VNC {decided.vnc_address}:{decided.vnc_display} (port {decided.vnc_port})")
-    click.echo(f"  console    infrasim node console {decided.name}")
-    click.echo(f"  runs on    {decided.host.accelerator.value.upper()} ({decided.host.accelerator_note})")
-    click.echo(f"  workspace  {decided.workspace}")
-    click.echo(f"  logs       {decided.log_dir}")
+    return [
+        f"  server     {decided.product}, serial number {decided.serial_number}",
+        f"  BMC        ipmitool -I lanplus -H {bmc.address}{port} -U USER -P PASSWORD …",
+        f"  screen     VNC {decided.vnc_address}:{decided.vnc_display} (port {decided.vnc_port})",
+        f"  console    infrasim node console {decided.name}",
+        f"  runs on    {decided.host.accelerator.value.upper()} ({decided.host.accelerator_note})",
+        f"  workspace  {decided.workspace}",
+        f"  logs       {decided.log_dir}",
+    ]
 
 
 def _identity(decided: NodePlan) -> dict[str, Any]:

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import select
-import shlex
-import shutil
 import signal
-import subprocess
+import sys
 import time
-import tty
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from infrasim.errors import DeadlineError, HostError, ProgramEndedError, ProgramError
 from infrasim.host.files import last_lines
 
-LOG = logging.getLogger(__name__)
+# Every command imports this module, and most start nothing: what only starting needs is imported there.
+if TYPE_CHECKING:
+    import subprocess
 
-# A child that ``spawn`` started, for whoever keeps it: ``pid`` and ``wait()``.
-Spawned = subprocess.Popen[bytes]
+    # A child that ``spawn`` started, for whoever keeps it: ``pid`` and ``wait()``.
+    Spawned = subprocess.Popen[bytes]
+
+# Source: subprocess.DEVNULL.
+_DEVNULL = -3
 
 # Source: Linux include/uapi/linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,6 +49,17 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class OwnChild:
+    """A child of this process that ``bare.spawn`` started."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Its exit code once it ends; negative for a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@dataclass(frozen=True)
 class Finished:
     """What a program that ran to its end left: exit code and both outputs as text."""
 
@@ -59,11 +71,23 @@ class Finished:
 
 def command_line(argv: Sequence[str]) -> str:
     """``argv`` ready to paste into a shell."""
+    import shlex
+
     return shlex.join(argv)
+
+
+def _note(what: str, argv: Sequence[str]) -> None:
+    """Log a command for ``--debug``, which has imported logging."""
+    if "logging" in sys.modules:
+        import logging
+
+        logging.getLogger(__name__).debug("%s: %s", what, command_line(argv))
 
 
 def find_program(name: str) -> str | None:
     """The absolute path of a program, also when /usr/sbin is not on PATH; None if there is none."""
+    import shutil
+
     path = os.environ.get("PATH", os.defpath)
     return shutil.which(name, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
 
@@ -84,7 +108,9 @@ def run(
         ProgramError: it ended with another code than 0 and ``check`` is set.
         DeadlineError: it took longer than ``timeout_s`` and was killed.
     """
-    LOG.debug("run: %s", command_line(argv))
+    import subprocess
+
+    _note("run", argv)
     feed: dict[str, object] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
         done = subprocess.run(
@@ -115,6 +141,8 @@ def run_interactive(argv: Sequence[str]) -> int:
     Raises:
         HostError: the program does not exist.
     """
+    import subprocess
+
     try:
         return subprocess.run(list(argv), check=False).returncode
     except (FileNotFoundError, PermissionError) as exc:
@@ -145,7 +173,10 @@ class Conversation:
         Raises:
             HostError: the program does not exist.
         """
-        LOG.debug("talk to: %s", command_line(argv))
+        import subprocess
+        import tty
+
+        _note("talk to", argv)
         self._argv = tuple(argv)
         self._heard = b""
         self._terminal, theirs = os.openpty()
@@ -211,6 +242,8 @@ class Conversation:
 
     def close(self, *, wait_s: float = 3.0) -> None:
         """End the program: no more input, and SIGKILL after ``wait_s``."""
+        import subprocess
+
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()
@@ -248,7 +281,7 @@ def spawn(
     *,
     output: Path | int,
     cwd: Path,
-    stdin: int = subprocess.DEVNULL,
+    stdin: int = _DEVNULL,
     keep_open: Sequence[int] = (),
 ) -> Spawned:
     """Start a long-running child in a session of its own.
@@ -259,7 +292,9 @@ def spawn(
     Raises:
         HostError: the program does not exist or the log cannot be written.
     """
-    LOG.debug("spawn: %s", command_line(argv))
+    import subprocess
+
+    _note("spawn", argv)
     try:
         with contextlib.ExitStack() as opened:
             if isinstance(output, Path):

@@ -8,10 +8,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infrasim.errors import HostError
-from infrasim.host.process import Identity, Spawned, identify, spawn
+from infrasim.host.process import Identity, OwnChild, identify, spawn
 from infrasim.plan.model import ProcessSpec, ReadyCheck
+
+if TYPE_CHECKING:
+    from infrasim.host.process import Spawned
 
 _POLL_S = 0.003
 
@@ -24,7 +28,7 @@ class Children:
     def __init__(self, cwd: Path, on_exit: Callable[[str, int | None], None]) -> None:
         self._cwd = cwd
         self._on_exit = on_exit
-        self._own: dict[str, Spawned] = {}
+        self._own: dict[str, Spawned | OwnChild] = {}
         self._identities: dict[str, Identity] = {}
         self._descriptors: dict[str, int] = {}
 
@@ -49,8 +53,10 @@ class Children:
             raise HostError(f"cannot watch {spec.name}: {exc.strerror}") from exc
         self._own[spec.name] = child
 
-    def adopt(self, name: str, identity: Identity) -> None:
-        """Watch a child that an earlier supervisor started."""
+    def adopt(self, name: str, identity: Identity, *, own: bool = False) -> None:
+        """Watch a child that an earlier supervisor started; ``own``: this process did, before it was one."""
+        if own:
+            self._own[name] = OwnChild(identity.pid)
         self._watch(name, identity)
 
     def signal(self, name: str, number: signal.Signals) -> None:

@@ -54,18 +54,22 @@ class ControlServer:
         # In the order they began.
         self._conversations: dict[asyncio.Task[None], None] = {}
 
-    async def open(self) -> None:
-        """Begin to listen; only this user can connect."""
+    async def open(self, bound: socket.socket | None = None) -> None:
+        """Begin to listen, at ``bound`` if it is there already; only this user can connect."""
+        listener = bound or self._bind()
+        # asyncio of Python 3.11 tries to accept as often as its backlog says although no descriptor is
+        # left, and plans as many further tries each time. The kernel's own backlog may be longer.
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, backlog=1)
+        listener.listen(_BACKLOG)
+
+    def _bind(self) -> socket.socket:
         path = self._supervisor.paths.control_socket
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         listener.bind(str(path))
         path.chmod(0o600)
-        # asyncio of Python 3.11 tries to accept as often as its backlog says although no descriptor is
-        # left, and plans as many further tries each time. The kernel's own backlog may be longer.
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, backlog=1)
-        listener.listen(_BACKLOG)
+        return listener
 
     async def close(self) -> None:
         """Stop listening, once whoever asked for the stop has its answer."""

@@ -4,6 +4,11 @@ MODE ``foreground`` runs and says how the start went on standard output. ``backg
 line from standard input, so that a command can start it early and plan while it imports; then it
 detaches with python-daemon and writes how the start went to the descriptor after MODE. It is a
 program of its own so that a command's imports do not stay in memory for the node's life.
+
+``opening`` executes it in a process that is detached already. ``go-on`` takes over a node that this very
+process has started: the descriptors are the supervisor's lock, the control socket, the
+system interface's and the BMC's sockets.
+``anew`` begins from nothing and reports as ``background`` does.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -25,7 +31,7 @@ from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
 from infrasim.runtime.launch import GO
 from infrasim.runtime.state import NodeState, read_state
-from infrasim.runtime.supervisor import Supervisor
+from infrasim.runtime.supervisor import Begun, Supervisor
 
 
 def main(arguments: list[str]) -> int:
@@ -34,6 +40,13 @@ def main(arguments: list[str]) -> int:
     paths = NodePaths(name, Path(workspace), Path(log_dir))
     if mode == "foreground":
         return _supervise(paths, notify=None)
+    if mode == "anew":
+        return _supervise(paths, notify=int(rest[0]))
+    if mode == "go-on":
+        lock, *descriptors = (int(descriptor) for descriptor in rest)
+        control, system_interface, *listeners = (_inherited(each) for each in descriptors)
+        begun = Begun(control, system_interface, tuple(listeners))
+        return _supervise_under(paths, lock, notify=None, begun=begun)
     notify = int(rest[0])
     if sys.stdin.readline() != GO:
         return 0  # the command changed its mind
@@ -61,10 +74,20 @@ def _supervise(paths: NodePaths, *, notify: int | None) -> int:
         error = HostError(f"node {paths.name} has a supervisor already")
         _tell(notify, error)
         return int(error.exit_code)
+    return _supervise_under(paths, lock, notify=notify, begun=None)
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
+def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: Begun | None) -> int:
+    os.set_inheritable(lock, False)
     adopt_orphans()
     raise_descriptor_limit()
     try:
-        return asyncio.run(_run(paths, notify))
+        return asyncio.run(_run(paths, notify, begun))
     except InfrasimError as exc:
         _tell(notify, exc)
         return int(exc.exit_code)
@@ -72,13 +95,16 @@ def _supervise(paths: NodePaths, *, notify: int | None) -> int:
         release_lock(paths.supervisor_lock, lock)
 
 
-async def _run(paths: NodePaths, notify: int | None) -> int:
+async def _run(paths: NodePaths, notify: int | None, begun: Begun | None) -> int:
     plan = require_plan(paths.plan)
     supervisor = Supervisor(plan, paths)
     try:
-        await supervisor.start(left_running(plan, paths))
-        error = await asyncio.shield(supervisor.outcome)
-        if error is None:
+        # A child of our own that has ended already is still there to tell how.
+        left = read_state(paths.state) if begun else left_running(plan, paths)
+        await supervisor.start(left, begun)
+        # A start that was completed before is not judged again.
+        error = None if begun else await asyncio.shield(supervisor.outcome)
+        if error is None and not begun:
             _tell(notify, None)
         await supervisor.finished.wait()
     finally:

@@ -63,9 +63,17 @@ class HostLink:
         assert self._monitor is not None
         return await self._monitor.run_state() != _NOT_LET_GO
 
-    async def bring_up(self, override: BootSelector | None) -> BootSelector | None:
-        """Let a freshly started, paused host go, with ``override`` first; returns what it began with."""
-        await self.attach()
+    async def look(self) -> None:
+        """See whether the host came to a halt while nobody watched."""
+        if self._monitor:
+            self._judge(await self._monitor.run_state())
+
+    def _judge(self, state: str) -> None:
+        if state in _BROKEN_STATES:
+            self._feed(HostBroken(f"QEMU's run state is {state}"))
+
+    async def let_go(self, override: BootSelector | None) -> BootSelector | None:
+        """Let a freshly started, paused host run, with ``override`` first; returns what it began with."""
         assert self._monitor is not None
         if override is not None:
             await self.set_boot_order(override)
@@ -172,9 +180,7 @@ class HostLink:
                 case "RESET":
                     self._feed(HostReset(by_guest=bool(event["data"]["guest"])))
                 case "STOP":
-                    state = await monitor.run_state()
-                    if state in _BROKEN_STATES:
-                        self._feed(HostBroken(f"QEMU's run state is {state}"))
+                    self._judge(await monitor.run_state())
 
     def _note_shutdown(self, event: dict[str, Any]) -> None:
         if event["event"] == "SHUTDOWN":

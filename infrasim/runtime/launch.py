@@ -7,6 +7,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,9 +31,10 @@ class Launch:
         self._early_words = os.memfd_create("infrasim-supervisor")
         self._outcome, outcome_end = os.pipe()
         order_end, self._order = os.pipe()
+        os.environ["PYTHONPATH"] = supervisor_path()
         try:
             self._process = spawn(
-                [*_argv(paths), "background", str(outcome_end)],
+                [*supervisor_argv(paths), "background", str(outcome_end)],
                 output=self._early_words,
                 cwd=paths.workspace.parent,
                 stdin=order_end,
@@ -82,19 +84,29 @@ class Launch:
     def _silent_end(self) -> ProgramError:
         size = os.lseek(self._early_words, 0, os.SEEK_END)
         early = os.pread(self._early_words, size, 0).decode(errors="replace").splitlines()
-        log = self._paths.log("supervisor")
-        lines = "\n".join(f"    {line}" for line in (*early, *last_lines(log))[-20:])
-        return ProgramError(f"the supervisor ended without a word; last lines of {log}:\n{lines}")
+        return silent_end(self._paths, early)
+
+
+def silent_end(paths: NodePaths, early: Sequence[str] = ()) -> ProgramError:
+    """The error of a supervisor that ended before it said anything; ``early`` is not in its log."""
+    log = paths.log("supervisor")
+    lines = "\n".join(f"    {line}" for line in (*early, *last_lines(log))[-20:])
+    return ProgramError(f"the supervisor ended without a word; last lines of {log}:\n{lines}")
 
 
 def become_supervisor(paths: NodePaths) -> NoReturn:
     """Turn this process into the node's supervisor, in the foreground; does not return."""
-    replace_by([*_argv(paths), "foreground"])
+    os.environ["PYTHONPATH"] = supervisor_path()
+    replace_by([*supervisor_argv(paths), "foreground"])
 
 
-def _argv(paths: NodePaths) -> list[str]:
-    # The package may lie in a clone that only this process was told of.
+def supervisor_path() -> str:
+    """The supervisor's PYTHONPATH: the package may lie in a clone that only this process was told of."""
     package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([package, *filter(None, known)]))
+    return os.pathsep.join(dict.fromkeys([package, *filter(None, known)]))
+
+
+def supervisor_argv(paths: NodePaths) -> list[str]:
+    """The supervisor's command line, without its mode."""
     return [sys.executable, "-m", SUPERVISOR_MODULE, paths.name, str(paths.workspace), str(paths.log_dir)]

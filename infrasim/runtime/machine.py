@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
-from infrasim.plan.model import QEMU, SOCAT
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.state import ChildState, Phase
 
@@ -51,12 +51,14 @@ class Begin:
     """Start the node; ``adopted`` children run already and were restarted so often.
 
     ``power`` says whether the host is to have power; ``override`` and ``keep`` as in ``SetOverride``.
+    ``is_up``: the start is complete, and only who supervises is new.
     """
 
     power: bool
     adopted: Mapping[str, int] = field(default_factory=dict)
     override: BootSelector | None = None
     keep: bool = False
+    is_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Ready:
 
     name: str
     booted_with: BootSelector | None = None
+
+
+@dataclass(frozen=True)
+class HostWaits:
+    """The host that is starting has its monitor open and waits to be let go."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,17 @@ class Stop:
 
 
 Event = (
-    Begin | Ready | Exited | TimerFired | Power | SetOverride | HostReset | HostBroken | SerialLogLost | Stop
+    Begin
+    | Ready
+    | HostWaits
+    | Exited
+    | TimerFired
+    | Power
+    | SetOverride
+    | HostReset
+    | HostBroken
+    | SerialLogLost
+    | Stop
 )
 
 
@@ -136,6 +153,11 @@ class Spawn:
     """Start a child and begin its ready check."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class LetHostGo:
+    """Let the waiting host run, with the boot order it is to have, and say ``Ready`` then."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +251,7 @@ class Finished:
 
 Action = (
     Spawn
+    | LetHostGo
     | SendSignal
     | StartTimer
     | StopTimer
@@ -277,9 +300,19 @@ class NodeMachine:
         self.override: BootSelector | None = None
         self._keeps_override = False
         self._going_down = False
+        self._host_waits = False
         self._firmware_settles = False
         self._poweroff_wait_s = poweroff_wait_s
         self._kill_wait_s = kill_wait_s
+
+    @classmethod
+    def of(cls, plan: NodePlan) -> NodeMachine:
+        """The machine of a planned node."""
+        return cls(
+            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
+            poweroff_wait_s=plan.host.poweroff_wait_s,
+            kill_wait_s=plan.host.kill_wait_s,
+        )
 
     @property
     def host(self) -> Child:
@@ -308,17 +341,22 @@ class NodeMachine:
             OrderRefused: for a power order that the present state does not allow.
         """
         match event:
-            case Begin(power, adopted, override, keep):
+            case Begin(power, adopted, override, keep, is_up):
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
-                # Whoever ran it before may have died before its order was put back.
-                restored: list[Action] = [SetBootOrder(override)] if QEMU in adopted else []
+                if is_up:
+                    self.phase = Phase.UP
+                # Whoever ran it before may have died before its order was put back; an opening gives none.
+                to_restore = QEMU in adopted and not is_up
+                restored: list[Action] = [SetBootOrder(override)] if to_restore else []
                 return restored + self._advance()
             case Ready(name, booted_with):
                 return self._ready(self.children[name], booted_with)
+            case HostWaits():
+                return self._host_came()
             case Exited(name, code, guest_off):
                 return self._exited(self.children[name], code, guest_off, now_s)
             case TimerFired(key):
@@ -346,20 +384,46 @@ class NodeMachine:
         return child.name != QEMU or self.power_wanted
 
     def _advance(self) -> list[Action]:
-        """Start the next child that is wanted and down, if those before it run."""
+        """Start what is wanted and down, and let the host go, as far as those before it allow."""
         if self.phase not in (Phase.STARTING, Phase.UP):
             return []
+        actions: list[Action] = []
         for child in self.children.values():
-            if child.state is ChildState.DOWN and self._wanted(child):
+            if child.state is ChildState.DOWN and self._wanted(child) and self._may_start(child):
                 child.state = ChildState.STARTING
-                return [Spawn(child.name), StartTimer(f"ready:{child.name}", child.ready_timeout_s)]
-            waited_for = child.state not in (ChildState.RUNNING, ChildState.FAILED)
-            if self._wanted(child) and waited_for:
-                return []
-        if self.phase is Phase.STARTING:
+                actions += [Spawn(child.name), StartTimer(f"ready:{child.name}", child.ready_timeout_s)]
+        if self._host_waits and all(self._is_settled(child) for child in self._before(self.host)):
+            self._host_waits = False
+            actions += [LetHostGo(), StartTimer(f"ready:{QEMU}", self.host.ready_timeout_s)]
+        wanted = [child for child in self.children.values() if self._wanted(child)]
+        if self.phase is Phase.STARTING and all(self._is_settled(child) for child in wanted):
             self.phase = Phase.UP
-            return [Report("node-up"), NodeUp()]
-        return []
+            actions += [Report("node-up"), NodeUp()]
+        return actions
+
+    def _may_start(self, child: Child) -> bool:
+        """The host makes its machine while ipmi_sim starts, and then waits to be let go."""
+        beside = IPMI_SIM if child.name == QEMU else None
+        return all(
+            self._is_settled(other) or (other.name == beside and other.state is ChildState.STARTING)
+            for other in self._before(child)
+        )
+
+    def _before(self, child: Child) -> list[Child]:
+        names = list(self.children)
+        return [self.children[name] for name in names[: names.index(child.name)]]
+
+    @staticmethod
+    def _is_settled(child: Child) -> bool:
+        """Whether nobody waits for it any more: it runs, or was given up."""
+        return child.state in (ChildState.RUNNING, ChildState.FAILED)
+
+    def _host_came(self) -> list[Action]:
+        if self.host.state is not ChildState.STARTING:
+            return []
+        self._host_waits = True
+        # How long it waits now is not in its hands.
+        return [StopTimer(f"ready:{QEMU}"), *self._advance()]
 
     def _ready(self, child: Child, booted_with: BootSelector | None) -> list[Action]:
         if child.state is not ChildState.STARTING:
@@ -389,7 +453,7 @@ class NodeMachine:
         child.state = ChildState.DOWN
         timers = ("ready", "term", "kill", *(("soft", "firmware") if child.name == QEMU else ()))
         if child.name == QEMU:
-            self._firmware_settles = False
+            self._firmware_settles = self._host_waits = False
         actions: list[Action] = [StopTimer(f"{kind}:{child.name}") for kind in timers]
         details: dict[str, str | int | float | None] = {"process": child.name, "exit_code": code}
         if self.phase is Phase.STOPPING:

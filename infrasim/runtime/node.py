@@ -42,11 +42,15 @@ _STRAY_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Started:
-    """What ``start`` did; ``already_running`` when there was nothing to do."""
+    """What ``start`` did; ``already_running`` when there was nothing to do.
+
+    ``planned`` is what it was started from; None for a node whose children ran.
+    """
 
     plan: NodePlan
     warnings: tuple[Problem, ...] = ()
     already_running: bool = False
+    planned: Planned | None = None
 
 
 def start(home: Home, name: str, *, foreground: bool = False) -> Started:
@@ -99,15 +103,15 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
             planned = _prepare(home, paths)
             try:
                 launch.go()
-                return Started(planned.plan, planned.warnings)
+                return Started(planned.plan, planned.warnings, planned=planned)
             except KeyboardInterrupt:
                 # The supervisor has a session of its own and did not hear it.
-                _stop(paths)
+                stop_all_of(paths)
                 raise
             except InfrasimError as exc:
                 # A supervisor that was killed ended nothing of what it had started.
-                _stop(paths)
-                lost_an_address = isinstance(exc, (HostError, ProgramError)) and _holder(planned.plan)
+                stop_all_of(paths)
+                lost_an_address = isinstance(exc, (HostError, ProgramError)) and port_holder(planned.plan)
                 if not tries_left or not lost_an_address:
                     raise
     raise AssertionError("the last try returns or raises")
@@ -119,7 +123,7 @@ def _prepare(home: Home, paths: NodePaths) -> Planned:
         last = last_plan(home, paths.name)
         planned = last or plan(home, paths.name)
         for _ in range(_ADDRESS_TRIES):
-            if _holder(planned.plan) is None:
+            if port_holder(planned.plan) is None:
                 break
             # Another home may have taken it just now; what the node file asks for stays the same.
             before, planned = planned.plan.ports, plan(home, paths.name)
@@ -149,7 +153,7 @@ def stop_node(home: Home, name: str) -> bool:
     if not paths.workspace.is_dir() and not find_strays(paths):
         return False
     with _exclusive(paths, "stop"):
-        return _stop(paths)
+        return stop_all_of(paths)
 
 
 def restart(home: Home, name: str) -> Started:
@@ -169,7 +173,7 @@ def destroy(home: Home, name: str) -> bool:
             raise unknown_node(home, name)
         return False
     with _exclusive(paths, "destroy"):
-        _stop(paths)
+        stop_all_of(paths)
         remove_workspace(home, paths)
     return True
 
@@ -219,7 +223,7 @@ def _already_running(paths: NodePaths, state: NodeState) -> Started:
 
 def _check_ports(decided: NodePlan) -> None:
     """Name whoever has a port that the node needs."""
-    found = _holder(decided)
+    found = port_holder(decided)
     if found is not None:
         wanted, holder = found
         place = f"{wanted.address} port {wanted.port}/{wanted.protocol}"
@@ -229,7 +233,7 @@ def _check_ports(decided: NodePlan) -> None:
         )
 
 
-def _holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
+def port_holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
     """The first port of a plan that is taken, and by whom."""
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     for wanted in decided.ports:
@@ -264,7 +268,7 @@ def _shown_state(paths: NodePaths) -> NodeState | None:
     return state
 
 
-def _stop(paths: NodePaths) -> bool:
+def stop_all_of(paths: NodePaths) -> bool:
     """Take everything of a node down, recorded or not; False when nothing of it ran."""
     state = read_state(paths.state)
     ran = _runs(state) or bool(living(state))

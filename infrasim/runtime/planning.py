@@ -121,7 +121,7 @@ def last_plan(home: Home, name: str) -> Planned | None:
 def origin_digest(home: Home, name: str, text: str) -> str:
     """A digest of the node file, infrasim itself, its data, the programs and this boot, as hex."""
     digest = hashlib.sha256(f"{home.root}\0{home.log_root}\0{name}\0{text}\0{boot_id()}".encode())
-    for path in _files_a_plan_depends_on(home):
+    for path in sources(home):
         try:
             status = path.stat()
         except OSError:
@@ -146,7 +146,8 @@ def reserved_by_others(home: Home, name: str) -> Reserved:
     return Reserved(frozenset(sockets), frozenset(displays), disks)
 
 
-def _files_a_plan_depends_on(home: Home) -> Iterator[Path]:
+def sources(home: Home) -> Iterator[Path]:
+    """Every file a plan depends on beside the node file: infrasim itself, its data, the programs."""
     package = Path(__file__).parents[1]
     roots: Sequence[tuple[Path, str]] = (
         (package, "**/*.py"),

@@ -13,8 +13,10 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -24,7 +26,6 @@ from infrasim.host.process import Identity, alive, early_death, identify, stop
 from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
-from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.bmc.host_wires import HostWires
 from infrasim.runtime.bmc.node_bmc import NodeBmc
 from infrasim.runtime.children import Children, wait_ready
@@ -38,6 +39,8 @@ from infrasim.runtime.machine import (
     Exited,
     Finished,
     HostRestarted,
+    HostWaits,
+    LetHostGo,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -68,8 +71,22 @@ _TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
 _TROUBLE_KEPT = 20
 # How soon the state is written again when it could not be.
 _SHOW_AGAIN_S = 1.0
+# A child that was ready is joined in a millisecond; one that hangs is not worth more of everybody's time.
+_JOINS_WITHIN_S = 2.0
 # QEMU closes its monitor before it ends.
 _ENDS_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What an opening hands over beside living children: the sockets that listen already.
+
+    ``system_interface`` is the one QEMU connects to, ``listeners`` those of the BMC's addresses.
+    """
+
+    control: socket.socket
+    system_interface: socket.socket
+    listeners: tuple[socket.socket, ...]
 
 
 class Supervisor:
@@ -81,11 +98,7 @@ class Supervisor:
     def __init__(self, plan: NodePlan, paths: NodePaths) -> None:
         self.plan = plan
         self.paths = paths
-        self.machine = NodeMachine(
-            [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
-            poweroff_wait_s=plan.host.poweroff_wait_s,
-            kill_wait_s=plan.host.kill_wait_s,
-        )
+        self.machine = NodeMachine.of(plan)
         self.host = HostLink(plan.host, paths, self.feed)
         self.outcome: asyncio.Future[InfrasimError | None] = asyncio.get_running_loop().create_future()
         self.finished = asyncio.Event()
@@ -114,40 +127,61 @@ class Supervisor:
 
     # --- life
 
-    async def start(self, left: NodeState | None) -> None:
+    async def start(self, left: NodeState | None, begun: Begun | None = None) -> None:
         """Open the doors and begin, with what an earlier supervisor left, if anything.
+
+        ``begun``: this process started the node before it became the supervisor.
 
         Raises:
             HostError: an address or port cannot be had, or the state cannot be written.
         """
         self._left = left.identities() if left else ()
-        await self.bmc.open()
-        adopted = {process.name: process.identity for process in left.processes} if left else {}
-        if (host := adopted.get(QEMU)) and not await self._join_host():
+        adopted = {each.name: each.identity for each in left.processes if each.identity} if left else {}
+        if begun:
+            # Whoever asked the BMC meanwhile is to find it whole.
+            await self._join_what_began(adopted)
+            await self.bmc.take_over(begun.listeners, begun.system_interface)
+        else:
+            await self.bmc.open()
+        host = adopted.get(QEMU)
+        if host and (begun is None or alive(host)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
             stop(host, term_wait_s=0)
             await self.host.close()
             del adopted[QEMU]
         for name, identity in adopted.items():
-            assert identity is not None
-            self._children.adopt(name, identity)
-            self.record("adopted", process=name, pid=identity.pid)
-            self.in_background(self._join(name))
+            self._children.adopt(name, identity, own=begun is not None)
+            if begun is None:
+                self.record("adopted", process=name, pid=identity.pid)
+                self.in_background(self._join(name))
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
-        # What runs must be on record before it runs; a full disk is said before anything is started.
-        write_state(self.paths.state, self.state())
+        if begun is None:
+            # What runs must be on record before it runs; a full disk is said before anything is started.
+            write_state(self.paths.state, self.state())
         # Nobody may give an order before the machine knows what runs.
-        await self._control.open()
+        await self._control.open(begun.control if begun else None)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
+        # An opening holds them back until somebody listens.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         restarts = (
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
         core = self.bmc.core
-        power = left.power if left else core.chassis_control.on_at_ac()
+        # An opening has asked the same policy, and nothing noted yet why the host begins.
+        power = left.power if left and begun is None else core.chassis_control.on_at_ac()
         boot = core.state.boot
-        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent))
+        self.feed(Begin(power, restarts, boot.selector, boot.is_persistent, is_up=begun is not None))
+        if QEMU in adopted:
+            self.in_background(self.host.look())
+
+    async def _join_what_began(self, children: dict[str, Identity]) -> None:
+        """Connect the BMC to the children of an opening, which were ready a moment ago."""
+        for name in (SOCAT, IPMI_SIM):
+            if name in children and alive(children[name]):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._join(name), _JOINS_WITHIN_S)
 
     async def _join_host(self) -> bool:
         """Connect to a host that runs; False when it was never let go."""
@@ -217,6 +251,8 @@ class Supervisor:
         match action:
             case Spawn(name):
                 self._spawn(name)
+            case LetHostGo():
+                self._becoming_ready[QEMU] = self.in_background(self._let_host_go())
             case SendSignal(name, number):
                 self._children.signal(name, number)
             case StartTimer(key, delay_s):
@@ -373,13 +409,17 @@ class Supervisor:
             os.truncate(log, 0)
 
     async def _become_ready(self, name: str) -> None:
-        booted_with: BootSelector | None = None
         if name == QEMU:
-            booted_with = await self.host.bring_up(self.machine.override)
-        elif name != IPMI_SIM:
+            await self.host.attach()
+            self.feed(HostWaits())
+            return
+        if name != IPMI_SIM:
             await wait_ready(self.plan.process(name))
         await self._join(name)
-        self.feed(Ready(name, booted_with))
+        self.feed(Ready(name))
+
+    async def _let_host_go(self) -> None:
+        self.feed(Ready(QEMU, await self.host.let_go(self.machine.override)))
 
     async def _join(self, name: str) -> None:
         """Let the BMC have a child that runs."""

@@ -18,7 +18,9 @@ from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned
 
 _IMAGE_TIMEOUT_S = 60.0
-_LOG_MOST_BYTES = 4 * 1024 * 1024
+LOG_MOST_BYTES = 4 * 1024 * 1024
+# Source: QEMU docs/interop/qcow2, header magic.
+QCOW2_MAGIC = b"QFI\xfb"
 # ipmi_sim's persistent records that come from the personality; the event log is not.
 _PERSONALITY_STATE = "sdr.*"
 
@@ -79,7 +81,7 @@ def _set_long_logs_aside(paths: NodePaths) -> None:
     """Logs go on from start to start; one that has grown long is begun anew, the old one kept once."""
     for log in paths.log_dir.glob("*"):
         is_log = log.suffix in (".log", ".jsonl")
-        if is_log and log != paths.serial_log and log.stat().st_size > _LOG_MOST_BYTES:
+        if is_log and log != paths.serial_log and log.stat().st_size > LOG_MOST_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))
 
 
@@ -125,8 +127,7 @@ def _disk_fault(disk: DiskSpec) -> tuple[str, str] | None:
     if fault:
         return fault
     with disk.path.open("rb") as stream:
-        # Source: QEMU docs/interop/qcow2, header magic.
-        is_qcow2 = stream.read(4) == b"QFI\xfb"
+        is_qcow2 = stream.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
     if disk.format == "qcow2" and not is_qcow2:
         return f"{disk.path} is not a qcow2 image", "say format: raw, if it is a raw one"
     if disk.format == "raw" and is_qcow2:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from os import urandom
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 
 class Authentication(IntEnum):
     """RAKP authentication algorithms. Source: IPMI 2.0 table 13-17."""
@@ -152,6 +150,9 @@ class Encryptor:
     __slots__ = ("_decrypt", "_encrypt")
 
     def __init__(self, suite: Suite, session_key: bytes) -> None:
+        # At the first session: a node that starts should not wait for this import, nor keep it for nothing.
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
         name = _AUTHENTICATION_HASH[suite.authentication][0]
         key = hmac.digest(session_key, _CONSTANT_2, name)[:_BLOCK]
         cipher = Cipher(algorithms.AES(key), modes.CBC(urandom(_BLOCK)))

@@ -29,15 +29,14 @@ class LanSockets:
         self._listeners: dict[int, socket.socket] = {}
         self.is_deaf = False
 
-    def open(self) -> None:
-        """Bind every address and begin to listen.
+    def open(self, bound: Sequence[socket.socket] = ()) -> None:
+        """Begin to listen at every address, through the sockets that are ``bound`` to them already, if any.
 
         Raises:
             HostError: an address or port cannot be had.
         """
         loop = asyncio.get_running_loop()
-        for address in self._addresses:
-            listener = _bind(address, self._port)
+        for listener in bound or (_bind(address, self._port) for address in self._addresses):
             self._listeners[listener.fileno()] = listener
             loop.add_reader(listener, self._readable, listener.fileno())
 

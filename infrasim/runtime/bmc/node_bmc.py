@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from infrasim.bmc_core.core import Bmc
 from infrasim.bmc_core.lan.door import LanDoor
@@ -93,6 +94,12 @@ class NodeBmc:
         self._sockets.open()
         self._store.write()
         await self._host_door.open()
+        self._save_hours()
+
+    async def take_over(self, listeners: Sequence[socket.socket], system_interface: socket.socket) -> None:
+        """Open the doors whose sockets listen already, because the node was started by its opening."""
+        self._sockets.open(listeners)
+        await self._host_door.open(system_interface)
         self._save_hours()
 
     def close(self) -> None:

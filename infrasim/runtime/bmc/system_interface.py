@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -30,8 +31,11 @@ class SystemInterfaceDoor:
         self._task: asyncio.Task[None] | None = None
         self._interrupts_enabled = False
 
-    async def open(self) -> None:
-        """Begin to listen; QEMU tries again each second until then."""
+    async def open(self, bound: socket.socket | None = None) -> None:
+        """Begin to listen, at ``bound`` if it is there already; QEMU tries again each second until then."""
+        if bound is not None:
+            self._server = await asyncio.start_unix_server(self._serve, sock=bound)
+            return
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._server = await asyncio.start_unix_server(self._serve, self._path)

@@ -23,6 +23,8 @@ from infrasim.runtime.machine import (
     HostBroken,
     HostReset,
     HostRestarted,
+    HostWaits,
+    LetHostGo,
     NodeMachine,
     NodeUp,
     OpenFirmwareMenu,
@@ -108,6 +110,8 @@ class Node:
                 assert name not in self.living, f"{name} spawned twice"
                 self.living.add(name)
                 return f"spawn {name}"
+            case LetHostGo():
+                return "let host go"
             case SendSignal(name, number):
                 return f"{number.name} {name}"
             case StartTimer(key, delay_s):
@@ -155,7 +159,7 @@ def end_all(node: Node) -> list[str]:
 # --- starting
 
 
-def test_children_start_one_after_the_other_as_each_becomes_ready() -> None:
+def test_children_start_behind_socat_and_the_host_runs_when_all_are_ready() -> None:
     node = Node()
     assert node.do(Begin(True)) == ["spawn socat", "timer ready:socat 10s"]
     assert node.do(Ready(SOCAT)) == [
@@ -163,11 +167,14 @@ def test_children_start_one_after_the_other_as_each_becomes_ready() -> None:
         "report ready process=socat",
         "spawn ipmi_sim",
         "timer ready:ipmi_sim 30s",
+        "spawn qemu",
+        "timer ready:qemu 60s",
     ]
+    assert node.do(HostWaits()) == ["cancel ready:qemu"]
     assert node.do(Ready(IPMI_SIM)) == [
         "cancel ready:ipmi_sim",
         "report ready process=ipmi_sim",
-        "spawn qemu",
+        "let host go",
         "timer ready:qemu 60s",
     ]
     assert node.phase == "starting"
@@ -183,10 +190,41 @@ def test_children_start_one_after_the_other_as_each_becomes_ready() -> None:
     assert not node.machine.degraded
 
 
+def test_a_host_that_is_slower_than_ipmi_sim_is_let_go_at_once() -> None:
+    node = Node()
+    node.do(Begin(True))
+    node.do(Ready(SOCAT))
+    node.do(Ready(IPMI_SIM))
+    assert node.do(HostWaits()) == ["cancel ready:qemu", "let host go", "timer ready:qemu 60s"]
+    assert node.do(Ready(QEMU))[-1] == "NODE UP"
+    assert node.do(HostWaits()) == [], "it runs"
+
+
+def test_a_waiting_host_is_held_until_a_dead_ipmi_sim_is_back() -> None:
+    node = Node().off()
+    die_and_come_back(node, IPMI_SIM)
+    node.do(Exited(IPMI_SIM, 1))
+    assert node.do(ON) == ["report power-on"], "no host behind one that is being restarted"
+    assert node.fire("restart:ipmi_sim") == [
+        "spawn ipmi_sim",
+        "timer ready:ipmi_sim 30s",
+        "spawn qemu",
+        "timer ready:qemu 60s",
+    ]
+    node.do(HostWaits())
+    node.do(Exited(IPMI_SIM, 1))
+    assert node.do(Exited(QEMU, 1))[-1] == "timer restart:qemu 0.2s"
+    node.fire("restart:ipmi_sim")
+    node.fire("restart:qemu")
+    assert "let host go" not in node.do(Ready(IPMI_SIM)), "the one that waited is gone"
+    assert "let host go" in node.do(HostWaits())
+
+
 def test_without_sol_there_is_no_socat() -> None:
     node = Node(sol=False)
-    assert node.do(Begin(True)) == ["spawn ipmi_sim", "timer ready:ipmi_sim 30s"]
-    assert "spawn qemu" in node.do(Ready(IPMI_SIM))
+    assert node.do(Begin(True))[::2] == ["spawn ipmi_sim", "spawn qemu"]
+    node.do(HostWaits())
+    assert "let host go" in node.do(Ready(IPMI_SIM))
     assert "NODE UP" in node.do(Ready(QEMU))
 
 
@@ -248,14 +286,18 @@ def test_child_that_dies_during_the_start_fails_it_and_ends_everything(power: bo
     node = Node()
     node.do(Begin(power))
     node.do(Ready(SOCAT))
-    assert node.do(Exited(IPMI_SIM, 1)) == [
+    node.do(HostWaits())
+    told = node.do(Exited(IPMI_SIM, 1))
+    assert told[:4] == [
         "cancel ready:ipmi_sim",
         "report died process=ipmi_sim exit_code=1",
         "START FAILED ipmi_sim code=1 timed_out=False",
         "report node-stopping",
-        "SIGTERM socat",
-        "timer kill:socat 2s",
     ]
+    if power:
+        assert told[4:] == ["quit host", "timer term:qemu 1s"]
+        told = node.do(Exited(QEMU, 0))
+    assert told[-2:] == ["SIGTERM socat", "timer kill:socat 2s"]
     assert node.do(Exited(SOCAT, -15)) == [
         "cancel kill:socat",
         "report ended process=socat exit_code=-15",
@@ -271,7 +313,15 @@ def test_running_child_that_dies_during_the_start_fails_it_too() -> None:
     node.do(Begin(True))
     node.do(Ready(SOCAT))
     assert "START FAILED socat code=0 timed_out=False" in node.do(Exited(SOCAT, 0))
-    assert node.states() == "socat=DOWN ipmi_sim=STOPPING qemu=DOWN"
+    assert node.states() == "socat=DOWN ipmi_sim=STARTING qemu=STOPPING"
+
+
+def test_host_that_dies_before_ipmi_sim_is_ready_fails_the_start() -> None:
+    node = Node()
+    node.do(Begin(True))
+    node.do(Ready(SOCAT))
+    assert "START FAILED qemu code=1 timed_out=False" in node.do(Exited(QEMU, 1))
+    assert end_all(node)[-1] == "FINISHED"
 
 
 def test_first_child_that_dies_at_once_leaves_nothing_to_end() -> None:
@@ -284,13 +334,15 @@ def test_child_that_is_not_ready_in_time_fails_the_start() -> None:
     node = Node()
     node.do(Begin(True))
     node.do(Ready(SOCAT))
+    node.do(HostWaits())
     assert node.fire("ready:ipmi_sim") == [
         "report not-ready process=ipmi_sim waited_s=30.0",
         "START FAILED ipmi_sim code=None timed_out=True",
         "report node-stopping",
-        "SIGTERM ipmi_sim",
-        "timer kill:ipmi_sim 2s",
+        "quit host",
+        "timer term:qemu 1s",
     ]
+    assert node.do(Exited(QEMU, 0))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
     assert node.do(Exited(IPMI_SIM, 0))[2:] == ["SIGTERM socat", "timer kill:socat 2s"]
     assert node.do(Exited(SOCAT, 0))[-1] == "FINISHED"
 
@@ -417,17 +469,18 @@ def test_host_does_not_wait_for_a_child_that_was_given_up() -> None:
     assert node.do(ON)[1:] == ["spawn qemu", "timer ready:qemu 60s"]
 
 
-def test_host_that_waits_for_a_child_starts_when_that_is_given_up() -> None:
+def test_host_that_waits_for_a_child_runs_when_that_is_given_up() -> None:
     node = Node().off()
     for _ in range(DEATHS_ALLOWED - 1):
         die_and_come_back(node, IPMI_SIM)
     node.do(Exited(IPMI_SIM, 1))
     assert node.do(ON) == ["report power-on"]
     node.fire("restart:ipmi_sim")
+    node.do(HostWaits())
     assert node.do(Exited(IPMI_SIM, 1))[1:] == [
         "report died process=ipmi_sim exit_code=1",
         "report gave-up process=ipmi_sim deaths=6",
-        "spawn qemu",
+        "let host go",
         "timer ready:qemu 60s",
     ]
 
@@ -989,7 +1042,7 @@ events: st.SearchStrategy[Event | str] = st.one_of(
     st.builds(HostBroken, st.just("reason")),
     st.just(Stop()),
     # these are turned into what can happen at that moment
-    st.sampled_from(["timer", "ready", "exit", "crash", "guest off"]),
+    st.sampled_from(["timer", "host waits", "ready", "exit", "crash", "guest off"]),
 )
 
 
@@ -1005,6 +1058,8 @@ def possible(node: Node, wish: Event | str, choice: int) -> Event | None:
             return TimerFired(due[0])
         case "ready":
             return Ready(living[choice % len(living)], node.machine.override) if living else None
+        case "host waits":
+            return HostWaits() if QEMU in node.living else None
         case "exit" | "crash":
             name = living[choice % len(living)] if living else None
             return Exited(name, 0 if wish == "exit" else -11) if name else None

@@ -204,7 +204,7 @@ def test_only_a_stop_needs_no_lock_where_none_can_be_made(
         done.append(paths.name)
         return True
 
-    monkeypatch.setattr(node, "_stop", stop)
+    monkeypatch.setattr(node, "stop_all_of", stop)
     register(home, "a")
     home.node("a").workspace.mkdir()
     if verb == "stop":
@@ -264,9 +264,9 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
         register(home, "a")
         holder = (PortSpec("BMC", "udp", "127.0.0.1", 623), "somebody") if port_taken else None
         monkeypatch.setattr(node, "Launch", launched)
-        monkeypatch.setattr(node, "_stop", launched.stop)
+        monkeypatch.setattr(node, "stop_all_of", launched.stop)
         monkeypatch.setattr(node, "_prepare", lambda home, paths: planning.plan(home, "a"))
-        monkeypatch.setattr(node, "_holder", lambda decided: holder)
+        monkeypatch.setattr(node, "port_holder", lambda decided: holder)
         return home
 
     return prepare

@@ -215,3 +215,24 @@ def test_after_its_end_nothing_is_sent(client: Client) -> None:
             client.read()
 
     play(scene, port, "127.0.0.1")
+
+
+def test_what_came_before_the_core_to_a_bound_socket_is_answered_through_it() -> None:
+    async def scene() -> None:
+        came: asyncio.Queue[tuple[bytes, Peer]] = asyncio.Queue()
+        bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        bound.bind(("127.0.0.1", 0))
+        place = bound.getsockname()
+        sockets = LanSockets(["127.0.0.1"], place[1], lambda data, peer: came.put_nowait((data, peer)))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(b"asked", place)
+            sockets.open([bound])
+            data, peer = await asyncio.wait_for(came.get(), 5)
+            assert data == b"asked"
+            sockets.send(b"answered", peer)
+            assert client.recvfrom(64) == (b"answered", place)
+        sockets.close()
+        assert bound.fileno() == -1
+
+    asyncio.run(scene())

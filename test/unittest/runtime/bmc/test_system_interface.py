@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -163,3 +164,24 @@ def test_one_that_came_as_the_door_was_closing_is_turned_away(tmp_path: Path) ->
         assert (aborted, bmc.connects) == ([True], 1)
 
     play(tmp_path, scene)
+
+
+def test_a_host_that_came_before_the_door_to_a_bound_socket_is_answered(tmp_path: Path) -> None:
+    async def scene() -> None:
+        bmc, host = Bmc(tmp_path), HostPeer()
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        bound.bind(str(bmc.path))
+        bound.listen()
+        async with asyncio.timeout(10):
+            await host.connect(bmc.path)
+            asked = asyncio.ensure_future(host.ask(0x06, 0x01))
+            await asyncio.sleep(0)
+            await bmc.door.open(bound)
+            assert await asked == b"\0\x01"
+        assert bmc.connects == 1
+        host.writer.close()
+        bmc.door.close()
+        assert not bmc.path.exists()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())

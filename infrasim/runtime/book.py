@@ -1,0 +1,230 @@
+"""Writes a node's opening: what its next start compares and the moves it makes (see ``opening``).
+
+The moves are what ``machine`` says of a start on which every child becomes ready; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import marshal
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from infrasim.bmc.settings import CoreSettings
+from infrasim.bmc_core.boot import VALID
+from infrasim.bmc_core.chassis import RestorePolicy
+from infrasim.bmc_core.clock import SET_TIME_COMMANDS
+from infrasim.bmc_core.codes import NetFn
+from infrasim.bmc_core.persist import from_json
+from infrasim.errors import HostError, InfrasimError, ProgramError, error_from_json
+from infrasim.host import bare
+from infrasim.host.facts import WILDCARDS
+from infrasim.host.files import write_atomic
+from infrasim.host.process import find_program
+from infrasim.packages.catalogue import PROGRAMS
+from infrasim.paths import Home, NodePaths
+from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan
+from infrasim.runtime import opening
+from infrasim.runtime.launch import silent_end, supervisor_argv, supervisor_path
+from infrasim.runtime.machine import (
+    Begin,
+    Event,
+    HostWaits,
+    LetHostGo,
+    NodeMachine,
+    NodeUp,
+    Ready,
+    Report,
+    Spawn,
+    StartTimer,
+    StopTimer,
+)
+from infrasim.runtime.node import port_holder, stop_all_of
+from infrasim.runtime.planning import Planned, origin_digest, sources
+from infrasim.runtime.workspace import LOG_MOST_BYTES, QCOW2_MAGIC
+
+Move = tuple[object, ...]
+
+
+def remember(home: Home, planned: Planned, said: str) -> None:
+    """Write the opening of a node that was just started by this plan; ``said`` is what people were told.
+
+    A node whose next start cannot be known from files alone gets none.
+    """
+    paths = home.node(planned.plan.name)
+    moves = {power: moves_of(planned.plan, power=power) for power in (True, False)}
+    # What changed since it was planned would be taken for what the plan was made from.
+    same = planned.made_from == origin_digest(home, paths.name, planned.node_text)
+    if None in moves.values() or planned.warnings or "interface" in planned.node_text or not same:
+        paths.opening.unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        write_atomic(paths.opening, marshal.dumps(contents(home, paths, planned, moves, said)))
+
+
+def contents(
+    home: Home, paths: NodePaths, planned: Planned, moves: Mapping[bool, tuple[Move, ...] | None], said: str
+) -> dict[str, object]:
+    """Everything ``opening`` needs, as values that marshal can hold."""
+    plan = planned.plan
+    bmc = plan.bmc
+    settings = from_json(CoreSettings, json.loads(paths.bmc_settings.read_bytes()))
+    return {
+        "who": opening.who_asks(),
+        "home": str(home.root),
+        "logs": str(home.log_root),
+        "name": paths.name,
+        "verb_lock": str(paths.verb_lock),
+        "plan_lock": str(home.plan_lock),
+        "supervisor_lock": str(paths.supervisor_lock),
+        "workspace": str(paths.workspace),
+        "log_dir": str(paths.log_dir),
+        "log": str(paths.log("supervisor")),
+        "log_most_bytes": LOG_MOST_BYTES,
+        "serial_log": str(paths.serial_log),
+        "events": str(paths.events),
+        "state": str(paths.state),
+        "control": str(paths.control_socket),
+        "traces": tuple(str(path) for path in (*paths.sockets(), paths.pty)),
+        "node_file": (str(home.map_file(paths.name)), planned.node_text.encode()),
+        "same": tuple((str(path), bare.signature(str(path))) for path in _what_stays(home, paths, plan)),
+        "others": opening.other_plans(str(home.root), paths.name),
+        "folders": tuple(str(path) for path in (paths.run, paths.disks)),
+        "inputs": tuple(_inputs(plan)),
+        "taken": tuple(_taken(plan)),
+        "bmc_files": str(paths.bmc_state / "ipmi_sim" / plan.name),
+        "bmc_state": str(paths.core_state),
+        "boot_flags_valid": VALID,
+        "power_at_ac": {
+            (policy, was_on): _policy(policy, settings).gives_power(was_on=was_on)
+            for policy in (None, *(int(each) for each in RestorePolicy))
+            for was_on in (False, True)
+        },
+        "clock_commands": tuple((NetFn.STORAGE << 2, command) for command in SET_TIME_COMMANDS),
+        "system_interface": str(paths.kcs_socket),
+        "listen": tuple(_listener(address, bmc.port) for address in bmc.listen),
+        "moves": dict(moves),
+        "children": {
+            spec.name: (spec.argv, str(spec.log), spec.ready.value, spec.ready_target)
+            for spec in plan.processes
+        },
+        "supervisor": tuple(supervisor_argv(paths)),
+        "python_path": supervisor_path(),
+        "said": said,
+    }
+
+
+def moves_of(plan: NodePlan, *, power: bool) -> tuple[Move, ...] | None:
+    """What the machine does on a start that goes well; None if it is more than can be done so early."""
+    machine = NodeMachine.of(plan)
+    events: list[Event] = [Begin(power)]
+    moves: list[Move] = []
+    while events:
+        event = events.pop(0)
+        if isinstance(event, Ready):
+            moves.append(("await", event.name))
+        for action in machine.step(event, 0.0):
+            match action:
+                case Spawn(name):
+                    moves.append(("spawn", name))
+                    events.append(HostWaits() if name == QEMU else Ready(name))
+                case LetHostGo():
+                    # To wait for it is to let it go.
+                    events.append(Ready(QEMU))
+                case Report(what, details) if all(
+                    isinstance(value, (str, int)) for value in details.values()
+                ):
+                    moves.append(("report", what, tuple(details.items())))
+                case StartTimer() | StopTimer():
+                    # The opening has a patience of its own; the supervisor's timers begin with it.
+                    continue
+                case NodeUp():
+                    return tuple(moves)
+                case _:
+                    return None
+    return None
+
+
+def _policy(number: int | None, settings: CoreSettings) -> RestorePolicy:
+    """The restore policy that the BMC's kept state names."""
+    if number is None:
+        return RestorePolicy.of_node_file(power_on_at_start=settings.power_on_at_start)
+    return RestorePolicy(number)
+
+
+def _what_stays(home: Home, paths: NodePaths, plan: NodePlan) -> Iterator[Path]:
+    found = list(sources(home))
+    yield from found
+    # So that a file that is new is noticed too.
+    yield from sorted({path.parent for path in found if path.is_relative_to(home.cache) is False})
+    yield from (Path(program) for name in PROGRAMS if (program := find_program(name)))
+    yield from (spec.path for spec in plan.files)
+    yield from (paths.plan, paths.data, paths.smbios_dir, paths.log_owner)
+
+
+def _inputs(plan: NodePlan) -> Iterator[tuple[str, tuple[bytes, bool] | None]]:
+    for disk in plan.disks:
+        on_device = disk.path.is_relative_to("/dev")
+        yield str(disk.path), None if on_device else (QCOW2_MAGIC, disk.format == "qcow2")
+    yield from ((str(given.path), None) for given in plan.inputs)
+
+
+def _taken(plan: NodePlan) -> Iterator[tuple[str, frozenset[str]]]:
+    """Per table of /proc/net, the addresses nobody may have, as it spells them."""
+    for protocol in ("udp", "tcp"):
+        ports = [spec for spec in plan.ports if spec.protocol == protocol]
+        wanted = [pair for spec in ports for pair in _clashes(spec)]
+        for family, suffix in ((socket.AF_INET, ""), (socket.AF_INET6, "6")):
+            yield (
+                f"{protocol}{suffix}",
+                frozenset(
+                    f"{_spelled(family, address)}:{port:04X}"
+                    for address, port in wanted
+                    if (":" in address) == (family == socket.AF_INET6)
+                ),
+            )
+
+
+def _clashes(spec: PortSpec) -> Iterator[tuple[str, int]]:
+    # As facts.is_free sees it.
+    for address in {*WILDCARDS, *(() if spec.address in WILDCARDS else (spec.address,))}:
+        yield address, spec.port
+
+
+def _spelled(family: int, address: str) -> str:
+    packed = socket.inet_pton(family, address)
+    return "".join(f"{word:08X}" for (word,) in struct.iter_unpack("=I", packed))
+
+
+def _listener(address: str, port: int) -> tuple[str, int, int | None]:
+    """As ``bmc.lan`` binds: address, port, for IPv6 whether only that."""
+    version = ipaddress.ip_address(address).version
+    return address, port, int(address != "::") if version == 6 else None
+
+
+def failure(words: list[str], said: bytes) -> InfrasimError | None:
+    """The error of a start that was begun by its opening; None if it is to be tried in full.
+
+    Nothing of the node runs then. Another home may have taken an address in between, so that another
+    one is to be chosen.
+    """
+    name = opening.node_of(words)
+    assert name is not None
+    paths = Home.from_environment().node(name)
+    if not said:
+        return silent_end(paths)
+    error = error_from_json(json.loads(said))
+    plan = read_plan(paths.plan)
+    again = (
+        isinstance(error, (HostError, ProgramError)) and plan is not None and port_holder(plan) is not None
+    )
+    return None if again else error
+
+
+def stop_begun(home: str, logs: str, name: str) -> None:
+    """Take down what an interrupted start began."""
+    stop_all_of(Home(Path(home), Path(logs)).node(name))

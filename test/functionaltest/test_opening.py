@@ -1,0 +1,107 @@
+"""A start by its opening: the same node, the same events, and every way out of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import NODE, Lab, lab, wait_for
+
+# The word in a supervisor's command line that says how it began.
+GOES_ON = "go-on"
+
+
+@pytest.fixture
+def stopped(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A home whose node ran once and can be started by its opening."""
+    with lab(lambda: bool(request.session.testsfailed)) as scratch:
+        # A display that tests beside these do not take.
+        scratch.start(compute={"vnc_display": 47})
+        scratch.must("node", "stop", NODE)
+        yield scratch
+
+
+def began_as(scratch: Lab) -> list[str]:
+    pid = scratch.pid("supervisor")
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def names(scratch: Lab, since: int = 0) -> list[tuple[str, str]]:
+    return [(entry["event"], entry.get("process", "")) for entry in scratch.events()[since:]]
+
+
+def test_it_says_and_does_what_an_ordinary_start_does(stopped: Lab) -> None:
+    whole = names(stopped)
+    ordinary = whole[: whole.index(("node-up", "")) + 1]
+    before = len(stopped.events())
+    said = stopped.must("node", "start", NODE)
+    assert GOES_ON in began_as(stopped)
+    assert names(stopped, before) == ordinary
+    stopped.ipmi("mc", "info")
+    assert stopped.ipmi("sel", "time", "get").split("/")[-1][:4] >= "2026"
+    assert stopped.status()["state"] == "running"
+    stopped.must("node", "stop", NODE)
+    assert stopped.leftovers() == []
+    (stopped.home / NODE / ".opening").unlink()
+    assert stopped.must("node", "start", NODE) == said
+    assert GOES_ON not in began_as(stopped)
+
+
+@pytest.mark.parametrize("name", ["socat", "ipmi_sim", "qemu"])
+def test_children_of_the_opening_are_restarted_with_their_exit(stopped: Lab, name: str) -> None:
+    stopped.must("node", "start", NODE)
+    assert GOES_ON in began_as(stopped)
+    pid = stopped.pid(name)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: stopped.pid(name) not in (None, pid), what=f"another {name}")
+    died = [entry for entry in stopped.events() if entry["event"] == "died"]
+    assert (died[0]["process"], died[0]["exit_code"]) == (name, -9)
+
+
+def test_children_outlive_a_supervisor_that_was_an_opening(stopped: Lab) -> None:
+    stopped.must("node", "start", NODE)
+    supervisor, host = stopped.pid("supervisor"), stopped.pid("qemu")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: stopped.pid("supervisor") is None, what="the end of the supervisor")
+    stopped.must("node", "start", NODE)
+    assert stopped.pid("qemu") == host
+    assert stopped.count("adopted") == 3
+
+
+def test_a_deviation_ends_in_an_ordinary_start_or_its_error(stopped: Lab) -> None:
+    lock = stopped.home / NODE / ".supervisor.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ran = stopped.infrasim("node", "start", NODE)
+    lock.unlink()
+    assert (ran.code, ran.err) == (4, f"infrasim: node {NODE} has a supervisor already\n")
+    # A link that socat cannot replace: it ends, now and again.
+    before = stopped.count("started")
+    lost = stopped.home / NODE / "run" / "serial.sock"
+    lost.mkdir()
+    ran = stopped.infrasim("node", "start", NODE)
+    lost.rmdir()
+    assert ran.code == 5
+    assert "socat did not stay up" in ran.err
+    assert stopped.count("started") - before == 1
+    assert stopped.leftovers() == []
+
+
+def test_sigterm_to_a_starting_supervisor_ends_the_start(stopped: Lab) -> None:
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    starting = subprocess.Popen(words, env=stopped.env, stderr=subprocess.PIPE, text=True)
+    state = stopped.home / NODE / "run" / "state.json"
+    wait_for(lambda: starting.poll() is not None or state.exists(), what="the first child")
+    supervisor = stopped.pid("supervisor")
+    if supervisor:
+        os.kill(supervisor, signal.SIGTERM)
+    starting.communicate(timeout=60)
+    wait_for(lambda: stopped.leftovers() == [] or not supervisor, what="everything gone")
