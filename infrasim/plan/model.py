@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +16,7 @@ from typing import Any
 
 from infrasim.errors import HostError
 from infrasim.host.facts import Accelerator, Socket
+from infrasim.jsonform import as_json, from_json
 from infrasim.qemu.boot import BootDevice
 
 # Names of the processes of a node, in the order they start.
@@ -55,6 +55,15 @@ class FileSpec:
         import hashlib
 
         return hashlib.sha256(self.content).hexdigest()
+
+    def as_json(self) -> dict[str, str | int]:
+        """What the file is, without what it holds."""
+        return {
+            "path": str(self.path),
+            "mode": f"{self.mode:04o}",
+            "size_bytes": len(self.content),
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -189,9 +198,8 @@ class NodePlan:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON; files without their content."""
-        encoded = _encode(self)
-        assert isinstance(encoded, dict)
-        return {"format": PLAN_FORMAT, **encoded}
+        parts = {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return {"format": PLAN_FORMAT, **parts}
 
 
 def read_plan(path: Path) -> NodePlan | None:
@@ -203,11 +211,9 @@ def read_plan(path: Path) -> NodePlan | None:
         data = json.loads(path.read_bytes())
         if data.get("format") != PLAN_FORMAT:
             return None
-        plan = _decode(NodePlan, {**data, "files": []})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return from_json(NodePlan, {**data, "files": []})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    assert isinstance(plan, NodePlan)
-    return plan
 
 
 def read_kept(path: Path) -> Kept | None:
@@ -255,41 +261,3 @@ def require_plan(path: Path) -> NodePlan:
     if plan is None:
         raise HostError(f"{path} is missing or damaged", hint="run: infrasim node start")
     return plan
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, FileSpec):
-        return {
-            "path": str(value.path),
-            "mode": f"{value.mode:04o}",
-            "size_bytes": len(value.content),
-            "sha256": value.sha256,
-        }
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, (tuple, list)):
-        return [_encode(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, StrEnum):
-        return value.value
-    return value
-
-
-def _decode(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is tuple:
-        return tuple(_decode(typing.get_args(kind)[0], item) for item in value)
-    if origin in (typing.Union, types.UnionType):
-        inner = next(arm for arm in typing.get_args(kind) if arm is not type(None))
-        return None if value is None else _decode(inner, value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        return kind(
-            **{item.name: _decode(hints[item.name], value[item.name]) for item in dataclasses.fields(kind)}
-        )
-    if isinstance(kind, type) and issubclass(kind, (Path, StrEnum)):
-        return kind(value)
-    if type(value) is not kind and (kind, type(value)) != (float, int):
-        raise TypeError(f"{value!r} is not of type {kind}")
-    return value

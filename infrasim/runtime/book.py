@@ -19,12 +19,12 @@ from infrasim.bmc_core.boot import VALID
 from infrasim.bmc_core.chassis import RestorePolicy
 from infrasim.bmc_core.clock import SET_TIME_COMMANDS
 from infrasim.bmc_core.codes import NetFn
-from infrasim.bmc_core.persist import from_json
 from infrasim.errors import HostError, InfrasimError, ProgramError, error_from_json
 from infrasim.host import bare
 from infrasim.host.facts import WILDCARDS
 from infrasim.host.files import write_atomic
 from infrasim.host.process import find_program
+from infrasim.jsonform import from_json
 from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan

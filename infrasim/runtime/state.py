@@ -5,15 +5,14 @@ Written by the supervisor alone; read by every command, which checks each proces
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from infrasim.host.files import write_atomic
 from infrasim.host.process import Identity
+from infrasim.jsonform import as_json, from_json
 
 
 class ChildState(StrEnum):
@@ -75,25 +74,12 @@ def write_state(path: Path, state: NodeState) -> None:
 
 def state_text(state: NodeState) -> str:
     """What the state file holds."""
-    return json.dumps(dataclasses.asdict(state))
+    return json.dumps(as_json(state))
 
 
 def read_state(path: Path) -> NodeState | None:
     """The recorded state; None if there is none or it is damaged."""
     try:
-        data = json.loads(path.read_bytes())
-        return NodeState(
-            **{
-                **data,
-                "supervisor": Identity(**data["supervisor"]),
-                "processes": tuple(_process(entry) for entry in data["processes"]),
-                "errors": tuple(data["errors"]),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return from_json(NodeState, json.loads(path.read_bytes()))
+    except (OSError, ValueError):
         return None
-
-
-def _process(entry: dict[str, Any]) -> ProcessState:
-    identity = Identity(**entry["identity"]) if entry["identity"] else None
-    return ProcessState(entry["name"], identity, entry["state"], entry["restarts"])

@@ -8,10 +8,10 @@ import logging
 from pathlib import Path
 
 from infrasim.bmc.settings import CoreSettings
-from infrasim.bmc_core.persist import as_json, from_json
 from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError
 from infrasim.host.files import write_atomic
+from infrasim.jsonform import as_json, from_json
 
 LOG = logging.getLogger(__name__)
 

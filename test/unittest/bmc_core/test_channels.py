@@ -10,8 +10,8 @@ from infrasim.bmc_core import channels
 from infrasim.bmc_core.channels import AccessMode
 from infrasim.bmc_core.codes import Channel, Privilege
 from infrasim.bmc_core.message import Origin
-from infrasim.bmc_core.persist import as_json, from_json
 from infrasim.bmc_core.state import BmcState
+from infrasim.jsonform import as_json, from_json
 
 LAN_ADMIN = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
 

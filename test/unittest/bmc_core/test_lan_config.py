@@ -21,8 +21,8 @@ from infrasim.bmc_core.lan_config import (
     suite_privilege,
 )
 from infrasim.bmc_core.message import Origin
-from infrasim.bmc_core.persist import as_json, from_json
 from infrasim.bmc_core.state import BmcState
+from infrasim.jsonform import as_json, from_json
 
 LAN = NetFn.TRANSPORT
 

@@ -10,8 +10,8 @@ from bmc_bench import SETTINGS, Bench
 from infrasim.bmc_core.codes import Channel, NetFn, Privilege
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import IN_BAND, Origin
-from infrasim.bmc_core.persist import as_json, from_json
 from infrasim.bmc_core.state import BmcState
+from infrasim.jsonform import as_json, from_json
 
 ACTIVATE = bytes([1, 1, 0xC0, 0, 0, 0])
 DEACTIVATE = bytes([1, 1, 0, 0, 0, 0])

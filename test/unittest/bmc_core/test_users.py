@@ -11,8 +11,8 @@ from lan_client import LoginFailed, Net, OldClient, PlusClient
 from infrasim.bmc_core import users
 from infrasim.bmc_core.codes import Channel, Privilege
 from infrasim.bmc_core.message import Origin
-from infrasim.bmc_core.persist import as_json, from_json
 from infrasim.bmc_core.state import BmcState
+from infrasim.jsonform import as_json, from_json
 
 NAME, PASSWORD, ACCESS = 0x45, 0x47, 0x43
 

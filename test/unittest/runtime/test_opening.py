@@ -17,12 +17,12 @@ import pytest
 from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.chassis import ChassisState, RestorePolicy
 from infrasim.bmc_core.clock import ClockState
-from infrasim.bmc_core.persist import as_json
 from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError
 from infrasim.host import bare, probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import Identity
+from infrasim.jsonform import as_json
 from infrasim.paths import Home
 from infrasim.runtime import book, opening, planning
 from infrasim.runtime.state import read_state

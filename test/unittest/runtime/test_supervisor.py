@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from infrasim.bmc_core.chassis import ChassisState, RestartCause, RestorePolicy
-from infrasim.bmc_core.persist import as_json
 from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError, ProgramError
 from infrasim.host.process import Identity
+from infrasim.jsonform import as_json
 from infrasim.paths import Home
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ProcessSpec
 from infrasim.qemu.boot import BootSelector

@@ -13,9 +13,9 @@ import pytest
 from bmc_bench import SETTINGS, FakeChassis, FakeLoad
 from vm_peer import EnginePeer, HostPeer, until
 
-from infrasim.bmc_core.persist import as_json
 from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError
+from infrasim.jsonform import as_json
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan
 from infrasim.runtime.bmc import engine, node_bmc

@@ -11,9 +11,9 @@ import pytest
 from bmc_bench import SETTINGS
 from vm_peer import until
 
-from infrasim.bmc_core.persist import as_json
 from infrasim.bmc_core.state import BmcState
 from infrasim.errors import HostError
+from infrasim.jsonform import as_json
 from infrasim.runtime.bmc import store
 from infrasim.runtime.bmc.store import StateStore, read_settings, read_state
 

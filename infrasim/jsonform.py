@@ -1,4 +1,4 @@
-"""Dataclasses to JSON values and back, for the state that outlives the BMC."""
+"""Dataclasses to JSON values and back, for what is kept in files and read again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import dataclasses
 import types
 import typing
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def as_json(value: Any) -> Any:
-    """Plain values for JSON: dataclasses become objects, bytes hex digits, enums their values."""
+    """Plain values for JSON: dataclasses become objects, bytes hex digits, paths texts, enums their values.
+
+    What has an ``as_json`` of its own is asked for it.
+    """
+    if (own := getattr(value, "as_json", None)) is not None:
+        return own()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (list, tuple)):
@@ -55,7 +63,7 @@ def _decode(kind: Any, value: Any) -> Any:
         return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in known})
     if kind is bytes:
         return bytes.fromhex(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if isinstance(kind, type) and issubclass(kind, (Enum, Path)):
         return kind(value)
     if type(value) is not kind and (kind, type(value)) != (float, int):
         raise TypeError(f"{value!r} is not of type {kind}")
