@@ -46,7 +46,6 @@ def test_state_survives(tmp_path: Path) -> None:
         '"text"',
         "{}",
         "\x00",
-        json.dumps({**dataclasses.asdict(STATE), "unknown": 1}),
         json.dumps({**dataclasses.asdict(STATE), "processes": None}),
         json.dumps({**dataclasses.asdict(STATE), "processes": ["socat"]}),
         json.dumps({**dataclasses.asdict(STATE), "supervisor": {"pid": 1}}),
@@ -72,3 +71,9 @@ def test_state_cut_anywhere_never_raises(tmp_path: Path, cut: int, tail: bytes) 
     whole = json.dumps(dataclasses.asdict(STATE)).encode()
     path.write_bytes(whole[:cut] + tail)
     assert read_state(path) is None or cut >= len(whole)
+
+
+def test_what_a_later_infrasim_adds_is_overlooked(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps({**dataclasses.asdict(STATE), "unknown": 1}))
+    assert read_state(path) == STATE
