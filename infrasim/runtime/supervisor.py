@@ -138,17 +138,16 @@ class Supervisor:
         self._left = left.identities() if left else ()
         adopted = {each.name: each.identity for each in left.processes if each.identity} if left else {}
         if begun:
-            # Whoever asked the BMC meanwhile is to find it whole.
             await self._join_what_began(adopted)
-            await self.bmc.take_over(begun.listeners, begun.system_interface)
-        else:
-            await self.bmc.open()
         host = adopted.get(QEMU)
         if host and (begun is None or alive(host)) and not await self._join_host():
             # It waits for its boot order, and whoever was to let it go is dead.
             stop(host, term_wait_s=0)
             await self.host.close()
             del adopted[QEMU]
+        if begun is None:
+            # Late, because the BMC of a host that runs is not to say that it is off.
+            await self.bmc.open()
         for name, identity in adopted.items():
             self._children.adopt(name, identity, own=begun is not None)
             if begun is None:
@@ -173,6 +172,9 @@ class Supervisor:
         power = left.power if left and begun is None else core.chassis_control.on_at_ac()
         boot = core.state.boot
         self.feed(Begin(power, restarts, boot.selector, boot.is_persistent, is_up=begun is not None))
+        if begun:
+            # Whoever asked the BMC meanwhile finds it whole.
+            await self.bmc.take_over(begun.listeners, begun.system_interface)
         if QEMU in adopted:
             self.in_background(self.host.look())
 

@@ -53,6 +53,26 @@ def test_it_says_and_does_what_an_ordinary_start_does(stopped: Lab) -> None:
     assert GOES_ON not in began_as(stopped)
 
 
+def test_what_the_bmc_kept_decides_and_shows_from_the_first_answer(stopped: Lab) -> None:
+    for policy, power in (("previous", "on"), ("always-off", "off")):
+        stopped.must("node", "start", NODE)
+        stopped.ipmi("chassis", "policy", policy)
+        # 2030-01-01, as seconds since 1970.
+        stopped.ipmi("raw", "0x0a", "0x49", "0x80", "0xd8", "0xdb", "0x70")
+        stopped.must("node", "stop", NODE)
+        stopped.must("node", "start", NODE)
+        assert stopped.ipmi("power", "status") == f"Chassis Power is {power}\n"
+        assert GOES_ON in began_as(stopped)
+        assert (stopped.pid("qemu") is not None) is (power == "on")
+        assert stopped.ipmi("sel", "time", "get").startswith(("12/31/29", "01/01/30"))
+        stopped.must("node", "stop", NODE)
+    stopped.must("node", "start", NODE)
+    stopped.ipmi("chassis", "bootdev", "pxe", "options=persistent")
+    stopped.must("node", "stop", NODE)
+    stopped.must("node", "start", NODE)
+    assert GOES_ON not in began_as(stopped), "a boot override is for an ordinary start"
+
+
 @pytest.mark.parametrize("name", ["socat", "ipmi_sim", "qemu"])
 def test_children_of_the_opening_are_restarted_with_their_exit(stopped: Lab, name: str) -> None:
     stopped.must("node", "start", NODE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -29,8 +30,8 @@ from infrasim.runtime.machine import (
     SetOverride,
     Stop,
 )
-from infrasim.runtime.state import ChildState, NodeState, read_state, write_state
-from infrasim.runtime.supervisor import Supervisor
+from infrasim.runtime.state import ChildState, NodeState, Phase, read_state, write_state
+from infrasim.runtime.supervisor import Begun, Supervisor
 
 MakePlan = Callable[[Home, str, str], NodePlan]
 Scene = Callable[[Supervisor], Awaitable[None]]
@@ -319,6 +320,27 @@ def test_the_restore_policy_decides_at_a_fresh_start_and_not_at_an_adoption(
     play(fresh)
     core_state.write_text(json.dumps(kept))
     play(adopting)
+
+
+def test_the_bmc_of_an_opening_answers_when_it_knows_that_the_host_is_on(
+    play: Callable[[Scene], None],
+    alone: Callable[[Supervisor], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        seen: list[tuple[Phase, bool]] = []
+
+        async def take_over(*sockets: object) -> None:
+            seen.append((supervisor.machine.phase, supervisor.machine.power))
+
+        monkeypatch.setattr(supervisor.bmc, "take_over", take_over)
+        with socket.socket() as listens:
+            await supervisor.start(left_by(supervisor, power=True), Begun(listens, listens, (listens,)))
+        assert seen == [(Phase.UP, True)]
+        assert supervisor.bmc.core.state.chassis.restart_cause is RestartCause.ALWAYS_RESTORE
+
+    play(scene)
 
 
 @pytest.mark.parametrize("keep", [False, True])
