@@ -150,16 +150,42 @@ class Lab:
         path = self.logs / name / "serial.log"
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
-    def ipmitool(self, *words: str, options: tuple[str, ...] = ("-I", "lanplus"), host: str = "") -> Ran:
-        """Run ipmitool against the node's BMC with its default user."""
-        login = ("-H", host or self.address, "-U", "admin", "-P", "admin")
+    def ipmitool(
+        self,
+        *words: str,
+        options: tuple[str, ...] = ("-I", "lanplus"),
+        host: str = "",
+        user: str = "admin",
+        password: str = "admin",
+    ) -> Ran:
+        """Run ipmitool against the node's BMC, with its default user if no other is given."""
+        login = ("-H", host or self.address, "-U", user, "-P", password)
         return execute("ipmitool", *options, *login, *words)
 
-    def ipmi(self, *words: str) -> str:
+    def ipmi(self, *words: str, options: tuple[str, ...] = ("-I", "lanplus")) -> str:
         """Run ipmitool, which must succeed, and return what it printed."""
-        ran = self.ipmitool(*words)
+        ran = self.ipmitool(*words, options=options)
         assert ran.code == 0, f"ipmitool {' '.join(words)}: exit {ran.code}\n{ran.out}{ran.err}"
         return ran.out
+
+    def raw(self, *numbers: int) -> bytes:
+        """What the BMC answers to a raw request, which must succeed."""
+        return bytes.fromhex(self.ipmi("raw", *(f"{number:#x}" for number in numbers)))
+
+    def kept(self, name: str = NODE) -> dict[str, Any]:
+        """What the BMC keeps on disk over its own end."""
+        state = json.loads((self.home / name / "bmc" / "core.json").read_text())
+        assert isinstance(state, dict)
+        return state
+
+    def order(self, verb: str, *words: str, name: str = NODE) -> None:
+        """Say something on the node's control socket, as people at the machine would."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(COMMAND_TIMEOUT_S)
+            connection.connect(str(self.home / name / "run" / "control.sock"))
+            connection.sendall(json.dumps({"verb": verb, "words": words}).encode() + b"\n")
+            answer = json.loads(connection.makefile().readline())
+        assert answer["ok"], answer
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this home."""

@@ -1,0 +1,73 @@
+"""A Linux guest on a node, and what its own ipmitool says over KCS: the BMC's other door."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pexpect
+from guest.build import Guest
+from lab import NODE, Lab, Ran
+
+BOOT_S = 240
+ANSWER_S = 60
+_EXIT = re.compile(r"exit=(\d+)\s*$")
+
+
+class Inside:
+    """A shell in the guest of a node."""
+
+    def __init__(self, terminal: pexpect.spawn[str], guest: Guest) -> None:
+        self.terminal = terminal
+        self._guest = guest
+
+    def run(self, line: str) -> Ran:
+        """Run one line in the guest."""
+        self.terminal.sendline(f'{line}; echo "exit=$?"')
+        self.terminal.expect_exact('echo "exit=$?"')
+        self.terminal.expect_exact(self._guest.prompt)
+        text = str(self.terminal.before).replace("\r", "").partition("\n")[2]
+        found = _EXIT.search(text)
+        assert found, text
+        return Ran(int(found.group(1)), text[: found.start()], "")
+
+    def ipmi(self, *words: str) -> str:
+        """Run ipmitool over KCS, which must succeed."""
+        ran = self.run("ipmitool " + " ".join(words))
+        assert ran.code == 0, f"in the guest: ipmitool {' '.join(words)}: exit {ran.code}\n{ran.out}"
+        return ran.out
+
+    def raw(self, *numbers: int) -> bytes:
+        """What the BMC answers to a raw request, which must succeed."""
+        return bytes.fromhex(self.ipmi("raw", *(f"{number:#x}" for number in numbers)))
+
+
+def guest_settings(guest: Guest, **compute: Any) -> dict[str, Any]:
+    """The ``compute`` of a node that boots the guest."""
+    return {
+        "kernel": str(guest.kernel),
+        "initrd": str(guest.initrd),
+        "cmdline": guest.cmdline,
+        "memory": {"size": 512},
+        **compute,
+    }
+
+
+@contextmanager
+def shell(home: Lab, guest: Guest) -> Iterator[Inside]:
+    """The guest's shell, as soon as it has one."""
+    argv = ["-m", "infrasim", "node", "console", NODE]
+    terminal = pexpect.spawn(sys.executable, argv, env=home.env, timeout=ANSWER_S, encoding="latin-1")
+    try:
+        terminal.expect_exact("Ctrl-] detaches")
+        if guest.prompt not in home.serial():
+            terminal.expect_exact(guest.prompt, timeout=BOOT_S)
+        terminal.sendline("echo awake")
+        terminal.expect_exact("awake\r\n")
+        terminal.expect_exact(guest.prompt)
+        yield Inside(terminal, guest)
+    finally:
+        terminal.close(force=True)

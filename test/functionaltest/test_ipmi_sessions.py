@@ -1,0 +1,285 @@
+"""Sessions and channels: every way in, what a session tells, channel access, keys, ciphers, raw requests.
+
+Who may log in is in test_ipmi_users.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pexpect
+import pytest
+from lab import Lab, wait_for
+
+DOORS = {
+    "as-it-comes": (),
+    "lan": ("-I", "lan"),
+    "lanplus": ("-I", "lanplus"),
+    "suite-3": ("-I", "lanplus", "-C", "3"),
+    "suite-17": ("-I", "lanplus", "-C", "17"),
+}
+# What each area of commands has of its own, with what must be in its output.
+WORDS = {
+    "power status": "Chassis Power is",
+    "chassis status": "Power Restore Policy",
+    "chassis bootparam get 5": "Boot Device Selector",
+    "mc info": "Manufacturer ID           : 7244",
+    "mc guid": "System GUID",
+    "mc watchdog get": "Watchdog Timer Is",
+    "sel info": "Entries",
+    "sdr info": "Record Count",
+    "sdr list": "Temp_Ambient_FP",
+    "sensor reading Temp_Ambient_FP": "25",
+    "fru print 0": "Board Serial",
+    "lan print 1": "MAC Address",
+    "user list 1": "admin",
+    "channel info 1": "802.3 LAN",
+    "channel getciphers ipmi 1": "hmac_sha256",
+    "session info active": "user id                       : 2",
+    "sol info 1": "Payload Port                    : 623",
+    "pef info": "Alert",
+    "raw 6 1": " 20 01",
+}
+
+
+@pytest.fixture
+def client(running: Lab) -> Iterator[pexpect.spawn[str]]:
+    """A session that stays: ipmitool's shell."""
+    login = ["-I", "lanplus", "-H", running.address, "-U", "admin", "-P", "admin"]
+    shell = pexpect.spawn("ipmitool", [*login, "shell"], timeout=60, encoding="latin-1")
+    shell.expect_exact("ipmitool> ")
+    try:
+        yield shell
+    finally:
+        shell.close(force=True)
+
+
+def active(home: Lab) -> int:
+    """How many sessions there are."""
+    found = re.search(r"Active Session Count +: (\d+)\n", home.ipmi("channel", "info", "1"))
+    assert found
+    return int(found.group(1))
+
+
+@pytest.fixture(scope="module")
+def by_lanplus(running: Lab) -> dict[str, str]:
+    """What everything says over the usual door."""
+    return {words: running.ipmi(*words.split()) for words in WORDS}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_shows_the_same(running: Lab, by_lanplus: dict[str, str], door: str) -> None:
+    for words, wanted in WORDS.items():
+        said = running.ipmi(*words.split(), options=DOORS[door])
+        assert wanted in said, words
+        if words not in ("session info active", "sel info", "channel info 1"):
+            assert said == by_lanplus[words], words
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_set_by_one_door_is_seen_by_the_others(running: Lab, door: str) -> None:
+    options = DOORS[door]
+    running.ipmi("chassis", "bootdev", "cdrom", options=options)
+    assert running.status()["host"]["boot_override"] == "cdrom"
+    running.ipmi("user", "set", "name", "9", f"by-{door}"[:16], options=options)
+    running.ipmi("lan", "set", "1", "snmp", door, options=options)
+    running.ipmi("sol", "set", "retry-count", "3", "1", options=options)
+    for other in DOORS.values():
+        assert f"by-{door}"[:16] in running.ipmi("user", "list", "1", options=other)
+        assert re.search(
+            rf"SNMP Community String +: {door}\n", running.ipmi("lan", "print", "1", options=other)
+        )
+        assert "CD/DVD" in running.ipmi("chassis", "bootparam", "get", "5", options=other)
+        assert re.search(r"Retry Count +: 3\n", running.ipmi("sol", "info", "1", options=other))
+    running.ipmi("chassis", "bootdev", "none", options=options)
+    assert running.status()["host"]["boot_override"] is None
+    running.ipmi("lan", "set", "1", "snmp", "public", options=options)
+    running.ipmi("sol", "set", "retry-count", "7", "1", options=options)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_session_info_tells_of_the_session(running: Lab, door: str) -> None:
+    told = running.ipmi("session", "info", "active", options=DOORS[door])
+    kind = "IPMIv1.5" if DOORS[door] in ((), ("-I", "lan")) else "IPMIv2/RMCP+"
+    assert re.search(r"user id +: 2\n", told)
+    assert re.search(r"privilege level +: ADMINISTRATOR\n", told)
+    assert re.search(rf"session type +: {re.escape(kind)}\n", told)
+    assert re.search(r"channel number +: 0x01\n", told)
+    assert re.search(r"console ip +: 127\.", told)
+    assert "USER\n" in running.ipmi("session", "info", "active", options=(*DOORS[door], "-L", "USER"))
+
+
+def test_sessions_are_counted_listed_and_named(running: Lab, client: pexpect.spawn[str]) -> None:
+    everything = running.ipmi("session", "info", "all")
+    handles = [int(found) for found in re.findall(r"session handle +: ([1-9]\d*)\n", everything)]
+    assert len(handles) == len(set(handles)) >= 2
+    count = int(re.findall(r"active sessions +: (\d+)\n", everything)[0])
+    assert count == len(handles) == active(running)
+    first = running.ipmi("session", "info", "handle", hex(handles[0]))
+    assert re.search(rf"session handle +: {handles[0]}\n", first)
+    assert running.ipmitool("session", "info", "id", "0x12345678").code != 0
+    client.sendline("exit")
+    client.expect(pexpect.EOF)
+    wait_for(lambda: active(running) == count - 1, what="the session's end")
+
+
+def test_an_administrator_can_close_the_session_of_another(running: Lab, client: pexpect.spawn[str]) -> None:
+    client.sendline("session info active")
+    client.expect_exact("session handle")
+    client.expect_exact("\r\n")
+    handle = str(client.before).strip(" :")
+    close = ("raw", "6", "0x3c", "0", "0", "0", "0", handle)
+    refused = running.ipmitool(*close, options=("-I", "lanplus", "-L", "USER"))
+    assert "nsufficient privilege" in refused.err
+    with_it = active(running)
+    running.ipmi(*close)
+    assert active(running) == with_it - 1
+
+
+def test_channels_are_what_they_are(running: Lab) -> None:
+    for number, medium, protocol in (
+        ("0", "IPMB", "IPMB-1.0"),
+        ("1", "802.3 LAN", "IPMB-1.0"),
+        ("15", "System Interface", "KCS"),
+    ):
+        told = running.ipmi("channel", "info", number)
+        assert re.search(rf"Channel Medium Type +: {re.escape(medium)}", told)
+        assert re.search(rf"Channel Protocol Type +: {protocol}\n", told)
+    assert running.ipmi("channel", "info", "14").startswith("Channel 0x1 info:"), "the one it came through"
+    assert running.ipmitool("channel", "info", "5").code != 0
+
+
+def test_authentication_capabilities(running: Lab) -> None:
+    told = running.ipmi("channel", "authcap", "1", "4")
+    for line in (
+        r"IPMI v1.5  auth types      : MD5 PASSWORD",
+        r"KG status                  : default \(all zeroes\)",
+        r"Anonymous login enabled    : no",
+        r"Channel supports IPMI v2.0 : yes",
+    ):
+        assert re.search(line, told)
+    running.ipmi("lan", "set", "1", "auth", "USER", "MD5")
+    try:
+        assert "types      : MD5 \n" in running.ipmi("channel", "authcap", "1", "2")
+        assert (
+            running.ipmitool(
+                "mc", "guid", options=("-I", "lan", "-A", "PASSWORD", "-L", "USER", "-R", "1")
+            ).code
+            != 0
+        )
+        assert running.ipmitool("mc", "guid", options=("-I", "lan", "-A", "MD5", "-L", "USER")).code == 0
+    finally:
+        running.ipmi("lan", "set", "1", "auth", "USER", "MD5,PASSWORD")
+
+
+def test_channel_access_is_volatile_or_lasting(running: Lab) -> None:
+    assert running.raw(6, 0x41, 1, 0x80) == running.raw(6, 0x41, 1, 0x40) == b"\x02\x04"
+    # Alerting off in the lasting setting only.
+    running.raw(6, 0x40, 1, 0x40 | 0x22, 0)
+    try:
+        told = running.ipmi("channel", "info", "1").partition("Non-Volatile")
+        assert re.search(r"Alerting +: enabled", told[0])
+        assert re.search(r"Alerting +: disabled", told[2])
+    finally:
+        running.raw(6, 0x40, 1, 0x40 | 0x02, 0)
+
+
+def test_the_channels_limit_is_everybodys_limit(running: Lab) -> None:
+    running.raw(6, 0x40, 1, 0, 0x80 | 3)
+    try:
+        assert running.ipmitool("mc", "guid", options=("-I", "lanplus", "-L", "OPERATOR")).code == 0
+        assert (
+            running.ipmitool("mc", "guid", options=("-I", "lanplus", "-L", "ADMINISTRATOR", "-R", "1")).code
+            != 0
+        )
+    finally:
+        # Nobody on the LAN may undo that. A BMC that begins anew has the lasting limit.
+        restart_the_supervisor(running)
+    assert running.ipmitool("mc", "guid").code == 0
+
+
+def restart_the_supervisor(home: Lab) -> None:
+    """Another supervisor for the same host: volatile settings of the BMC begin anew."""
+    import os
+    import signal
+
+    from lab import NODE
+
+    supervisor = home.pid("supervisor")
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: home.status()["state"] == "degraded", what="the loss to show")
+    home.must("node", "start", NODE)
+
+
+def test_a_suite_can_be_limited_and_left_out(running: Lab) -> None:
+    """LAN parameter 24: four bits for each suite number up to 14, then those of suite 17."""
+    suite_3 = DOORS["suite-3"]
+    seventeen = (*DOORS["suite-17"], "-R", "1")
+
+    def limit(of_17: int) -> None:
+        running.ipmi(
+            "raw", *map(str, (0x0C, 1, 1, 24, 0, 0, 0x40, 0, 0, 0, 0, 0, of_17 << 4)), options=suite_3
+        )
+
+    try:
+        limit(3)
+        assert running.ipmitool("mc", "guid", options=seventeen).code != 0
+        assert running.ipmitool("mc", "guid", options=(*seventeen, "-L", "OPERATOR")).code == 0
+        limit(0)
+        assert running.ipmitool("mc", "guid", options=(*seventeen, "-L", "OPERATOR")).code != 0
+        ciphers = running.ipmi("channel", "getciphers", "ipmi", "1", options=suite_3)
+        assert re.findall(r"^(\d+) ", ciphers, re.MULTILINE) == ["3"]
+        assert running.ipmitool("mc", "guid").code == 0, "ipmitool finds the suite that is left"
+    finally:
+        limit(4)
+
+
+def test_ciphers_are_listed_for_both_payloads(running: Lab) -> None:
+    for payload in ("ipmi", "sol"):
+        told = running.ipmi("channel", "getciphers", payload, "1")
+        assert re.findall(r"^(\d+) ", told, re.MULTILINE) == ["3", "17"]
+
+
+def test_a_bmc_key_is_needed_once_it_is_set(running: Lab) -> None:
+    key = b"twenty bytes for k_g"
+    with_key = ("-I", "lanplus", "-k", key.decode())
+    # Set Channel Security Keys: set K_G of channel 1. ipmitool 1.8.19 has no word for it.
+    running.raw(6, 0x56, 1, 1, 1, *key)
+    try:
+        assert "non-zero" in running.ipmi("channel", "authcap", "1", "4", options=with_key)
+        assert running.ipmitool("mc", "guid", options=("-I", "lanplus", "-R", "1")).code != 0
+        assert running.ipmitool("mc", "guid", options=(*with_key, "-C", "17")).code == 0
+        assert running.ipmitool("mc", "guid", options=(*with_key, "-C", "3")).code == 0
+        assert running.ipmitool("mc", "guid", options=("-I", "lan")).code == 0, "1.5 has no such key"
+    finally:
+        running.ipmi("raw", *map(str, (6, 0x56, 1, 1, 1, *bytes(20))), options=with_key)
+    assert running.ipmitool("mc", "guid").code == 0
+
+
+def test_raw_requests_and_their_refusals(running: Lab) -> None:
+    assert running.raw(6, 1)[:2] == b"\x20\x01"
+    for words, code in (
+        (("6", "0xee"), "0xc1"),
+        (("6", "1", "1", "2"), None),
+        (("0", "2", "0x0f"), "0xcc"),
+        (("6", "0x3d"), "0xc7"),
+    ):
+        ran = running.ipmitool("raw", *words)
+        if code:
+            assert f"rsp={code}" in ran.err + ran.out, words
+
+
+def test_satellites_answer_through_the_bmc(running: Lab) -> None:
+    """The management engine is a controller of its own on the IPMB."""
+    for options in (DOORS["lan"], DOORS["lanplus"]):
+        me = running.ipmi("raw", "6", "1", options=(*options, "-t", "0x2c"))
+        assert me != running.ipmi("raw", "6", "1", options=options)
+        assert "Device ID                 : 1\n" in running.ipmi(
+            "mc", "info", options=(*options, "-t", "0x2c")
+        )
+    assert (
+        running.ipmitool("mc", "info", options=("-I", "lanplus", "-t", "0x66", "-R", "1", "-N", "1")).code
+        != 0
+    )
