@@ -320,6 +320,11 @@ class NodeMachine:
         return self.children[QEMU]
 
     @property
+    def is_starting_host(self) -> bool:
+        """Whether the host is to have power and does not run yet."""
+        return self.power_wanted and self.host.state is not ChildState.RUNNING
+
+    @property
     def power(self) -> bool:
         """Chassis power: on until the host has really gone, and while it is being restarted."""
         return self.power_wanted or self.host.state in (ChildState.RUNNING, ChildState.STOPPING)

@@ -51,7 +51,11 @@ class HostWires:
         listens = await self._supervisor.host.os_listens()
         # It may have gone off meanwhile, which is what was wanted.
         with contextlib.suppress(OrderRefused):
-            self._supervisor.feed(Power(PowerOrder.SOFT, listens))
+            if self._supervisor.machine.is_starting_host:
+                # Nothing of it runs yet that could listen.
+                self._supervisor.feed(Power(PowerOrder.OFF))
+            else:
+                self._supervisor.feed(Power(PowerOrder.SOFT, listens))
 
     def send_nmi(self) -> None:
         """Give the host a diagnostic interrupt."""

@@ -170,6 +170,7 @@ def test_boot_order_takes_all_indexes_away_before_it_gives_any(qemu: Qemu) -> No
         ("portw[0x0602] = 0x0320\r\n", True),
         ("portw[0x0602] = 0x0000\r\n", False),
         ("portw[0x0602] = 0x0020\r\n", False),
+        ("portw[0x0602] = 0xffff\r\n", False),
         ("unknown command: 'i'\r\n", True),
         ("portw[0x0602] = nonsense", True),
         ("", True),

@@ -631,6 +631,17 @@ def test_reset_keeps_the_process() -> None:
     assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=RUNNING"
 
 
+def test_a_host_is_starting_from_the_order_until_it_is_ready() -> None:
+    node = Node().off()
+    assert not node.machine.is_starting_host
+    node.do(ON)
+    assert node.machine.is_starting_host
+    node.do(Ready(QEMU))
+    assert not node.machine.is_starting_host
+    node.do(OFF)
+    assert not node.machine.is_starting_host
+
+
 @pytest.mark.parametrize("order", [RESET, SOFT])
 def test_no_reset_or_soft_without_a_running_host(order: Power) -> None:
     node = Node().off()

@@ -42,7 +42,7 @@ class FakeSupervisor:
         self.told: list[str] = []
         self.host = Host(self.told)
         self.refuses = False
-        self.machine = SimpleNamespace(power=True)
+        self.machine = SimpleNamespace(power=True, is_starting_host=False)
         self.changed = asyncio.Event()
         self.host_identity: Identity | None = Identity(1, 1, "boot")
         plan = SimpleNamespace(boot_devices=(None,) * devices, processors=processors)
@@ -102,6 +102,13 @@ def test_a_power_button_asks_first_whether_anybody_listens(listens: bool) -> Non
     supervisor.host.listens = listens
     wires.press_power_button()
     assert supervisor.events == [Power(PowerOrder.SOFT, listens)]
+
+
+def test_a_power_button_of_a_host_that_is_only_starting_switches_it_off() -> None:
+    supervisor, wires = wired()
+    supervisor.machine.is_starting_host = True
+    wires.press_power_button()
+    assert supervisor.events == [Power(PowerOrder.OFF)]
 
 
 def test_a_power_button_of_a_host_that_went_off_meanwhile_has_what_it_wanted() -> None:
