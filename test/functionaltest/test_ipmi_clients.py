@@ -6,12 +6,13 @@ import functools
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pexpect
 import pyghmi.ipmi.command  # type: ignore[import-untyped]
-import pyghmi.ipmi.console  # type: ignore[import-untyped]
 import pyipmi  # type: ignore[import-untyped]
 import pyipmi.interfaces  # type: ignore[import-untyped]
 import pytest
@@ -69,7 +70,8 @@ def test_ipmipower(running: Lab, driver: str) -> None:
 
 def test_ipmipower_asks_for_the_privilege_it_needs(running: Lab) -> None:
     ran = freeipmi(running, "ipmipower", "--off", "-l", "USER")
-    assert "privilege level" in ran.out + ran.err
+    assert "requires atleast operator privilege" in ran.err
+    assert running.status()["host"]["power"] == "on"
     assert (
         "password invalid"
         in execute(
@@ -98,8 +100,8 @@ def test_ipmi_sel(running: Lab, driver: str) -> None:
     running.ipmi("event", "1")
     said = must(running, "ipmi-sel", "--quiet-cache", driver=driver)
     assert "Upper Critical - going high" in said
-    assert "Number of log entries                : 1\n" in must(
-        running, "ipmi-sel", "--info", "--quiet-cache", driver=driver
+    assert re.search(
+        r"Number of log entries +: 1\n", must(running, "ipmi-sel", "--info", "--quiet-cache", driver=driver)
     )
     must(running, "ipmi-sel", "--clear", "--quiet-cache", driver=driver)
     ran = running.ipmitool("sel", "list")
@@ -130,7 +132,7 @@ def test_bmc_device(running: Lab, driver: str) -> None:
         r"IP Packets Received +: [1-9]", must(running, "bmc-device", "--get-lan-statistics", driver=driver)
     )
     assert "S0/G0" in must(running, "bmc-device", "--get-acpi-power-state", driver=driver)
-    must(running, "bmc-device", "--platform-event", "41 04 01 30 assertion 01 59 01 02", driver=driver)
+    must(running, "bmc-device", "--platform-event", "04 01 30 01 assertion 59 01 02", driver=driver)
     assert "Upper Critical" in running.ipmi("sel", "list")
     running.ipmi("sel", "clear")
 
@@ -146,11 +148,11 @@ def test_ipmi_chassis(running: Lab, driver: str) -> None:
     must(
         running,
         "ipmi-chassis",
-        "--set-power-restore-policy=RESTORED-STATE-PRIOR-TO-POWER-LOSS",
+        "--set-power-restore-policy=RESTORE",
         driver=driver,
     )
     assert re.search(r"Power Restore Policy : previous\n", running.ipmi("chassis", "status"))
-    must(running, "ipmi-chassis", "--set-power-restore-policy=POWER-UP", driver=driver)
+    must(running, "ipmi-chassis", "--set-power-restore-policy=ALWAYS-ON", driver=driver)
     resets = running.count("power-reset")
     must(running, "ipmi-chassis", "--chassis-control=HARD-RESET", driver=driver)
     wait_for(lambda: running.count("power-reset") > resets, what="the reset")
@@ -161,13 +163,21 @@ def test_ipmi_chassis(running: Lab, driver: str) -> None:
 
 
 def test_ipmi_config_checkout(running: Lab, driver: str) -> None:
-    said = {
-        category: must(running, "ipmi-config", "--checkout", "--category", category, driver=driver)
+    checked_out = {
+        category: freeipmi(running, "ipmi-config", "--checkout", "--category", category, driver=driver)
         for category in ("core", "chassis", "pef")
     }
+    for ran in checked_out.values():
+        # 1: something optional is not supported, such as the authentication types MD2 and none.
+        assert ran.code in (0, 1)
+        assert ran.err == ""
+        assert ran.out.count("\nSection ") + ran.out.startswith("Section ") == ran.out.count("EndSection\n")
+        assert "Unable" not in ran.out
+    said = {category: ran.out for category, ran in checked_out.items()}
     assert re.search(r"Username +admin\n", said["core"])
     assert re.search(rf"IP_Address +{re.escape(running.address)}\n", said["core"])
     assert "Enable_SOL" in said["core"]
+    assert re.search(r"Maximum_Privilege_Cipher_Suite_Id_3 +Administrator\n", said["core"])
     assert re.search(r"Boot_Device +NO-OVERRIDE\n", said["chassis"])
     assert re.search(r"Enable_PEF +Yes\n", said["pef"])
 
@@ -189,7 +199,7 @@ def test_ipmi_raw(running: Lab, driver: str) -> None:
 
 def test_ipmi_dcmi(running: Lab, driver: str) -> None:
     assert re.search(
-        r"Power Management +: Available",
+        r"Power Management / Monitoring Support +: Available",
         must(running, "ipmi-dcmi", "--get-dcmi-capability-info", driver=driver),
     )
     must(running, "ipmi-dcmi", "--set-asset-tag=rack 7", driver=driver)
@@ -260,9 +270,11 @@ def test_pyghmi_switches_power(running: Lab, pyghmi_: Any) -> None:
         pyghmi_.set_power(word, wait=30)
         assert pyghmi_.get_power() == {"powerstate": state}
         assert running.status()["host"]["power"] == state
+    boots = running.serial().count("SeaBIOS (")
     resets = running.count("power-reset")
     pyghmi_.set_power("boot")
     wait_for(lambda: running.count("power-reset") > resets, what="the reset")
+    wait_for(lambda: running.serial().count("SeaBIOS (") > boots, what="the boot")
 
 
 @pytest.mark.parametrize(
@@ -327,25 +339,24 @@ def test_pyghmi_reads_the_network_and_the_identity(running: Lab, pyghmi_: Any) -
 
 
 def test_pyghmi_shows_the_console(running: Lab) -> None:
+    """By its own program, because its event loop wants a process to itself."""
     running.ipmi("power", "off")
-    shown = bytearray()
-
-    def show(data: Any) -> None:
-        if isinstance(data, (bytes, bytearray, str)):
-            shown.extend(data if isinstance(data, (bytes, bytearray)) else data.encode())
-
-    console = pyghmi.ipmi.console.Console(running.address, "admin", "admin", iohandler=show, force=True)
+    program = str(Path(sys.executable).parent / "pyghmicons")
+    password = running.root / "password"
+    password.write_text("admin")
+    argv = [program, running.address, "admin", str(password)]
+    console = pexpect.spawn(sys.executable, argv, timeout=60, encoding="latin-1")
     try:
-
-        def seen(text: bytes) -> bool:
-            console.wait_for_rsp(0.05)
-            return text in shown
-
-        wait_for(lambda: console.wait_for_rsp(0.05) or console.connected, what="the console")
+        wait_for(lambda: sol_is_active(running), what="the console")
         running.ipmi("power", "on")
-        wait_for(lambda: seen(b"SeaBIOS"), what="the firmware on the console")
+        console.expect_exact("SeaBIOS")
     finally:
-        console.close()
+        console.close(force=True)
+
+
+def sol_is_active(home: Lab) -> bool:
+    """Whether somebody has the serial line: Get Payload Activation Status, SOL."""
+    return home.raw(6, 0x4A, 1)[1:] != b"\0\0"
 
 
 # --- python-ipmi and OpenIPMI
@@ -394,4 +405,4 @@ def test_openipmicmd(running: Lab, words: tuple[str, ...]) -> None:
     login = ("lan", "-U", "admin", "-P", "admin", *words, running.address)
     ran = execute("openipmicmd", "-k", "0f 00 06 01", *login)
     assert ran.code == 0, ran.err
-    assert bytes.fromhex(" ".join(ran.out.split()))[4:] == running.raw(6, 1), ran.out
+    assert bytes.fromhex(" ".join(ran.out.split()))[5:] == running.raw(6, 1), ran.out

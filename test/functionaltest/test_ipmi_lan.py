@@ -19,7 +19,7 @@ SETTINGS = {
     "snmp neighbours": r"SNMP Community String +: neighbours",
     "arp respond off": r"BMC ARP Control +: ARP Responses Disabled",
     "arp generate on": r"BMC ARP Control +: .*Gratuitous ARP Enabled",
-    "arp interval 4": r"Gratituous ARP Intrvl +: 2\.5 seconds",
+    "arp interval 4": r"Gratituous ARP Intrvl +: 4\.0 seconds",
     "vlan id 77": r"802\.1q VLAN ID +: 77",
     "vlan priority 5": r"802\.1q VLAN Priority +: 5",
     "ipsrc dhcp": r"IP Address Source +: DHCP Address",
