@@ -7,6 +7,7 @@ the KVM verdict until the next boot.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -148,8 +149,10 @@ def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[i
         firmware.flush()
         machine = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "16"]
         exit_port = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        # A guest that hangs spins. Should this process be killed meanwhile, the kernel ends what it left.
+        bounded = ["prlimit", f"--cpu={math.ceil(timeout_s) + 1}", "--", qemu]
         done = run(
-            [qemu, "-accel", accelerator, *machine, "-no-reboot", "-bios", firmware.name, *exit_port],
+            [*bounded, "-accel", accelerator, *machine, "-no-reboot", "-bios", firmware.name, *exit_port],
             timeout_s=timeout_s,
             check=False,
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
-from lab import CLONE, NODE, Lab, execute
+from lab import CLONE, NODE, Lab, execute, wait_for
 
 from infrasim.host.probe import KVM_PROBE_CODE, run_probe_guest
+from infrasim.host.process import alive, identify
 
 SUCCESS = 0x21
 
@@ -21,6 +24,21 @@ def test_source_assembles_to_the_code_that_is_used(tmp_path: Path) -> None:
 
 def test_the_guest_takes_its_exception_under_emulation() -> None:
     assert run_probe_guest("/usr/bin/qemu-system-x86_64", "tcg", timeout_s=60) == (SUCCESS, "")
+
+
+def test_a_guest_that_hangs_ends_even_if_infrasim_was_killed(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    hangs = tmp_path / "qemu"
+    hangs.write_text(f"#!/bin/sh\necho $$ >{started}.new\nmv {started}.new {started}\nwhile :; do :; done\n")
+    hangs.chmod(0o700)
+    words = f"from infrasim.host.probe import run_probe_guest as run; run({str(hangs)!r}, 'tcg', timeout_s=1)"
+    asker = subprocess.Popen([sys.executable, "-c", words], cwd=CLONE)
+    wait_for(started.exists, what="the guest")
+    guest = identify(int(started.read_text()))
+    assert guest is not None
+    asker.kill()
+    asker.wait()
+    wait_for(lambda: not alive(guest), what="the end of the guest")
 
 
 def test_verdict_is_the_same_in_doctor_status_and_plan(scratch: Lab) -> None:
