@@ -176,8 +176,18 @@ def test_a_node_that_needs_more_is_not_remembered(home: Home) -> None:
     write_workspace(planned, home.node("a"))
     book.remember(home, dataclasses.replace(planned, made_from="something else"), "")
     assert not home.node("a").opening.exists()
-    book.remember(home, dataclasses.replace(planned, node_text="interface: eth0"), "")
+    book.remember(home, dataclasses.replace(planned, node_text="bmc:\n  interface: eth0\n"), "")
     assert not home.node("a").opening.exists()
+
+
+def test_the_commented_file_that_init_writes_is_remembered(home: Home) -> None:
+    home.map_file("a").write_text(
+        f"bmc: {{address: 127.9.9.9, ipmi_over_lan_port: {PORT}}}\n# interface: e\n"
+    )
+    planned = planning.plan(home, "a")
+    write_workspace(planned, home.node("a"))
+    book.remember(home, planned, "")
+    assert home.node("a").opening.exists()
 
 
 def test_the_moves_are_the_machines(remembered: Home) -> None:
