@@ -119,7 +119,7 @@ def test_clients_at_the_same_time_do_not_mix(running: Lab) -> None:
 
 @pytest.mark.parametrize("tool", ["ipmi-sensors", "ipmi-fru"])
 def test_freeipmi_reads_every_record_without_a_warning(running: Lab, tool: str) -> None:
-    login = ("-h", running.address, "-D", "LAN_2_0", "-W", "opensesspriv", "-u", "admin", "-p", "admin")
+    login = ("-h", running.address, "-D", "LAN_2_0", "-u", "admin", "-p", "admin")
     cache = ("--sdr-cache-recreate",) if tool == "ipmi-sensors" else ()
     ran = execute(tool, *login, *cache)
     assert ran.code == 0, ran.err
@@ -128,7 +128,7 @@ def test_freeipmi_reads_every_record_without_a_warning(running: Lab, tool: str) 
 
 
 def test_freeipmi_switches_power(running: Lab) -> None:
-    login = ("-h", running.address, "-D", "LAN_2_0", "-W", "opensesspriv", "-u", "admin", "-p", "admin")
+    login = ("-h", running.address, "-D", "LAN_2_0", "-u", "admin", "-p", "admin")
     assert execute("ipmipower", *login, "--stat").out.strip() == f"{running.address}: on"
     assert execute("ipmipower", *login, "--off").out.strip() == f"{running.address}: ok"
     assert execute("ipmipower", *login, "--stat").out.strip() == f"{running.address}: off"

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -70,7 +69,7 @@ def test_ipmipower(running: Lab, driver: str) -> None:
 
 def test_ipmipower_asks_for_the_privilege_it_needs(running: Lab) -> None:
     ran = freeipmi(running, "ipmipower", "--off", "-l", "USER")
-    assert "requires atleast operator privilege" in ran.err
+    assert "operator privilege" in ran.err
     assert running.status()["host"]["power"] == "on"
     assert (
         "password invalid"
@@ -338,13 +337,20 @@ def test_pyghmi_reads_the_network_and_the_identity(running: Lab, pyghmi_: Any) -
     assert pyghmi_.raw_command(netfn=0, command=1)["data"][0] & 1
 
 
+# Its event loop wants a process to itself. Its own pyghmicons ends at the first output: the console gives
+# bytes, and it knows text only.
+PYGHMI_CONSOLE = """
+import os, sys
+from pyghmi.ipmi.console import Console
+def show(data):
+    os.write(1, data if isinstance(data, bytes) else repr(data).encode())
+Console(sys.argv[1], "admin", "admin", iohandler=show, force=True).main_loop()
+"""
+
+
 def test_pyghmi_shows_the_console(running: Lab) -> None:
-    """By its own program, because its event loop wants a process to itself."""
     running.ipmi("power", "off")
-    program = str(Path(sys.executable).parent / "pyghmicons")
-    password = running.root / "password"
-    password.write_text("admin")
-    argv = [program, running.address, "admin", str(password)]
+    argv = ["-c", PYGHMI_CONSOLE, running.address]
     console = pexpect.spawn(sys.executable, argv, timeout=60, encoding="latin-1")
     try:
         wait_for(lambda: sol_is_active(running), what="the console")
@@ -352,6 +358,7 @@ def test_pyghmi_shows_the_console(running: Lab) -> None:
         console.expect_exact("SeaBIOS")
     finally:
         console.close(force=True)
+    running.ipmi("sol", "deactivate")
 
 
 def sol_is_active(home: Lab) -> bool:
