@@ -77,6 +77,11 @@ class BootState:
         """Whether the flags hold for every boot."""
         return bool(self.flags[0] & _PERSISTENT)
 
+    @property
+    def is_for_one_boot(self) -> bool:
+        """Whether the flags wait for the next boot, also where they name no device."""
+        return bool(self.flags[0] & VALID) and not self.is_persistent
+
     def keeps(self, reason: int) -> bool:
         """Whether ``reason``, a bit of parameter 3, leaves the valid bit alone."""
         return bool(self.simple.get(VALID_BIT_CLEARING, b"\0")[0] & reason)
@@ -131,12 +136,7 @@ class BootOptions:
             self._expiry.cancel()
             self._expiry = None
         state = self._state
-        if (
-            expires
-            and state.selector is not None
-            and not state.is_persistent
-            and not state.keeps(KEEP_ON_TIMEOUT)
-        ):
+        if expires and state.is_for_one_boot and not state.keeps(KEEP_ON_TIMEOUT):
             self._expiry = self._bmc.clock.later(EXPIRY_S, self._expire)
 
     @property
@@ -155,13 +155,18 @@ class BootOptions:
         if self._expiry:
             self._expiry.cancel()
             self._expiry = None
-        if self._state.selector is not None and not self._state.is_persistent:
+        if self._state.is_for_one_boot:
             self._state.flags = _NO_FLAGS
             self._bmc.changed()
 
+    def host_started(self) -> None:
+        """A boot begins: flags that name no device are used by that; the machine tells when others are."""
+        if self._state.selector is None:
+            self.used()
+
     def drop(self) -> None:
         """A reset that takes valid flags away before the firmware reads them, such as a watchdog's."""
-        if self._state.selector is not None and not self._state.is_persistent:
+        if self._state.is_for_one_boot:
             self._expire_now()
 
     def _expire_now(self) -> None:

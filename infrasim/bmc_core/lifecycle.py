@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def host_started(bmc: Bmc) -> None:
     """The host was switched on or reset, by whomever."""
+    bmc.boot.host_started()
     bmc.lan_parameters.host_started()
     bmc.pef_parameters.host_started()
     system_info.host_started(bmc)

@@ -38,6 +38,20 @@ def test_one_boot_uses_them_up() -> None:
     assert get(bench, 5) == bytes([0, 1, 5, 0, 0, 0, 0, 0])
 
 
+def test_flags_without_a_device_are_used_by_any_boot() -> None:
+    bench = Bench()
+    flags(bench, VALID | EFI, 0, 0, 0, 0)
+    bench.bmc.host_reset(by_guest=True)
+    assert get(bench, 5) == bytes([0, 1, 5, 0, 0, 0, 0, 0])
+
+
+def test_flags_with_a_device_wait_until_the_firmware_has_read_them() -> None:
+    bench = Bench()
+    flags(bench, VALID, PXE, 0, 0, 0)
+    bench.bmc.power_changed(on=True)
+    assert get(bench, 5)[3] == VALID
+
+
 def test_persistent_ones_stay() -> None:
     bench = Bench()
     flags(bench, VALID | PERSISTENT, PXE, 0, 0, 0)
