@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -178,6 +179,11 @@ class FakeLoad:
         return self.load
 
 
+def _close_all(works: list[Coroutine[None, None, None]]) -> None:
+    for work in works:
+        work.close()
+
+
 class Bench:
     """A BMC with its fakes."""
 
@@ -191,6 +197,8 @@ class Bench:
         self.load = FakeLoad()
         self.changes = 0
         self.deferred: list[Coroutine[None, None, None]] = []
+        # What a test does not settle is closed, or Python complains in whichever test comes next.
+        weakref.finalize(self, _close_all, self.deferred)
         self.resets: list[bool] = []
         self.bmc = Bmc(
             settings,
