@@ -22,9 +22,9 @@ from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import Launch, become_supervisor
 from infrasim.runtime.logs import claim_logs
 from infrasim.runtime.planning import Planned, last_plan, plan, problems_on_lines_of
-from infrasim.runtime.state import NodeState, read_state
+from infrasim.runtime.state import SUPERVISOR, NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
-from infrasim.runtime.strays import SUPERVISOR, find_strays
+from infrasim.runtime.strays import find_strays
 from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_workspace, write_workspace
 
 # Another command may hold a node's lock as long as a start or stop may take.

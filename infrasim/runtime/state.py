@@ -14,6 +14,9 @@ from infrasim.host.files import write_atomic
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json, from_json
 
+# What the supervisor is called among the processes of its node.
+SUPERVISOR = "supervisor"
+
 
 class ChildState(StrEnum):
     """The life of one child."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import ExitCode, UsageError
 from infrasim.host.process import Identity, alive, suspended
-from infrasim.host.table import Found
 from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
-from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, read_state
-from infrasim.runtime.strays import SUPERVISOR, find_strays
+from infrasim.runtime.state import SUPERVISOR, ChildState, NodeState, Phase, ProcessState, read_state
+
+if TYPE_CHECKING:
+    from infrasim.host.table import Found
 
 # The state of a process that lives and does nothing; it overrides what its supervisor believes.
 SUSPENDED = "stopped by a signal"
@@ -154,6 +155,8 @@ def _strays(paths: NodePaths, state: NodeState | None) -> tuple[Found, ...]:
     """What runs and is not on record; looked for only when no supervisor answers for the node."""
     if state is not None and alive(state.supervisor):
         return ()
+    from infrasim.runtime.strays import find_strays  # most states need no search
+
     strays = find_strays(paths, living(state))
     # A supervisor alone has just been started: it waits for its command to plan.
     return strays if any(stray.what != SUPERVISOR for stray in strays) else ()

@@ -17,8 +17,7 @@ from infrasim.host.table import Found, find_processes
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
 from infrasim.qemu.element import escape
-
-SUPERVISOR = "supervisor"
+from infrasim.runtime.state import SUPERVISOR
 
 # A supervisor would start again what is ended under it; then as in a stop, the host first.
 _ORDER = (SUPERVISOR, QEMU, IPMI_SIM, SOCAT)

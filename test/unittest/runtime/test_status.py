@@ -232,7 +232,7 @@ def test_a_plan_that_was_removed_under_a_running_node_is_an_error(node: Node) ->
 def strays(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
     """Let processes be found that no state knows."""
     found = tuple(Found(name, Identity(10 + number, 1, "b"), 1) for number, name in enumerate(what))
-    monkeypatch.setattr(status, "find_strays", lambda paths, known: found)
+    monkeypatch.setattr("infrasim.runtime.strays.find_strays", lambda paths, known: found)
 
 
 @pytest.mark.parametrize("recorded", [True, False])
