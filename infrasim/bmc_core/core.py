@@ -87,8 +87,6 @@ class Bmc:
         self.events = Events(self)
         self.dcmi = DcmiMonitor(self)
         self.sensors = Sensors(self)
-        # Entity and instance by (owner, sensor number), as far as the sensor records were read.
-        self.sensor_entities: dict[tuple[int, int], tuple[int, int]] = {}
         self.commands = command_table(settings.manufacturer)
         self.sessions = Sessions(self)
         users.prepare(self)

@@ -168,7 +168,7 @@ class Events:
     def _policy_run(self, record: bytes, number: int, cause: Filter) -> Callable[[], None]:
         store = self._bmc.pef_parameters
         event = event_of_record(record, severity=cause.severity)
-        sensor = self._bmc.sensor_entities.get((record[7], record[11]))
+        sensor = self._bmc.sensors.entities.get((record[7], record[11]))
         if sensor is not None:
             event = dataclasses.replace(event, entity=sensor[0], entity_instance=sensor[1])
 

@@ -7,37 +7,19 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, Completion, NetFn
 from infrasim.bmc_core.message import Refused
-from infrasim.personality.conversion import Conversion
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.personality.conversion import Conversion
 
 TEMPERATURE = 0x01
 
 _GET_REPOSITORY_INFO, _RESERVE, _GET_SDR, _GET_READING = 0x20, 0x22, 0x23, 0x2D
-_FULL, _COMPACT = 0x01, 0x02
 _HEADER_SIZE = 5
 _PIECE_SIZE = 16
 _LAST = 0xFFFF
 _MOST_RECORDS = 4096
 _NO_READING, _SCANNING = 0x20, 0x40
-
-# Source: IPMI 2.0 table 43-1, bytes 21 and 24.
-_FORMATS = ("unsigned", "ones_complement", "twos_complement", "none")
-_LINEARIZATIONS = (
-    "linear",
-    "ln",
-    "log10",
-    "log2",
-    "e",
-    "exp10",
-    "exp2",
-    "reciprocal",
-    "square",
-    "cube",
-    "sqrt",
-    "cube_root",
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +44,11 @@ class Sensors:
         self._stamp = b""
         self._sensors: tuple[Sensor, ...] = ()
 
+    @property
+    def entities(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Entity and instance by (owner, sensor number), as far as the records were read."""
+        return {(each.owner, each.number): (each.entity, each.instance) for each in self._sensors}
+
     async def all(self) -> tuple[Sensor, ...]:
         """Every sensor, in the order of the records.
 
@@ -74,9 +61,6 @@ class Sensors:
         if stamp != self._stamp:
             self._sensors = await self._walk()
             self._stamp = stamp
-            self._bmc.sensor_entities = {
-                (each.owner, each.number): (each.entity, each.instance) for each in self._sensors
-            }
         return self._sensors
 
     async def value(self, sensor: Sensor) -> float | None:
@@ -132,35 +116,26 @@ class Sensors:
 
 
 def sensor_of_record(record: bytes) -> Sensor | None:
-    """The sensor that a full or compact record describes. Source: IPMI 2.0 tables 43-1 and 43-2."""
-    if len(record) < 23 or record[3] not in (_FULL, _COMPACT):
+    """The sensor that a full or compact record describes."""
+    # Only who asks for sensors by their records, as DCMI does, pays for it.
+    from infrasim.personality import names, sdr
+    from infrasim.personality.layout import DataError
+
+    try:
+        found = sdr.decode_record(record)
+    except DataError:
         return None
-    is_analog = record[3] == _FULL and len(record) >= 30
+    if not isinstance(found, sdr.Sensor):
+        return None
+    conversion = found.conversion
+    is_analog = conversion.analog_format != "none" and isinstance(conversion.linearization, str)
     return Sensor(
-        record_id=int.from_bytes(record[:2], "little"),
-        owner=record[5],
-        lun=record[6] & 0x03,
-        number=record[7],
-        entity=record[8],
-        instance=record[9],
-        sensor_type=record[12],
-        conversion=_conversion(record) if is_analog else None,
+        record_id=found.record_id,
+        owner=found.owner,
+        lun=found.lun,
+        number=found.number,
+        entity=names.number(names.ENTITIES, found.entity),
+        instance=found.instance,
+        sensor_type=names.number(names.SENSOR_TYPES, found.sensor_type),
+        conversion=conversion if is_analog else None,
     )
-
-
-def _conversion(record: bytes) -> Conversion | None:
-    analog_format, linearization = record[20] >> 6, record[23] & 0x7F
-    if _FORMATS[analog_format] == "none" or linearization >= len(_LINEARIZATIONS):
-        return None
-    return Conversion(
-        m=_signed(record[24] | (record[25] & 0xC0) << 2, 10),
-        b=_signed(record[26] | (record[27] & 0xC0) << 2, 10),
-        b_exp=_signed(record[29] & 0x0F, 4),
-        r_exp=_signed(record[29] >> 4, 4),
-        analog_format=_FORMATS[analog_format],
-        linearization=_LINEARIZATIONS[linearization],
-    )
-
-
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> bits - 1 else value

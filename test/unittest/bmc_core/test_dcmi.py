@@ -199,7 +199,7 @@ def test_the_records_are_read_once() -> None:
     before = len(bench.engine.asked)
     ask(bench, 0x10, "01 37 00 00")
     assert [each[1] for each in bench.engine.asked[before:]] == [0x20, 0x2D]
-    assert bench.bmc.sensor_entities == {(0x20, 1): (0x37, 1)}
+    assert bench.bmc.sensors.entities == {(0x20, 1): (0x37, 1)}
 
 
 def test_a_thermal_limit() -> None:
