@@ -9,7 +9,6 @@ import contextlib
 import ipaddress
 import json
 import marshal
-import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -51,10 +50,6 @@ from infrasim.runtime.workspace import LOG_MOST_BYTES, QCOW2_MAGIC
 Move = tuple[object, ...]
 
 
-# A key outside a comment; the commented file of ``infrasim init`` has it in one.
-_INTERFACE = re.compile(r"^[^#\n]*\binterface\b", re.MULTILINE)
-
-
 def remember(home: Home, planned: Planned, said: str) -> None:
     """Write the opening of a node that was just started by this plan; ``said`` is what people were told.
 
@@ -64,7 +59,7 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     moves = {power: moves_of(planned.plan, power=power) for power in (True, False)}
     # What changed since it was planned would be taken for what the plan was made from.
     same = planned.made_from == origin_digest(home, paths.name, planned.node_text)
-    if None in moves.values() or planned.warnings or _INTERFACE.search(planned.node_text) or not same:
+    if None in moves.values() or planned.warnings or planned.names_interface or not same:
         paths.opening.unlink(missing_ok=True)
         return
     with contextlib.suppress(OSError):

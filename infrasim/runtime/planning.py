@@ -25,14 +25,15 @@ class Planned:
     """A plan and what it came from.
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
-    bound sockets and other nodes. ``is_last`` says that it is the plan of the last start, whose files
-    lie in the workspace, so it carries none.
+    bound sockets, other nodes and the address of an interface that the node file names. ``is_last`` says
+    that it is the plan of the last start, whose files lie in the workspace, so it carries none.
     """
 
     plan: NodePlan
     node_text: str
     warnings: tuple[Problem, ...]
     made_from: str
+    names_interface: bool = False
     is_last: bool = False
 
 
@@ -69,7 +70,13 @@ def plan(home: Home, name: str) -> Planned:
             previous=read_kept(paths.plan),
             reserved=reserved_by_others(home, name),
         )
-    return Planned(decided, text, loaded.warnings, origin_digest(home, name, text))
+    return Planned(
+        decided,
+        text,
+        loaded.warnings,
+        origin_digest(home, name, text),
+        names_interface=loaded.spec.bmc.interface is not None,
+    )
 
 
 @contextlib.contextmanager
@@ -94,14 +101,14 @@ def last_plan(home: Home, name: str) -> Planned | None:
         text = home.map_file(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    # An interface's address may change without any file changing.
-    if "interface" in text:
-        return None
     previous = read_plan(paths.plan)
     try:
         kept = json.loads(paths.plan.read_bytes())
         made_from = origin_digest(home, name, text)
         if previous is None or kept["made_from"] != made_from or kept["warnings"]:
+            return None
+        # Its address may change without any file changing.
+        if kept["names_interface"]:
             return None
         if not all(sha256_file(Path(file["path"])) == file["sha256"] for file in kept["files"]):
             return None

@@ -55,7 +55,12 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
     write_if_changed(paths.node_file, planned.node_text)
     refresh_workspace(plan, paths)
-    described = {**plan.as_json(), "made_from": planned.made_from, "warnings": len(planned.warnings)}
+    described = {
+        **plan.as_json(),
+        "made_from": planned.made_from,
+        "warnings": len(planned.warnings),
+        "names_interface": planned.names_interface,
+    }
     write_atomic(paths.plan, json.dumps(described, indent=1))
 
 

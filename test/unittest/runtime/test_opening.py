@@ -176,8 +176,19 @@ def test_a_node_that_needs_more_is_not_remembered(home: Home) -> None:
     write_workspace(planned, home.node("a"))
     book.remember(home, dataclasses.replace(planned, made_from="something else"), "")
     assert not home.node("a").opening.exists()
-    book.remember(home, dataclasses.replace(planned, node_text="bmc:\n  interface: eth0\n"), "")
+    book.remember(home, dataclasses.replace(planned, names_interface=True), "")
     assert not home.node("a").opening.exists()
+
+
+def test_a_plan_is_made_anew_only_if_an_interface_is_named(remembered: Home) -> None:
+    file = remembered.map_file("a")
+    file.write_text(f"{file.read_text()}# interface: eth0\n")
+    write_workspace(planning.plan(remembered, "a"), remembered.node("a"))
+    assert planning.last_plan(remembered, "a") is not None
+    write_workspace(
+        dataclasses.replace(planning.plan(remembered, "a"), names_interface=True), remembered.node("a")
+    )
+    assert planning.last_plan(remembered, "a") is None
 
 
 def test_the_commented_file_that_init_writes_is_remembered(home: Home) -> None:
