@@ -85,6 +85,27 @@ class Conflicts(ValueError):
         super().__init__("; ".join(conflict.message for conflict in self.found))
 
 
+class Misplaced(NamedTuple):
+    """A key that was given where ``of``, another key, is none of ``kinds``."""
+
+    path: tuple[str | int, ...]
+    of: str
+    is_kind: object
+    kinds: tuple[str, ...]
+
+
+def nothing_misplaced(found: Iterable[Misplaced]) -> None:
+    """A key that is for some kinds only is given to no other."""
+    _raise(
+        Conflict(
+            each.path,
+            f"is only for {each.of} {' or '.join(each.kinds)}, not for {each.is_kind}",
+            f"remove it, or change {each.of!r}",
+        )
+        for each in found
+    )
+
+
 def node_name(text: str) -> str:
     """A name that a folder, a log and a socket can carry."""
     try:

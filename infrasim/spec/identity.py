@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
-from infrasim.spec.node import FruText, Part, SmbiosText, Uuid
+from infrasim.spec.part import FruText, Part, SmbiosText, Uuid
 from infrasim.units import WrongValue
 
 

@@ -16,7 +16,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from infrasim.spec.node import NodeSpec, Rare
+from infrasim.spec.node import NodeSpec
+from infrasim.spec.part import Becomes, Only, Rare, notes
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ class Key:
         if typing.get_origin(self.field.annotation) is typing.Literal:
             return typing.get_args(self.field.annotation)
         return ()
+
+    @property
+    def only(self) -> Only | None:
+        """For which kinds the key is; None for all."""
+        return next(notes(self.field, Only), None)
+
+    @property
+    def becomes(self) -> str:
+        """What its value turns into, in Markdown; empty where that is not told."""
+        return next((note.what for note in notes(self.field, Becomes)), "")
 
     @property
     def scalar(self) -> type:

@@ -8,13 +8,11 @@ A key without a value (``kernel:`` or ``kernel: null``) is as if it were not the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -23,66 +21,29 @@ from pydantic import (
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
+from infrasim.spec.part import (
+    AbsolutePath,
+    Address,
+    CipherSuite,
+    FruId,
+    FruText,
+    Mac,
+    NodeName,
+    Part,
+    Port,
+    Rare,
+    Seconds,
+    SmbiosText,
+    TypeName,
+    Uuid,
+)
 
 if TYPE_CHECKING:
-    from pydantic_core import CoreSchema
-
     from infrasim.spec.identity import FruDevice, Smbios
 else:
     FruDevice = Smbios = Any
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
-
-NodeName: TypeAlias = Annotated[str, AfterValidator(checks.node_name)]
-TypeName: TypeAlias = Annotated[str, AfterValidator(checks.type_name)]
-AbsolutePath: TypeAlias = Annotated[str, AfterValidator(checks.absolute_path)]
-Mac: TypeAlias = Annotated[str, AfterValidator(checks.parse_mac)]
-Uuid: TypeAlias = Annotated[str, AfterValidator(checks.parse_uuid)]
-Address: TypeAlias = Annotated[str, AfterValidator(checks.address)]
-Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
-CipherSuite: TypeAlias = Annotated[int, AfterValidator(checks.cipher_suite)]
-Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
-SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
-FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
-FruId: TypeAlias = Annotated[int, BeforeValidator(checks.fru_id)]
-
-
-class Part(BaseModel):
-    """A mapping of the node file: no key but the ones listed, no value of another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty_keys(cls, given: Any) -> Any:
-        if isinstance(given, dict) and None in given.values():
-            known = cls.__pydantic_fields__
-            return {key: value for key, value in given.items() if value is not None or key not in known}
-        return given
-
-
-class Rare:
-    """A model of ``spec.identity``; only a file with such a key pays for making it.
-
-    Measured: making all of them doubles the time that ``spec.node`` takes.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def model(self) -> type[Part]:
-        """The model itself."""
-        from infrasim.spec import identity
-
-        model: type[Part] = getattr(identity, self.name)
-        return model
-
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
-        """Make pydantic check values with the model, whose faults then count as this place's."""
-        from pydantic_core.core_schema import no_info_plain_validator_function
-
-        return no_info_plain_validator_function(lambda given: self.model.model_validate(given))
 
 
 class Cpu(Part):

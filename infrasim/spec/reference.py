@@ -45,16 +45,18 @@ def _sections() -> Iterator[str]:
         lines = [f"## {title}\n"]
         if owner is not None:
             lines.append(f"{owner.field.description}\n")
-        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += ["| key | type | default | meaning | becomes |", "|---|---|---|---|---|"]
         lines += [_row(key) for key in keys if key.section == section]
         yield "\n".join(lines) + "\n"
 
 
 def _row(key: Key) -> str:
     meaning = key.field.description or ""
+    if key.only:
+        meaning += f" Only for `{key.only.of}` {' or '.join(f'`{kind}`' for kind in key.only.kinds)}."
     if key.field.examples and not key.choices:
         meaning += f" Example: `{_yaml(key.field.examples[0])}`"
-    cells = (f"`{key.name}`", _type(key), _default(key), meaning)
+    cells = (f"`{key.name}`", _type(key), _default(key), meaning, key.becomes)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

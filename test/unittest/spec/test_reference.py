@@ -44,7 +44,7 @@ def test_the_page_has_every_key() -> None:
 def test_the_page_tells_types_ranges_and_defaults() -> None:
     page = node_file_reference()
     assert "| `size` | whole number, 16 to 16777216 | `1024` | Memory in MiB. Example: `4096` |" in page
-    assert "| `drives` | list of mappings |  | The disks. |" in page
+    assert "| `drives` | list of mappings |  | The disks. |  |" in page
     assert "| `outside` | whole number, 1 to 65535 | required |" in page
     assert "| `startnow` | true or false | `true` |" in page
     assert "`0x5000c50015ea71ac`" in page
