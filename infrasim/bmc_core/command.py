@@ -34,5 +34,5 @@ class Command:
 
 
 def ask_engine(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """The handler of everything ipmi_sim owns: SDRs, SEL, sensors, FRU."""
+    """The handler of everything ipmi_sim owns: SEL, sensors, FRU."""
     return bmc.engine.ask_at_once(request.netfn, request.command, request.data, lun=request.lun)

@@ -20,6 +20,7 @@ from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.oem.catalog import oem
 from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
+from infrasim.bmc_core.sdr_repository import SdrRepository
 from infrasim.bmc_core.sensors import Sensors
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
@@ -86,6 +87,7 @@ class Bmc:
         self.alerts = Alerts(self)
         self.events = Events(self)
         self.dcmi = DcmiMonitor(self)
+        self.sdr_repository = SdrRepository(self)
         self.sensors = Sensors(self)
         self.commands = command_table(settings.manufacturer)
         self.sessions = Sessions(self)

@@ -38,6 +38,8 @@ _DESTINATION_TYPE, _DESTINATION_ADDRESS, _PRIVILEGES, _BAD_PASSWORDS = 18, 19, 2
 # The suites of parameters 22 to 24. Tools take the place of a level for the number of its suite, so every
 # number up to 14 has its place, used or not. Source: ipmitool and FreeIPMI, lan set cipher_privs.
 _SUITE_ENTRIES = (*range(15), 17)
+_LAST_PLACE = len(_SUITE_ENTRIES) - 1
+_LAST_LEVEL = "24.last"
 
 
 @dataclass
@@ -102,8 +104,7 @@ def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
     if suite_id not in _SUITE_ENTRIES:
         # The parameters have no place for it.
         return Privilege.ADMINISTRATOR
-    levels = bmc.lan_parameters.value(_PRIVILEGES)
-    return Privilege(_level(levels, _SUITE_ENTRIES.index(suite_id)))
+    return bmc.lan_parameters.suite_level(_SUITE_ENTRIES.index(suite_id))
 
 
 def _level(levels: bytes, entry: int) -> int:
@@ -156,13 +157,33 @@ def alert_destination(bmc: Bmc, selector: int) -> AlertDestination | None:
     )
 
 
-def lan_parameters(
-    settings: CoreSettings, state: ParameterState, *, changed: Callable[[], None]
-) -> ParameterStore:
+def lan_parameters(settings: CoreSettings, state: ParameterState, *, changed: Callable[[], None]) -> LanStore:
     """The parameters of the LAN channel, beginning as in ``settings``. Source: IPMI 2.0 table 23-4."""
-    return ParameterStore(
+    return LanStore(
         (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings)), state, changed=changed
     )
+
+
+class LanStore(ParameterStore):
+    """The LAN parameters, with the level of the last suite beside them.
+
+    ipmitool's ``lan set cipher_privs`` has letters for fifteen suites only, writes 0 for the sixteenth place,
+    which is suite 17's, the one that clients prefer, and wants to read back what it wrote. So 0 there leaves
+    the level of the suite as it was; to be without it is the node file's. Source: ipmitool 1.8.19.
+    """
+
+    def put(self, number: int, value: bytes, selector: int = 0, block: int = 0) -> None:
+        """Set a parameter in the table, whether clients may or not."""
+        if number == _PRIVILEGES and (level := _level(value, _LAST_PLACE)):
+            self._kept[_LAST_LEVEL] = bytes([level])
+        super().put(number, value, selector, block)
+
+    def suite_level(self, place: int) -> Privilege:
+        """The level of the suite at that place of the list."""
+        level = _level(self.value(_PRIVILEGES), place)
+        if place == _LAST_PLACE and not level:
+            level = self._kept.get(_LAST_LEVEL, bytes([Privilege.ADMINISTRATOR]))[0]
+        return Privilege(level)
 
 
 def _suites(settings: CoreSettings) -> bytes:

@@ -29,7 +29,7 @@ class Clock(Protocol):
 
 
 class Engine(Protocol):
-    """ipmi_sim, which owns SDRs, SEL, sensors and FRU."""
+    """ipmi_sim, which owns SEL, sensors and FRU."""
 
     async def ask(self, netfn: int, command: int, data: bytes = b"", *, lun: int = 0) -> bytes:
         """Send one request to it and return what follows completion code 0.

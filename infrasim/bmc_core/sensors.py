@@ -1,12 +1,11 @@
-"""The sensors that ipmi_sim's records describe, as far as the BMC needs them: which, where, what value."""
+"""The sensors that the records describe, as far as the BMC needs them: which, where, what value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.codes import BMC_ADDRESS, Completion, NetFn
-from infrasim.bmc_core.message import Refused
+from infrasim.bmc_core.codes import BMC_ADDRESS, NetFn
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -14,17 +13,15 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 0x01
 
-_GET_REPOSITORY_INFO, _RESERVE, _GET_SDR, _GET_READING = 0x20, 0x22, 0x23, 0x2D
-_HEADER_SIZE = 5
-_PIECE_SIZE = 16
-_LAST = 0xFFFF
-_MOST_RECORDS = 4096
+_GET_READING = 0x2D
 _NO_READING, _SCANNING = 0x20, 0x40
+# From M to the exponents, as Get Sensor Reading Factors tells them. Source: IPMI 2.0 tables 43-1 and 35-6.
+_FACTORS = slice(24, 30)
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """One sensor with a record. ``conversion`` is None if it has no analogue value."""
+    """One sensor with a record. ``conversion`` is None and ``factors`` empty if it has no analogue value."""
 
     record_id: int
     owner: int
@@ -34,14 +31,15 @@ class Sensor:
     instance: int
     sensor_type: int
     conversion: Conversion | None
+    factors: bytes
 
 
 class Sensors:
-    """Reads the sensor records once, and again when the repository has changed."""
+    """Understands the sensor records once, and again when the repository has changed."""
 
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
-        self._stamp = b""
+        self._generation = 0
         self._sensors: tuple[Sensor, ...] = ()
 
     @property
@@ -55,12 +53,12 @@ class Sensors:
         Raises:
             Refused: by ipmi_sim.
         """
-        info = await self._bmc.engine.ask(NetFn.STORAGE, _GET_REPOSITORY_INFO)
-        # Number of records, and the times of the last addition and deletion.
-        stamp = info[1:3] + info[5:13]
-        if stamp != self._stamp:
-            self._sensors = await self._walk()
-            self._stamp = stamp
+        repository = self._bmc.sdr_repository
+        await repository.load()
+        if repository.generation != self._generation:
+            found = (sensor_of_record(each) for each in repository.records.values())
+            self._sensors = tuple(each for each in found if each is not None)
+            self._generation = repository.generation
         return self._sensors
 
     async def value(self, sensor: Sensor) -> float | None:
@@ -77,42 +75,6 @@ class Sensors:
         if len(answer) < 2 or answer[1] & _NO_READING or not answer[1] & _SCANNING:
             return None
         return float(sensor.conversion.to_units(answer[0]))
-
-    async def _walk(self) -> tuple[Sensor, ...]:
-        found: list[Sensor] = []
-        wanted = 0
-        for _ in range(_MOST_RECORDS):
-            following, record = await self._record(wanted)
-            sensor = sensor_of_record(record)
-            if sensor is not None:
-                found.append(sensor)
-            if following in (_LAST, wanted):
-                break
-            wanted = following
-        return tuple(found)
-
-    async def _record(self, number: int) -> tuple[int, bytes]:
-        """The number of the next record, and this one."""
-        try:
-            return await self._piece(b"\0\0", number, 0, 0xFF)
-        except Refused as refusal:
-            if refusal.code != Completion.CANNOT_RETURN_SO_MUCH:
-                raise
-        reservation = (await self._bmc.engine.ask(NetFn.STORAGE, _RESERVE))[:2]
-        following, record = await self._piece(reservation, number, 0, _HEADER_SIZE)
-        size = _HEADER_SIZE + (record[4] if len(record) == _HEADER_SIZE else 0)
-        while len(record) < size:
-            count = min(_PIECE_SIZE, size - len(record))
-            _next, piece = await self._piece(reservation, number, len(record), count)
-            if not piece:
-                break
-            record += piece
-        return following, record
-
-    async def _piece(self, reservation: bytes, number: int, offset: int, count: int) -> tuple[int, bytes]:
-        data = reservation + number.to_bytes(2, "little") + bytes([offset, count])
-        answer = await self._bmc.engine.ask(NetFn.STORAGE, _GET_SDR, data)
-        return int.from_bytes(answer[:2].ljust(2, b"\xff"), "little"), answer[2:]
 
 
 def sensor_of_record(record: bytes) -> Sensor | None:
@@ -138,4 +100,5 @@ def sensor_of_record(record: bytes) -> Sensor | None:
         instance=found.instance,
         sensor_type=names.number(names.SENSOR_TYPES, found.sensor_type),
         conversion=conversion if is_analog else None,
+        factors=record[_FACTORS] if found.TYPE == sdr.FullSensor.TYPE else b"",
     )

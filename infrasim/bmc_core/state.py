@@ -12,6 +12,7 @@ from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.faults import FaultState
 from infrasim.bmc_core.parameters import ParameterState
+from infrasim.bmc_core.sdr_repository import SdrState
 from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
@@ -33,3 +34,4 @@ class BmcState:
     system_info: ParameterState = field(default_factory=ParameterState)
     dcmi: DcmiState = field(default_factory=DcmiState)
     lan: ParameterState = field(default_factory=ParameterState)
+    sdr: SdrState = field(default_factory=SdrState)

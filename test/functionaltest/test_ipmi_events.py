@@ -186,7 +186,37 @@ def test_sensors_by_every_command(running: Lab) -> None:
     running.ipmi("sensor", "thresh", SENSOR, "ucr", "43")
     running.ipmi("sensor", "thresh", SENSOR, "unc", "41")
     assert running.raw(4, 0x27, 0xEE) == before
-    assert running.ipmitool("raw", "4", "0x2d", "0xfe").code != 0
+    assert "rsp=0xcb" in running.ipmitool("raw", "4", "0x2d", "0xfe").err
+
+
+def test_what_a_sensor_does_not_have_is_illegal_for_it_and_no_memory_leaks(running: Lab) -> None:
+    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x25", "0xee").err, "it has no hysteresis"
+    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x24", "0xee", "0", "1", "1").err
+    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x27", "0xeb").err, (
+        "a discrete sensor has no thresholds"
+    )
+    assert "rsp=0xcb" in running.ipmitool("raw", "4", "0x24", "0xfe", "0", "1", "1").err
+    assert "rsp=0x80" in running.ipmitool("raw", "4", "0x30", "0xee", "1", "30").err, "no reading can be set"
+    assert running.raw(4, 0x28, 0xEE, 0xC0) == b""
+    assert running.raw(4, 0x2A, 0xEE, 0) == b""
+
+
+def test_the_event_status_of_a_sensor(running: Lab) -> None:
+    assert running.raw(4, 0x2B, 0xEE) == b"\xc0\0\0\0\0"
+    running.ipmi("sensor", "thresh", SENSOR, "unc", "20")
+    try:
+        assert running.raw(4, 0x2B, 0xEE) == b"\xc0\x80\0\0\0", "upper non-critical, going high"
+    finally:
+        running.ipmi("sensor", "thresh", SENSOR, "unc", "41")
+    # Presence detected.
+    assert running.raw(4, 0x2B, 0xA8)[1] == running.raw(4, 0x2D, 0xA8)[2]
+
+
+def test_a_sensors_reading_factors_are_those_of_its_record(running: Lab) -> None:
+    told = running.raw(4, 0x23, 0xEE, 25)
+    assert told[0] == 26
+    assert told[1] == 1, "degrees"
+    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x23", "0xeb", "0").err
 
 
 def test_sdrs_by_every_command(running: Lab, tmp_path: Path) -> None:
@@ -223,6 +253,28 @@ def test_an_sdr_is_read_in_parts_under_a_reservation(running: Lab) -> None:
     assert "rsp=0xc5" in stale.err
     too_much = running.ipmitool("raw", "0x0a", "0x23", "0", "0", "2", "0", "0", "60")
     assert "rsp=0xca" in too_much.err
+    beyond = running.raw(0x0A, 0x23, *reservation, 0, 0, size - 1, 10)[2:]
+    assert beyond == parts[-1:], "what is behind a record is nobody's"
+    assert "rsp=0xc9" in running.ipmitool("raw", "0x0a", "0x23", "0", "0", "0", "0", str(size), "1").err
+
+
+def test_the_sdr_repository_is_cleared_and_filled_again(scratch: Lab, tmp_path: Path) -> None:
+    """``sdr fill`` clears the repository and adds what a dump holds."""
+    scratch.start()
+    everything = scratch.ipmi("sdr", "list", "all")
+    dumped = tmp_path / "sdr"
+    scratch.ipmi("sdr", "dump", str(dumped))
+    scratch.raw(0x0A, 0x26, *scratch.raw(0x0A, 0x22), 5, 0)
+    assert "rsp=0xcb" in scratch.ipmitool("raw", "0x0a", "0x23", "0", "0", "5", "0", "0", "5").err
+    scratch.raw(0x0A, 0x27, *scratch.raw(0x0A, 0x22), *b"CLR", 0xAA)
+    assert re.search(r"Record Count +: 0\n", scratch.ipmi("sdr", "info"))
+    scratch.must("node", "stop", NODE)
+    scratch.must("node", "start", NODE)
+    assert re.search(r"Record Count +: 0\n", scratch.ipmi("sdr", "info")), "it is kept"
+
+    scratch.ipmi("sdr", "fill", "file", str(dumped))
+    assert scratch.ipmi("sdr", "list", "all") == everything
+    assert scratch.count("died") == 0, "ipmi_sim ends when its own repository is asked how far an erasure is"
 
 
 def test_a_fru_is_read_edited_and_written(running: Lab, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def put_sensors(bench: Bench, *readings: tuple[int, int]) -> None:
             return following.to_bytes(2, "little") + records[number - 1][data[4] : data[4] + data[5]]
         if (netfn, command) == (NetFn.SENSOR, 0x2D):
             return bytes([raw[data[0]], 0x40 if raw[data[0]] else 0x60, 0xC0])
-        return b"\x01\x00"
+        return b"\x01\x01"
 
     bench.engine.ask = engine_ask  # type: ignore[method-assign]
 
@@ -198,7 +198,7 @@ def test_the_records_are_read_once() -> None:
     ask(bench, 0x10, "01 37 00 00")
     before = len(bench.engine.asked)
     ask(bench, 0x10, "01 37 00 00")
-    assert [each[1] for each in bench.engine.asked[before:]] == [0x20, 0x2D]
+    assert [each[1] for each in bench.engine.asked[before:]] == [0x2D]
     assert bench.bmc.sensors.entities == {(0x20, 1): (0x37, 1)}
 
 
@@ -222,3 +222,10 @@ def test_any_data_is_answered(command: int, data: bytes) -> None:
     put_sensors(bench, (0x37, 122))
     assert bench.ask(GROUP, command, data)
     assert bench.ask(GROUP, command, b"\xdc" + data)
+
+
+def test_a_sensors_factors_are_those_of_its_record() -> None:
+    bench = dcmi_bench()
+    put_sensors(bench, (0x37, 122))
+    assert bench.ask(NetFn.SENSOR, 0x23, b"\x01\x7a").hex(" ") == "00 7b 01 00 9c c0 00 00"
+    assert bench.ask(NetFn.SENSOR, 0x23, b"\x02\x7a") == b"\xcd"

@@ -182,6 +182,18 @@ def test_privilege_of_suites() -> None:
     assert suite_privilege(bench.bmc, 17) == Privilege.USER
 
 
+def test_fifteen_letters_of_ipmitool_do_not_lock_suite_17_out() -> None:
+    """``lan set 1 cipher_privs`` writes 0 for the place that it has no letter for."""
+    bench = Bench()
+    assert write(bench, 24, bytes(9)) == 0
+    assert suite_privilege(bench.bmc, 3) == Privilege.NONE
+    assert suite_privilege(bench.bmc, 17) == Privilege.ADMINISTRATOR
+    write(bench, 24, bytes([0] * 8 + [0x30]))
+    write(bench, 24, bytes([0, 0, 0x40, *[0] * 6]))
+    assert read(bench, 24) == bytes([0, 0, 0x40, *[0] * 6]), "ipmitool compares"
+    assert suite_privilege(bench.bmc, 17) == Privilege.OPERATOR, "and its level stays"
+
+
 def test_a_suite_that_is_not_there_stays_unused() -> None:
     assert write(Bench(), 24, bytes([0, 0x44]) + bytes(7)) == 0xCC
 
