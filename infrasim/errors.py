@@ -31,6 +31,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+# Where a value is from that was given on the command line.
+SET = "--set"
+
 NO_PERMISSION_HINT = "run with sudo, or point INFRASIM_HOME and INFRASIM_LOG_DIR at folders of your own"
 
 
@@ -72,7 +75,8 @@ class Problem:
     """One fault in a document, on the user's own line.
 
     ``line`` and ``column`` count from 1; 0 means the place is not known. ``path`` is the dotted
-    place in the document, such as ``compute.cpu.quantities``; empty for the document itself.
+    place in the document, such as ``compute.cpu.quantities``; empty for the document itself. The
+    "file" of a value that was given on the command line is ``SET``.
     """
 
     file: str
@@ -84,7 +88,11 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        parts = [place, self.path, self.message] if self.path else [place, self.message]
+        if self.file == SET and self.path:
+            place = f"{self.file} {self.path}"
+            parts = [place, self.message]
+        else:
+            parts = [place, self.path, self.message] if self.path else [place, self.message]
         text = ": ".join(parts)
         return f"{text} ({self.hint})" if self.hint else text
 

@@ -236,6 +236,14 @@ class Home:
         """
         return self.node_map / f"{check_node_name(name)}.yml"
 
+    def included(self, name: str) -> Path:
+        """Copies of the files that the registered file of node ``name`` includes.
+
+        Raises:
+            UsageError: if ``name`` cannot name a node.
+        """
+        return self.node_map / f"{check_node_name(name)}.include"
+
     @property
     def map_lock(self) -> Path:
         """Held while a registered node file is added, replaced or removed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from infrasim.cli.setting import set_option, settings_of
 from infrasim.errors import ExitCode, HostError, InvalidNodeFile, UsageError
 from infrasim.paths import DEFAULT_NODE, Home
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from infrasim.errors import Problem
+    from infrasim.spec.document import Setting
     from infrasim.spec.load import LoadedNode
 
 # Tried in this order when neither VISUAL nor EDITOR is set. Source: Debian policy 11.4.
@@ -52,8 +54,9 @@ def list_files(as_json: bool) -> None:
 
 @config.command()
 @click.argument("name", default=DEFAULT_NODE)
+@set_option
 @_json
-def show(name: str, as_json: bool) -> None:
+def show(name: str, given: tuple[str, ...], as_json: bool) -> None:
     """Show the file of node NAME ("default" when left out); with --json every value it comes to."""
     from infrasim.runtime.node_map import load_registered, read_registered
 
@@ -62,7 +65,7 @@ def show(name: str, as_json: bool) -> None:
     if not as_json:
         click.echo(text, nl=not text.endswith("\n"))
         return
-    loaded = load_registered(home, name)
+    loaded = load_registered(home, name, settings_of(given))
     _print_json(
         {"name": name, "file": str(path), "node": loaded.spec.model_dump(mode="json"), **_said(loaded)}
     )
@@ -70,9 +73,10 @@ def show(name: str, as_json: bool) -> None:
 
 @config.command()
 @click.argument("targets", metavar="[FILE or NAME]...", nargs=-1)
+@set_option
 @_json
 @click.pass_context
-def check(ctx: click.Context, targets: tuple[str, ...], as_json: bool) -> None:
+def check(ctx: click.Context, targets: tuple[str, ...], given: tuple[str, ...], as_json: bool) -> None:
     """Check node files, registered or not; without arguments every registered one.
 
     Every problem is shown with its line. Exit code 2 if there is one.
@@ -81,7 +85,8 @@ def check(ctx: click.Context, targets: tuple[str, ...], as_json: bool) -> None:
     names = targets or home.registered()
     if not names:
         raise UsageError("there is nothing to check", hint="name a file, or run: infrasim init")
-    results = [(target, _checked(home, target)) for target in names]
+    settings = settings_of(given)
+    results = [(target, _checked(home, target, settings)) for target in names]
     if as_json:
         _print_json([_as_json(target, result) for target, result in results])
     else:
@@ -157,19 +162,19 @@ def delete(name: str, as_json: bool) -> None:
         click.echo(f"Its workspace {workspace} stays; remove it with: infrasim node destroy {name}")
 
 
-def _checked(home: Home, target: str) -> LoadedNode | InvalidNodeFile:
+def _checked(home: Home, target: str, settings: Sequence[Setting]) -> LoadedNode | InvalidNodeFile:
     """A registered name before a file of that name, unless there is a ``/`` in it."""
     from infrasim.runtime.node_map import load_file, load_registered
 
     try:
         if "/" not in target and target in home.registered():
-            return load_registered(home, target)
+            return load_registered(home, target, settings)
         if not Path(target).exists():
             names = ", ".join(home.registered()) or "none"
             raise UsageError(
                 f"{target!r} is neither a file nor a registered node", hint=f"registered nodes: {names}"
             )
-        return load_file(home, Path(target))
+        return load_file(home, Path(target), settings)
     except InvalidNodeFile as exc:
         return exc
 

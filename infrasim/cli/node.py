@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from infrasim.cli.setting import set_option, settings_of
 from infrasim.paths import DEFAULT_NODE, Home
 
 if TYPE_CHECKING:
@@ -42,14 +43,16 @@ def _warn(warnings: tuple[Problem, ...]) -> None:
 @node.command()
 @_name
 @_install
+@set_option
 @_json
-def start(name: str, no_install: bool, as_json: bool) -> None:
+def start(name: str, no_install: bool, given: tuple[str, ...], as_json: bool) -> None:
     """Start a node; on a fresh machine also install what it needs."""
     from infrasim.runtime.node import start as start_node
 
     home = Home.from_environment()
+    settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = start_node(home, name)
+    started = start_node(home, name, settings=settings)
     _warn(started.warnings)
     if as_json:
         _show_status(name)
@@ -80,14 +83,16 @@ def stop(name: str, as_json: bool) -> None:
 @node.command()
 @_name
 @_install
+@set_option
 @_json
-def restart(name: str, no_install: bool, as_json: bool) -> None:
-    """Stop a node and start it from its node file as it is now."""
+def restart(name: str, no_install: bool, given: tuple[str, ...], as_json: bool) -> None:
+    """Stop a node and start it from its node file as it is now, and what --set says now."""
     from infrasim.runtime.node import restart as restart_node
 
     home = Home.from_environment()
+    settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = restart_node(home, name)
+    started = restart_node(home, name, settings=settings)
     _warn(started.warnings)
     if as_json:
         _show_status(name)
@@ -113,13 +118,15 @@ def destroy(name: str, as_json: bool) -> None:
 @node.command("run")
 @_name
 @_install
-def run_node(name: str, no_install: bool) -> None:
+@set_option
+def run_node(name: str, no_install: bool, given: tuple[str, ...]) -> None:
     """Run a node in the foreground; SIGTERM or Ctrl-C stops it. Prints "ready" when it is."""
     from infrasim.runtime.node import start as start_node
 
     home = Home.from_environment()
+    settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = start_node(home, name, foreground=True)
+    started = start_node(home, name, foreground=True, settings=settings)
     click.echo(f"Node {started.plan.name} runs already.")
 
 
@@ -178,13 +185,14 @@ def list_nodes(as_json: bool) -> None:
 
 @node.command("plan")
 @_name
+@set_option
 @_json
-def plan_command(name: str, as_json: bool) -> None:
+def plan_command(name: str, given: tuple[str, ...], as_json: bool) -> None:
     """Show what a start would do: files, disks, processes with their argv, ports. Touches nothing."""
     from infrasim.host.process import command_line
     from infrasim.runtime.planning import plan as plan_node
 
-    planned = plan_node(Home.from_environment(), name)
+    planned = plan_node(Home.from_environment(), name, settings_of(given))
     _warn(planned.warnings)
     if as_json:
         _show(planned.plan.as_json())

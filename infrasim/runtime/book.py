@@ -44,7 +44,7 @@ from infrasim.runtime.machine import (
     StopTimer,
 )
 from infrasim.runtime.node import port_holder, stop_all_of
-from infrasim.runtime.planning import Planned, origin_digest, sources
+from infrasim.runtime.planning import Planned, includes_are_as_they_were, origin_digest, sources
 from infrasim.runtime.workspace import LOG_MOST_BYTES, QCOW2_MAGIC
 
 Move = tuple[object, ...]
@@ -58,8 +58,12 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     paths = home.node(planned.plan.name)
     moves = {power: moves_of(planned.plan, power=power) for power in (True, False)}
     # What changed since it was planned would be taken for what the plan was made from.
-    same = planned.made_from == origin_digest(home, paths.name, planned.node_text)
-    if None in moves.values() or planned.warnings or planned.names_interface or not same:
+    same = planned.made_from == origin_digest(
+        home, paths.name, planned.node_text, included=planned.included, settings=planned.settings
+    )
+    # An opening is for a start without settings.
+    certain = not (planned.warnings or planned.names_interface or planned.settings)
+    if None in moves.values() or not certain or not same or not includes_are_as_they_were(planned.included):
         paths.opening.unlink(missing_ok=True)
         return
     with contextlib.suppress(OSError):
@@ -91,7 +95,7 @@ def contents(
         "control": str(paths.control_socket),
         "traces": tuple(str(path) for path in (*paths.sockets(), paths.pty)),
         "node_file": (str(home.map_file(paths.name)), planned.node_text.encode()),
-        "same": tuple((str(path), bare.signature(str(path))) for path in _what_stays(home, paths, plan)),
+        "same": tuple((str(path), bare.signature(str(path))) for path in _what_stays(home, paths, planned)),
         "others": opening.other_plans(str(home.root), paths.name),
         "folders": tuple(str(path) for path in (paths.run, paths.disks)),
         "inputs": tuple(_inputs(plan)),
@@ -156,13 +160,14 @@ def _policy(number: int | None, settings: CoreSettings) -> RestorePolicy:
     return RestorePolicy(number)
 
 
-def _what_stays(home: Home, paths: NodePaths, plan: NodePlan) -> Iterator[Path]:
+def _what_stays(home: Home, paths: NodePaths, planned: Planned) -> Iterator[Path]:
     found = list(sources(home))
     yield from found
     # So that a file that is new is noticed too.
     yield from sorted({path.parent for path in found if path.is_relative_to(home.cache) is False})
     yield from (Path(program) for name in PROGRAMS if (program := find_program(name)))
-    yield from (spec.path for spec in plan.files)
+    yield from map(Path, planned.included)
+    yield from (spec.path for spec in planned.plan.files)
     yield from (paths.plan, paths.data, paths.smbios_dir, paths.log_owner)
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from infrasim.clients.control import ask
-from infrasim.errors import DeadlineError, HostError, InfrasimError, NotRunningError, Problem, ProgramError
+from infrasim.errors import (
+    SET,
+    DeadlineError,
+    HostError,
+    InfrasimError,
+    NotRunningError,
+    Problem,
+    ProgramError,
+    UsageError,
+)
 from infrasim.host import probe
 from infrasim.host.facts import is_free
 from infrasim.host.files import locked, make_dir
@@ -21,11 +31,22 @@ from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import Launch, become_supervisor
 from infrasim.runtime.logs import claim_logs
-from infrasim.runtime.planning import Planned, last_plan, plan, problems_on_lines_of
+from infrasim.runtime.planning import (
+    Planned,
+    document_of,
+    includes_are_as_they_were,
+    last_plan,
+    origin_digest,
+    plan,
+    problems_on_lines_of,
+)
 from infrasim.runtime.state import SUPERVISOR, NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
 from infrasim.runtime.strays import find_strays
 from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_workspace, write_workspace
+
+if TYPE_CHECKING:
+    from infrasim.spec.document import Setting
 
 # Another command may hold a node's lock as long as a start or stop may take.
 _LOCK_WAIT_S = 120.0
@@ -53,14 +74,15 @@ class Started:
     planned: Planned | None = None
 
 
-def start(home: Home, name: str, *, foreground: bool = False) -> Started:
+def start(home: Home, name: str, *, foreground: bool = False, settings: tuple[Setting, ...] = ()) -> Started:
     """Start a node and return when its BMC answers and its host's monitor greets.
 
+    ``settings`` go before its node file until it is stopped.
     ``foreground`` becomes the supervisor and does not return. A failed start leaves nothing running.
 
     Raises:
         InfrasimError: as ``planning.plan``; HostError for a port in use; ProgramError for a child
-            that died.
+            that died; UsageError for settings of a node that runs with others.
     """
     paths = home.node(name)
     if node_status(home, name).condition is Condition.ABSENT:
@@ -72,6 +94,8 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
             state = _shown_state(paths)
             if not _runs(state):
                 _end_strays(paths, living(state))
+        if state is not None and (_runs(state) or living(state)) and settings:
+            _check_settings(home, paths, settings)
         if state is not None and _runs(state):
             return _already_running(paths, state)
         if state is not None and living(state):
@@ -81,8 +105,8 @@ def start(home: Home, name: str, *, foreground: bool = False) -> Started:
                 return _take_over(paths, running, foreground=foreground)
             _end_children(state)
         if foreground:
-            _run_in_foreground(paths, _prepare(home, paths).warnings)
-        return _start_stopped(home, paths)
+            _run_in_foreground(paths, _prepare(home, paths, settings).warnings)
+        return _start_stopped(home, paths, settings)
 
 
 def _take_over(paths: NodePaths, running: NodePlan, *, foreground: bool) -> Started:
@@ -96,11 +120,24 @@ def _take_over(paths: NodePaths, running: NodePlan, *, foreground: bool) -> Star
     return Started(running)
 
 
-def _start_stopped(home: Home, paths: NodePaths) -> Started:
+def _check_settings(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> None:
+    """Refuse settings that would be lost, because the node runs with others."""
+    kept = json.loads(paths.plan.read_bytes()) if paths.plan.exists() else {}
+    text, included = home.map_file(paths.name).read_text(encoding="utf-8"), kept.get("included", {})
+    if kept.get("made_from") != origin_digest(
+        home, paths.name, text, included=included, settings=settings
+    ) or not includes_are_as_they_were(included):
+        raise UsageError(
+            f"node {paths.name} runs already, so {SET} cannot act",
+            hint=f"run: infrasim node restart {paths.name} {SET} …",
+        )
+
+
+def _start_stopped(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Started:
     """Plan, write and start; again with other addresses if another home took one in between."""
     for tries_left in reversed(range(_ADDRESS_TRIES)):
         with contextlib.closing(Launch(paths)) as launch:
-            planned = _prepare(home, paths)
+            planned = _prepare(home, paths, settings)
             try:
                 launch.go()
                 return Started(planned.plan, planned.warnings, planned=planned)
@@ -117,20 +154,21 @@ def _start_stopped(home: Home, paths: NodePaths) -> Started:
     raise AssertionError("the last try returns or raises")
 
 
-def _prepare(home: Home, paths: NodePaths) -> Planned:
+def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Planned:
     """Plan the node and bring its workspace up to date."""
     with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
-        last = last_plan(home, paths.name)
-        planned = last or plan(home, paths.name)
+        last = last_plan(home, paths.name, settings)
+        planned = last or plan(home, paths.name, settings)
         for _ in range(_ADDRESS_TRIES):
             if port_holder(planned.plan) is None:
                 break
             # Another home may have taken it just now; what the node file asks for stays the same.
-            before, planned = planned.plan.ports, plan(home, paths.name)
+            before, planned = planned.plan.ports, plan(home, paths.name, settings)
             if planned.plan.ports == before:
                 break
         _check_ports(planned.plan)
-        with problems_on_lines_of(home.map_file(paths.name), planned.node_text):
+        decided = planned
+        with problems_on_lines_of(lambda: document_of(home, decided)):
             check_inputs(planned.plan)
         claim_logs(paths)
         if not planned.is_last:
@@ -156,10 +194,18 @@ def stop_node(home: Home, name: str) -> bool:
         return stop_all_of(paths)
 
 
-def restart(home: Home, name: str) -> Started:
-    """Stop a node and start it from its node file as it is now."""
+def restart(home: Home, name: str, *, settings: tuple[Setting, ...] = ()) -> Started:
+    """Stop a node and start it from its node file as it is now, and these ``settings``.
+
+    Raises:
+        InfrasimError: as ``stop_node`` and ``start``; a wrong node file or setting stops nothing.
+    """
+    if home.map_file(name).exists():
+        from infrasim.runtime.node_map import load_registered  # late: no other verb reads YAML
+
+        load_registered(home, name, settings)
     stop_node(home, name)
-    return start(home, name)
+    return start(home, name, settings=settings)
 
 
 def destroy(home: Home, name: str) -> bool:

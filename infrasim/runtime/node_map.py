@@ -1,8 +1,10 @@
 """The registered node files of a home: add, update, edit, delete, list.
 
 A file is kept byte for byte, comments included; only a ``name`` that differs from the one it is
-registered under is exchanged. It is checked as a whole before anything is written. Passwords are
-in it, so files have mode 0600 and their folder 0700.
+registered under is exchanged. What it includes is copied into a folder beside it, and the names behind
+``!include`` lead there, so a registered node does not change when somebody changes the originals
+(``spec.bundle``). It is checked as a whole before anything is written. Passwords are in it, so files have
+mode 0600 and their folders 0700.
 """
 
 from __future__ import annotations
@@ -16,16 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, ProgramError, UsageError
-from infrasim.host.files import locked, make_dir, write_atomic
+from infrasim.host.files import locked, make_dir, remove_tree, write_atomic, write_if_changed
 from infrasim.host.process import command_line, describe_exit, run_interactive
 from infrasim.paths import DEFAULT_NODE, Home
-from infrasim.spec.document import decode, load_document
+from infrasim.runtime.node_text import Includes, read_text
+from infrasim.spec.document import load_document
 
 if TYPE_CHECKING:
+    from infrasim.spec.bundle import Bundle
+    from infrasim.spec.document import Setting
     from infrasim.spec.load import LoadedNode
 
-# A node file is text somebody wrote; more than this is a wrong file.
-MAX_FILE_BYTES = 1024 * 1024
 _LOCK_WAIT_S = 10.0
 
 
@@ -70,44 +73,24 @@ def read_registered(home: Home, name: str) -> tuple[Path, str]:
     return path, read_text(path)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, line ends as they are.
-
-    Raises:
-        InvalidNodeFile: it is not UTF-8.
-        UsageError: there is no such file, it is a folder, or is larger than a node file can be.
-        HostError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-        raise UsageError(f"cannot read {path}: {exc.strerror}") from None
-    except OSError as exc:
-        raise HostError(f"cannot read {path}: {exc.strerror}") from exc
-    if len(data) > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", hint="is it a node file?")
-    return decode(data, file=str(path))
-
-
-def load_registered(home: Home, name: str) -> LoadedNode:
-    """The checked file of node ``name``.
+def load_registered(home: Home, name: str, settings: Sequence[Setting] = ()) -> LoadedNode:
+    """The checked file of node ``name``, with ``settings`` before what it says.
 
     Raises:
         InvalidNodeFile: with every problem of it.
         UsageError: there is none of that name.
     """
-    return _load(home, *read_registered(home, name), name=name)
+    return _load(home, *read_registered(home, name), name=name, settings=settings)
 
 
-def load_file(home: Home, path: Path) -> LoadedNode:
-    """A checked file that need not be registered.
+def load_file(home: Home, path: Path, settings: Sequence[Setting] = ()) -> LoadedNode:
+    """A checked file that need not be registered, with ``settings`` before what it says.
 
     Raises:
         InvalidNodeFile: with every problem of it.
         UsageError: there is no such file.
     """
-    return _load(home, path, read_text(path), name=None)
+    return _load(home, path, read_text(path), name=None, settings=settings)
 
 
 def add(home: Home, name: str, source: Path) -> Stored:
@@ -118,7 +101,7 @@ def add(home: Home, name: str, source: Path) -> Stored:
         UsageError: the name is taken or cannot be one.
     """
     target = home.map_file(name)
-    text, loaded = _checked(home, name, source)
+    kept, loaded = _checked(home, name, source, read_text(source))
     make_dir(home.node_map)
     with _exclusive(home):
         if target.exists():
@@ -126,7 +109,7 @@ def add(home: Home, name: str, source: Path) -> Stored:
                 f"node {name!r} is registered already: {target}",
                 hint=f"replace its file with: infrasim config update {name} {source}",
             )
-        write_atomic(target, text.encode(), durable=True)
+        _store(home, name, kept)
     return Stored(target, loaded.warnings)
 
 
@@ -140,11 +123,9 @@ def update(home: Home, name: str, source: Path) -> Stored:
     target = home.map_file(name)
     if not target.exists():
         raise _unknown(home, name, hint=f"register it with: infrasim config add {name} {source}")
-    text, loaded = _checked(home, name, source)
+    kept, loaded = _checked(home, name, source, read_text(source))
     with _exclusive(home):
-        changed = target.read_bytes() != text.encode()
-        if changed:
-            write_atomic(target, text.encode(), durable=True)
+        changed = _store(home, name, kept)
     return Stored(target, loaded.warnings, changed)
 
 
@@ -161,6 +142,7 @@ def delete(home: Home, name: str) -> Path:
     with _exclusive(home):
         try:
             target.unlink(missing_ok=True)
+            remove_tree(home.included(name), inside=home.node_map)
         except OSError as exc:
             raise HostError(f"cannot remove {target}: {exc.strerror}") from exc
     return target
@@ -247,7 +229,7 @@ def _edit_copy(
         if text == before:
             return None
         try:
-            loaded = _load(home, copy, text, name=name)
+            kept, loaded = _checked(home, name, copy, text)
         except InvalidNodeFile as exc:
             if try_again(exc):
                 continue
@@ -255,7 +237,7 @@ def _edit_copy(
         with _exclusive(home):
             if not target.exists() or target.read_bytes() != before.encode():
                 raise UsageError(f"{target} was changed by somebody else meanwhile")
-            write_atomic(target, text.encode(), durable=True)
+            _store(home, name, kept)
         return Stored(target, loaded.warnings)
 
 
@@ -269,14 +251,51 @@ def _keep_or_remove(copy: Path, before: str, name: str, error: BaseException) ->
         error.hint = f"your text is kept in {copy}; use it with: infrasim config update {name} {copy}"
 
 
-def _checked(home: Home, name: str, source: Path) -> tuple[str, LoadedNode]:
+def _checked(home: Home, name: str, source: Path, text: str) -> tuple[Bundle, LoadedNode]:
+    """``text``, that of ``source``, as it is to be kept for node ``name``."""
+    from infrasim.spec.bundle import bundle
     from infrasim.spec.naming import with_name
 
-    text = with_name(read_text(source), name, file=str(source))
-    return text, _load(home, source, text, name=name)
+    includes = Includes()
+    named = with_name(text, name, file=str(source), include=includes)
+    loaded = _load(home, source, named, name=name, includes=includes)
+    if not loaded.document.inclusions:
+        from infrasim.spec.bundle import Bundle
+
+        return Bundle(named), loaded
+    return bundle(loaded.document, folder=home.included(name).name), loaded
 
 
-def _load(home: Home, path: Path, text: str, *, name: str | None) -> LoadedNode:
+def _store(home: Home, name: str, kept: Bundle) -> bool:
+    """Write a registered file and what it includes; whether anything was not so already.
+
+    The copies are there before the text that leads to them, and old ones go last.
+    """
+    target, folder = home.map_file(name), home.included(name)
+    changed = not target.exists() or target.read_bytes() != kept.text.encode()
+    if kept.copies:
+        make_dir(folder)
+    for copy, text in kept.copies.items():
+        changed |= write_if_changed(folder / copy, text)
+    if changed:
+        write_atomic(target, kept.text.encode(), durable=True)
+    for old in folder.glob("*"):
+        if old.name not in kept.copies:
+            old.unlink()
+    if not kept.copies:
+        remove_tree(folder, inside=home.node_map)
+    return changed
+
+
+def _load(
+    home: Home,
+    path: Path,
+    text: str,
+    *,
+    name: str | None,
+    includes: Includes | None = None,
+    settings: Sequence[Setting] = (),
+) -> LoadedNode:
     """A file checked by itself and against its server type."""
     from uuid import NAMESPACE_URL, UUID
 
@@ -285,20 +304,27 @@ def _load(home: Home, path: Path, text: str, *, name: str | None) -> LoadedNode:
     from infrasim.spec.load import load_node
     from infrasim.spec.problems import relocate
 
-    loaded = load_node(path, text, name=name, known_types=type_names(home.type_folders))
+    loaded = load_node(
+        path,
+        text,
+        name=name,
+        known_types=type_names(home.type_folders),
+        include=includes or Includes(),
+        settings=settings,
+    )
     wanted = wanted_uuid(loaded.spec)
     personality = load_type(loaded.spec.type, home.type_folders)
     try:
         compile_node(loaded.spec, personality, UUID(wanted) if wanted else NAMESPACE_URL)
     except InvalidNodeFile as exc:
-        raise relocate(exc, load_document(text, file=str(path))) from exc
+        raise relocate(exc, loaded.document) from exc
     return loaded
 
 
 def _glance(home: Home, name: str) -> Registered:
     path = home.map_file(name)
     try:
-        values = load_document(read_text(path), file=str(path)).values
+        values = load_document(read_text(path), file=str(path), include=Includes()).values
     except InfrasimError as exc:
         return Registered(name, "", path, exc.message.splitlines()[0])
     server_type = values.get("type")

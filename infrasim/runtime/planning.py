@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host import probe
@@ -19,14 +20,19 @@ from infrasim.plan.model import NodePlan, read_kept, read_plan
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
 
+if TYPE_CHECKING:
+    from infrasim.spec.document import Document, Setting
+
 
 @dataclass(frozen=True)
 class Planned:
     """A plan and what it came from.
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
-    bound sockets, other nodes and the address of an interface that the node file names. ``is_last`` says
-    that it is the plan of the last start, whose files lie in the workspace, so it carries none.
+    bound sockets, other nodes and the address of an interface that the node file names. ``included`` are the
+    files that the node file includes, with the SHA-256 of each, and ``settings`` what went before it.
+    ``is_last`` says that it is the plan of the last start, whose files lie in the workspace, so it carries
+    none.
     """
 
     plan: NodePlan
@@ -34,11 +40,15 @@ class Planned:
     warnings: tuple[Problem, ...]
     made_from: str
     names_interface: bool = False
+    included: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[Setting, ...] = ()
     is_last: bool = False
 
 
-def plan(home: Home, name: str) -> Planned:
+def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
     """Everything that would be done to start a node now; touches nothing of it.
+
+    ``settings`` go before what the node file says.
 
     Raises:
         InvalidNodeFile: the node file has problems.
@@ -48,19 +58,28 @@ def plan(home: Home, name: str) -> Planned:
     from infrasim.personality.registry import load_type, type_names
     from infrasim.plan.planner import plan_node
     from infrasim.runtime.node_map import read_registered
+    from infrasim.runtime.node_text import Includes
     from infrasim.spec.load import load_node
 
     paths = home.node(name)
     if not home.map_file(name).exists():
         raise unknown_node(home, name)
     node_file, text = read_registered(home, name)
-    loaded = load_node(node_file, text, name=name, known_types=type_names(home.type_folders))
+    includes = Includes()
+    loaded = load_node(
+        node_file,
+        text,
+        name=name,
+        known_types=type_names(home.type_folders),
+        include=includes,
+        settings=settings,
+    )
     personality = load_type(loaded.spec.type, home.type_folders)
     previous = read_plan(paths.plan)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     if previous is not None and living(read_state(paths.state)):
         facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
-    with problems_on_lines_of(node_file, text):
+    with problems_on_lines_of(loaded.document):
         decided = plan_node(
             loaded.spec,
             personality,
@@ -74,24 +93,34 @@ def plan(home: Home, name: str) -> Planned:
         decided,
         text,
         loaded.warnings,
-        origin_digest(home, name, text),
+        origin_digest(home, name, text, included=includes.digests, settings=settings),
         names_interface=loaded.spec.bmc.interface is not None,
+        included=includes.digests,
+        settings=tuple(settings),
     )
 
 
 @contextlib.contextmanager
-def problems_on_lines_of(node_file: Path, text: str) -> Iterator[None]:
-    """Problems raised inside get the lines they have in the node file."""
+def problems_on_lines_of(document: Document | Callable[[], Document]) -> Iterator[None]:
+    """Problems raised inside get the lines they have in the node file, which is read only for that."""
     try:
         yield
     except InvalidNodeFile as exc:
-        from infrasim.spec.document import load_document
         from infrasim.spec.problems import relocate
 
-        raise relocate(exc, load_document(text, file=str(node_file))) from exc
+        raise relocate(exc, document() if callable(document) else document) from exc
 
 
-def last_plan(home: Home, name: str) -> Planned | None:
+def document_of(home: Home, planned: Planned) -> Document:
+    """The node file that a plan was made from."""
+    from infrasim.runtime.node_text import Includes
+    from infrasim.spec.load import read_document
+
+    file = home.map_file(planned.plan.name)
+    return read_document(file, planned.node_text, include=Includes(), settings=planned.settings)
+
+
+def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned | None:
     """The plan of the last start if planning again would give the same; None if that is not certain.
 
     Planning imports and compiles a lot; most starts are of nodes that nobody has edited.
@@ -104,8 +133,11 @@ def last_plan(home: Home, name: str) -> Planned | None:
     previous = read_plan(paths.plan)
     try:
         kept = json.loads(paths.plan.read_bytes())
-        made_from = origin_digest(home, name, text)
+        included = kept["included"]
+        made_from = origin_digest(home, name, text, included=included, settings=settings)
         if previous is None or kept["made_from"] != made_from or kept["warnings"]:
+            return None
+        if not includes_are_as_they_were(included):
             return None
         # Its address may change without any file changing.
         if kept["names_interface"]:
@@ -122,12 +154,29 @@ def last_plan(home: Home, name: str) -> Planned | None:
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
         return None
-    return Planned(previous, text, (), made_from, is_last=True)
+    return Planned(previous, text, (), made_from, included=included, settings=tuple(settings), is_last=True)
 
 
-def origin_digest(home: Home, name: str, text: str) -> str:
-    """A digest of the node file, infrasim itself, its data, the programs and this boot, as hex."""
+def includes_are_as_they_were(included: Mapping[str, str]) -> bool:
+    """Whether every included file still has its SHA-256.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return all(sha256_file(Path(path)) == digest for path, digest in included.items())
+
+
+def origin_digest(
+    home: Home, name: str, text: str, *, included: Mapping[str, str], settings: Sequence[Setting]
+) -> str:
+    """A digest of what a plan is made from, as hex.
+
+    That is the node file with what it includes and what went before it, infrasim itself, its data, the
+    programs and this boot.
+    """
     digest = hashlib.sha256(f"{home.root}\0{home.log_root}\0{name}\0{text}\0{boot_id()}".encode())
+    for words in (*(f"{path}\0{sha256}" for path, sha256 in included.items()), *map(setting_text, settings)):
+        digest.update(f"\0{words}".encode())
     for path in sources(home):
         try:
             status = path.stat()
@@ -135,6 +184,13 @@ def origin_digest(home: Home, name: str, text: str) -> str:
             continue
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()
+
+
+def setting_text(setting: Setting) -> str:
+    """A setting as it was given."""
+    from infrasim.spec.document import dotted
+
+    return f"{dotted(setting.path)}={setting.text}"
 
 
 def reserved_by_others(home: Home, name: str) -> Reserved:

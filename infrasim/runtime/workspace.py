@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.errors import SET, InvalidNodeFile, Problem
 from infrasim.host.files import make_dir, remove_tree, write_atomic, write_if_changed
 from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
 from infrasim.runtime.logs import other_owner
-from infrasim.runtime.planning import Planned
+from infrasim.runtime.planning import Planned, setting_text
 
 _IMAGE_TIMEOUT_S = 60.0
 LOG_MOST_BYTES = 4 * 1024 * 1024
@@ -53,15 +53,24 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
     _remove_old_smbios(plan, paths)
     for spec in plan.files:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
-    write_if_changed(paths.node_file, planned.node_text)
+    write_if_changed(paths.node_file, f"{_words_before(planned)}{planned.node_text}")
     refresh_workspace(plan, paths)
     described = {
         **plan.as_json(),
         "made_from": planned.made_from,
         "warnings": len(planned.warnings),
         "names_interface": planned.names_interface,
+        "included": dict(planned.included),
+        "set": [setting_text(setting).partition("=")[0] for setting in planned.settings],
     }
     write_atomic(paths.plan, json.dumps(described, indent=1))
+
+
+def _words_before(planned: Planned) -> str:
+    """What a node was started from beside its file, as comments. A value may be a password."""
+    lines = [f"# included: {path}, SHA-256 {digest}" for path, digest in planned.included.items()]
+    lines += [f"# {SET} {json.dumps(setting_text(setting))}" for setting in planned.settings]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:

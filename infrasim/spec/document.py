@@ -7,13 +7,14 @@ the personality models.
 Plain scalars become true/false, decimal integers (``12``, ``-3``), hexadecimal ones (``0x20``),
 decimal numbers with a point (``1.5``, ``2.5e-3``) and null; everything else, and everything in
 quotes, stays text. So a MAC address of digits, ``0351``, ``on`` and ``2024-01-01`` are text.
-Keys are always text. ``<<`` merges a mapping, as in YAML 1.1. Tags are refused.
+Keys are always text. ``<<`` merges a mapping, as in YAML 1.1. ``!include FILE`` stands for what that
+file holds, if the caller has an ``Includer`` that finds files; all other tags are refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from yaml import YAMLError
@@ -33,7 +34,7 @@ from yaml.parser import Parser, ParserError
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.errors import SET, InfrasimError, InvalidNodeFile, Problem
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Path: TypeAlias = tuple["str | int", ...]
@@ -41,6 +42,9 @@ Path: TypeAlias = tuple["str | int", ...]
 MAX_DEPTH = 64
 MAX_ALIASED_VALUES = 10_000
 MAX_NUMBER_DIGITS = 64
+MAX_INCLUDES = 64
+MAX_INCLUDE_DEPTH = 8
+INCLUDE = "!include"
 
 _WORDS: dict[str, Value] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -66,10 +70,51 @@ _SYNTAX_HINTS = {
 
 
 class Mark(NamedTuple):
-    """A place in a text; both count from 1."""
+    """A place in a text; both count from 1.
+
+    ``file`` names the included file that it is in, and is empty for the document's own text. What
+    was set on the command line is on line 0 of the "file" ``--set``.
+    """
 
     line: int
     column: int
+    file: str = ""
+
+
+class Included(NamedTuple):
+    """What an includer found: the name to put into messages, the text, and what tells files apart."""
+
+    file: str
+    text: str
+    identity: str
+
+
+class Includer(Protocol):
+    """Finds the files that ``!include`` names; gives the same answer each time it is asked."""
+
+    def __call__(self, wanted: str, *, by: str) -> Included:
+        """The file that is called ``wanted`` in the file ``by``.
+
+        Raises:
+            InfrasimError: there is none, or it cannot be read.
+        """
+
+
+class Inclusion(NamedTuple):
+    """One ``!include``: the file it stands in, the span it has there, and the file it leads to."""
+
+    by: str
+    start: int
+    end: int
+    file: str
+
+
+class Setting(NamedTuple):
+    """A value from the command line that goes before the document's."""
+
+    path: Path
+    value: Value
+    text: str
 
 
 class _Place(NamedTuple):
@@ -77,8 +122,11 @@ class _Place(NamedTuple):
 
     key: Mark  # of a list entry: the value itself
     value: Mark
-    start: int  # a scalar's span in the text, in characters
+    start: int  # a scalar's span in the value's text, in characters
     end: int
+
+
+_SET_MARK = Mark(0, 0, SET)
 
 
 class _EventSource(Protocol):
@@ -117,34 +165,92 @@ class _Stop(Exception):
 class Document:
     """The values of one YAML text. Places are looked for only when somebody asks.
 
-    ``values`` is to be read only: aliases share their target.
+    ``values`` is to be read only: aliases share their target. ``settings`` are in them already.
     """
 
-    def __init__(self, values: dict[str, Value], *, text: str, file: str) -> None:
+    def __init__(
+        self,
+        values: dict[str, Value],
+        *,
+        text: str,
+        file: str,
+        include: Includer | None = None,
+        settings: Sequence[Setting] = (),
+    ) -> None:
         self.values = values
         self.text = text
         self.file = file
-        self._marked: _Builder | None = None
+        self._include = include
+        self._settings = tuple(settings)
+        self._builder: _Builder | None = None
+
+    def with_settings(self, values: dict[str, Value], settings: Sequence[Setting]) -> Document:
+        """The same document with ``values`` that hold ``settings``; their places are the command line."""
+        return Document(values, text=self.text, file=self.file, include=self._include, settings=settings)
 
     def key_mark(self, path: Path) -> Mark:
         """Where the key (or list entry) ``path`` begins, or its nearest known parent."""
+        if self._is_set(path):
+            return _SET_MARK
         place = self._nearest(path)
         return place.key if place else Mark(1, 1)
 
     def value_mark(self, path: Path) -> Mark:
         """Where the value of ``path`` begins, or that of its nearest known parent."""
+        if self._is_set(path):
+            return _SET_MARK
         place = self._nearest(path)
         return place.value if place else Mark(1, 1)
 
     def source(self, path: Path) -> str:
         """The scalar at ``path`` as it is written, quotes included; of a list in brackets the bracket."""
-        start, end = self.span(path) or (0, 0)
-        return self.text[start:end]
+        for setting in self._settings:
+            if setting.path == path:
+                return setting.text
+        place = None if self._is_set(path) else self._find(path)
+        return self._text_of(place.value)[place.start : place.end] if place else ""
 
     def span(self, path: Path) -> tuple[int, int] | None:
-        """First character of what ``source`` returns and the one behind it; None for an unknown path."""
+        """First character of what ``source`` returns and the one behind it.
+
+        None for an unknown path, and for one that is not in the document's own text.
+        """
+        place = None if self._is_set(path) else self._find(path)
+        return (place.start, place.end) if place and not place.value.file else None
+
+    def stands_in(self, path: Path) -> Mark | None:
+        """Where exactly ``path`` is given; None if it is not."""
+        if self._is_set(path):
+            return _SET_MARK
         place = self._find(path)
-        return (place.start, place.end) if place else None
+        return place.key if place else None
+
+    def problem(self, mark: Mark, path: Path, message: str, hint: str = "") -> Problem:
+        """A problem with ``path`` at a place of this document."""
+        return Problem(mark.file or self.file, mark.line, mark.column, dotted(path), message, hint)
+
+    def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems by their place: those of the document's own text, then file by file."""
+        return _in_order(problems, self.file)
+
+    @property
+    def inclusions(self) -> tuple[Inclusion, ...]:
+        """Every ``!include``, those of included files too."""
+        return tuple(self._marked.shared.inclusions)
+
+    @property
+    def included_texts(self) -> dict[str, str]:
+        """The texts of all included files, by the names that ``inclusions`` has for them."""
+        return dict(self._marked.shared.texts)
+
+    def _is_set(self, path: Path) -> bool:
+        """Whether ``path`` is from the command line, or exists only because of that."""
+        for setting in self._settings:
+            if path[: len(setting.path)] == setting.path:
+                return True
+            if path and setting.path[: len(path)] == path and self._find(path) is None:
+                return True
+        return False
 
     def _nearest(self, path: Path) -> _Place | None:
         for length in range(len(path), 0, -1):
@@ -152,10 +258,19 @@ class Document:
                 return place
         return None
 
+    @property
+    def _marked(self) -> _Builder:
+        if self._builder is None:
+            self._builder = _Builder(
+                _parser(self.text), file=self.file, shared=_Shared(self._include), marks=True
+            )
+            self._builder.run()
+        return self._builder
+
+    def _text_of(self, mark: Mark) -> str:
+        return self._marked.shared.texts[mark.file] if mark.file else self.text
+
     def _find(self, path: Path) -> _Place | None:
-        if self._marked is None:
-            self._marked = _Builder(_parser(self.text), file=self.file, marks=True)
-            self._marked.run()
         value: object = self._marked.root
         place = None
         for step in path:
@@ -166,7 +281,7 @@ class Document:
         return place
 
 
-def load_document(text: str | bytes, *, file: str) -> Document:
+def load_document(text: str | bytes, *, file: str, include: Includer | None = None) -> Document:
     """Read one YAML mapping. ``file`` is only the name to put into messages.
 
     The fast path reads values only; the places are found by a second pass, if they are asked for
@@ -175,21 +290,53 @@ def load_document(text: str | bytes, *, file: str) -> Document:
     Raises:
         InvalidNodeFile: for anything that is not one mapping of the types above.
     """
-    text = decode(text, file=file).removeprefix("\ufeff")
-    if bad := _UNPRINTABLE.search(text):
-        problem = _at(
-            file, text, bad.start(), f"character U+{ord(bad.group()):04X} cannot stand in a YAML file"
-        )
-        raise InvalidNodeFile([problem])
-    builder = _Builder(_parser(text), file=file, marks=False)
+    text = _printable(decode(text, file=file), file)
+    builder = _Builder(_parser(text), file=file, shared=_Shared(include), marks=False)
     try:
         builder.run()
         root = _mapping(builder)
     except (YAMLError, _Stop):
         root = None
     if root is None or builder.problems:
-        raise InvalidNodeFile(_diagnose(text, file))
-    return Document(root, text=text, file=file)
+        raise InvalidNodeFile(_diagnose(text, file, include))
+    return Document(root, text=text, file=file, include=include)
+
+
+def load_value(text: str, *, file: str) -> Value:
+    """Read one value of any kind in YAML; an empty text is None.
+
+    Raises:
+        InvalidNodeFile: it is not YAML; lines and columns count in ``text``.
+    """
+    builder = _Builder(_parser(_printable(text, file)), file=file, shared=_Shared(None), marks=True)
+    try:
+        builder.run()
+    except _Stop:
+        pass
+    except YAMLError as exc:
+        raise InvalidNodeFile(_syntax_problems(exc, text, builder)) from None
+    if builder.problems:
+        raise InvalidNodeFile(builder.problems)
+    return builder.root
+
+
+def _printable(text: str, file: str) -> str:
+    """``text`` without its byte order mark.
+
+    Raises:
+        InvalidNodeFile: for a character that YAML does not have.
+    """
+    text = text.removeprefix("\ufeff")
+    if bad := _UNPRINTABLE.search(text):
+        problem = _at(
+            file, text, bad.start(), f"character U+{ord(bad.group()):04X} cannot stand in a YAML file"
+        )
+        raise InvalidNodeFile([problem])
+    return text
+
+
+def _in_order(problems: Iterable[Problem], file: str) -> list[Problem]:
+    return sorted(problems, key=lambda each: (each.file != file, each.file, each.line, each.column))
 
 
 def decode(text: str | bytes, *, file: str) -> str:
@@ -248,16 +395,45 @@ def scalar(text: str) -> Value:
     return int(text)
 
 
+class _Shared:
+    """What the builders of a document and of the files it includes have in common."""
+
+    def __init__(self, include: Includer | None) -> None:
+        self.include = include
+        self.inclusions: list[Inclusion] = []
+        self.texts: dict[str, str] = {}
+        self.roots: list[Value] = []  # so that places, which go by id, keep to their values
+
+
+class _Outer(NamedTuple):
+    """Where an included file stands: the path of its value, how deep, and the files that lead to it."""
+
+    path: Path = ()
+    depth: int = 0
+    chain: tuple[str, ...] = ()
+
+
 class _Builder:
     """Turns parser events into values; with ``marks`` also into places and worded problems."""
 
-    def __init__(self, source: _EventSource, *, file: str, marks: bool) -> None:
+    def __init__(
+        self,
+        source: _EventSource,
+        *,
+        file: str,
+        shared: _Shared,
+        marks: bool,
+        outer: _Outer = _Outer(),  # noqa: B008 - immutable
+    ) -> None:
         self._next: Callable[[], Event] = source.get_event
-        self._file = file
+        self.file = file
+        self.shared = shared
+        self.outer = outer
         self._marks = marks
+        self._mark_file = file if outer.chain else ""
         self.problems: list[Problem] = []
         self.root: Value = None
-        self.root_mark = Mark(1, 1)
+        self.root_place = _Place(Mark(1, 1), Mark(1, 1), 0, 0)
         self.places: dict[int, dict[str | int, _Place]] = {}
         self._container: dict[str, Value] | list[Value] | None = None
         self._key: str | None = None
@@ -266,9 +442,9 @@ class _Builder:
         self._stack: list[tuple[dict[str, Value] | list[Value] | None, str | None, str | None, int]] = []
         self._merging: set[int] = set()
         self._anchors: dict[str, tuple[Value, int | None]] = {}
-        self._count = 0
+        self.count = 0
         self._aliased = 0
-        self._documents = 0
+        self.documents = 0
         self._scalars: dict[str, Value] = {}
 
     def run(self) -> None:
@@ -292,8 +468,8 @@ class _Builder:
             elif kind is AliasEvent:
                 self._on_alias(cast(AliasEvent, event))
             elif kind is DocumentStartEvent:
-                self._documents += 1
-                if self._documents > 1:
+                self.documents += 1
+                if self.documents > 1:
                     self._problem(
                         event, "a second document begins here", "one file, one document: remove '---'"
                     )
@@ -304,6 +480,9 @@ class _Builder:
     def _on_scalar(self, event: ScalarEvent) -> None:
         text = event.value
         if event.tag is not None:
+            if event.tag == INCLUDE and self.shared.include is not None:
+                self._on_include(event)
+                return
             self._refuse_tag(event)
         plain = event.implicit[0]
         if self._key is None and type(self._container) is dict:
@@ -315,10 +494,66 @@ class _Builder:
                 value = self._scalars[text]
             except KeyError:
                 value = self._plain(text, event)
-        self._count += 1
+        self.count += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)
         self._add(value, event)
+
+    def _on_include(self, event: ScalarEvent) -> None:
+        if self._key is None and type(self._container) is dict:
+            self._problem(event, f"'{INCLUDE}' cannot be a key", "it stands for a value")
+            raise _Stop
+        inner = self._included(event)
+        value = None if inner is None else inner.root
+        weight = 1 if inner is None else inner.count
+        self.count += weight
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, weight)
+        self._add(value, event, place=inner.root_place if inner else None)
+
+    def _included(self, event: ScalarEvent) -> _Builder | None:
+        """The builder that has read the file which ``event`` names; None if it cannot be read."""
+        include, shared = self.shared.include, self.shared
+        assert include is not None
+        try:
+            found = include(event.value, by=self.file)
+            text = _printable(found.text, found.file)
+        except InvalidNodeFile as exc:
+            self.problems += exc.problems
+            return None
+        except InfrasimError as exc:
+            self._problem(event, exc.message, exc.hint)
+            return None
+        if found.identity in self.outer.chain:
+            self._problem(event, f"{found.file} is being read already: it includes itself")
+            return None
+        if len(self.outer.chain) >= MAX_INCLUDE_DEPTH:
+            self._problem(event, f"more than {MAX_INCLUDE_DEPTH} files include each other")
+            return None
+        if len(shared.inclusions) >= MAX_INCLUDES:
+            self._problem(event, f"more than {MAX_INCLUDES} files are included")
+            raise _Stop
+        start, end = cast(YamlMark, event.start_mark).index, cast(YamlMark, event.end_mark).index
+        shared.inclusions.append(Inclusion(self.file, start, end, found.file))
+        shared.texts[found.file] = text
+        path = self._path()
+        outer = _Outer(path, self.outer.depth + len(self._stack), (*self.outer.chain, found.identity))
+        inner = _Builder(_parser(text), file=found.file, shared=shared, marks=self._marks, outer=outer)
+        try:
+            inner.run()
+        except _Stop:
+            pass
+        except YAMLError as exc:
+            if not self._marks:
+                raise
+            inner.problems = _syntax_problems(exc, text, inner)
+        if not inner.problems and not inner.documents:
+            self._problem(event, f"{found.file} is empty", "write what it stands for, or 'null'")
+        self.problems += inner.problems
+        if self._marks:
+            shared.roots.append(inner.root)
+            self.places.update(inner.places)
+        return inner
 
     def _plain(self, text: str, event: Event) -> Value:
         try:
@@ -336,7 +571,7 @@ class _Builder:
                 self._problem(event, "a key is missing before ':'")
         self._key = text
         if self._marks:
-            self._key_mark = _mark(event)
+            self._key_mark = self._mark(event)
 
     def _on_alias(self, event: AliasEvent) -> None:
         if self._key is None and type(self._container) is dict:
@@ -349,7 +584,7 @@ class _Builder:
         if weight is None:
             self._problem(event, f"'*{event.anchor}' stands inside its own anchor")
             raise _Stop
-        self._count += weight
+        self.count += weight
         self._aliased += weight
         if self._aliased > MAX_ALIASED_VALUES:
             self._problem(event, f"aliases repeat more than {MAX_ALIASED_VALUES} values")
@@ -364,13 +599,13 @@ class _Builder:
         if self._key is None and type(self._container) is dict:
             self._problem(event, "a key must be text, not a list or mapping", "put '{{ … }}' in quotes")
             raise _Stop
-        if len(self._stack) >= MAX_DEPTH:
-            self._problem_at(_mark(event), self._path()[:1], f"more than {MAX_DEPTH} levels deep", "")
+        if len(self._stack) + self.outer.depth >= MAX_DEPTH:
+            self._problem_at(self._mark(event), self._path()[:1], f"more than {MAX_DEPTH} levels deep", "")
             raise _Stop
-        self._count += 1
+        self.count += 1
         parent, key = self._container, self._key
         self._add(container, event)
-        self._stack.append((parent, key, event.anchor, self._count - 1))
+        self._stack.append((parent, key, event.anchor, self.count - 1))
         if event.anchor is not None:
             self._anchors[event.anchor] = (container, None)
         self._container = container
@@ -384,18 +619,19 @@ class _Builder:
         self._container, _, anchor, before = self._stack.pop()
         self._key = None
         if anchor is not None:
-            self._anchors[anchor] = (container, self._count - before)
+            self._anchors[anchor] = (container, self.count - before)
 
-    def _add(self, value: Value, event: Event) -> None:
+    def _add(self, value: Value, event: Event, *, place: _Place | None = None) -> None:
+        """Put a value where it is due; ``place`` is where it stands if that is not here."""
         container = self._container
         if type(container) is list:
             container.append(value)
             if self._marks:
-                self._note(container, len(container) - 1, _mark(event), event)
+                self._note(container, len(container) - 1, self._mark(event), event, place)
         elif container is None:
             self.root = value
             if self._marks:
-                self.root_mark = _mark(event)
+                self.root_place = place or self._place(self._mark(event), event)
         else:
             mapping, key = cast(dict[str, Value], container), cast(str, self._key)
             if key in mapping:
@@ -403,14 +639,19 @@ class _Builder:
             else:
                 mapping[key] = value
                 if self._marks:
-                    self._note(mapping, key, self._key_mark, event)
+                    self._note(mapping, key, self._key_mark, event, place)
             self._key = None
 
-    def _note(self, container: object, step: str | int, key: Mark, event: Event) -> None:
+    def _note(
+        self, container: object, step: str | int, key: Mark, event: Event, elsewhere: _Place | None
+    ) -> None:
+        place = elsewhere._replace(key=key) if elsewhere else self._place(key, event)
+        self.places.setdefault(id(container), {})[step] = place
+
+    def _place(self, key: Mark, event: Event) -> _Place:
         start, end = cast(YamlMark, event.start_mark), cast(YamlMark, event.end_mark)
         is_block = getattr(event, "flow_style", True) is False
-        place = _Place(key, _mark(event), start.index, start.index if is_block else end.index)
-        self.places.setdefault(id(container), {})[step] = place
+        return _Place(key, self._mark(event), start.index, start.index if is_block else end.index)
 
     def _duplicate(self, mapping: dict[str, Value], key: str) -> None:
         first = self.places[id(mapping)][key].key.line if self._marks else 0
@@ -436,14 +677,18 @@ class _Builder:
         self._problem(event, f"the tag {tag!r} is not supported", "remove it, or put the value in quotes")
 
     def _problem(self, event: Event, message: str, hint: str = "") -> None:
-        self._problem_at(_mark(event), self._path(), message, hint)
+        self._problem_at(self._mark(event), self._path(), message, hint)
 
     def _problem_at(self, mark: Mark, path: Path, message: str, hint: str) -> None:
-        self.problems.append(Problem(self._file, mark.line, mark.column, dotted(path), message, hint))
+        self.problems.append(Problem(self.file, mark.line, mark.column, dotted(path), message, hint))
+
+    def _mark(self, event: Event) -> Mark:
+        mark = cast(YamlMark, event.start_mark)
+        return Mark(mark.line + 1, mark.column + 1, self._mark_file)
 
     def _path(self) -> Path:
         """The open container's path, and the key whose value is due."""
-        steps: list[str | int] = []
+        steps: list[str | int] = [*self.outer.path]
         for parent, key, _anchor, _before in self._stack:
             if key is not None:
                 steps.append(key)
@@ -469,35 +714,33 @@ def _mapping(builder: _Builder) -> dict[str, Value] | None:
     return builder.root if isinstance(builder.root, dict) else None
 
 
-def _mark(event: Event) -> Mark:
-    mark = cast(YamlMark, event.start_mark)
-    return Mark(mark.line + 1, mark.column + 1)
-
-
 def _at(file: str, text: str, index: int, message: str, hint: str = "") -> Problem:
     lines = _LINE_BREAK.split(text[:index])
     return Problem(file, len(lines), len(lines[-1]) + 1, "", message, hint)
 
 
-def _diagnose(text: str, file: str) -> list[Problem]:
+def _diagnose(text: str, file: str, include: Includer | None) -> list[Problem]:
     """Why ``text`` is refused: read again, now with places.
 
     A syntax error is worded by PyYAML's own parser, so that messages do not depend on libyaml.
     """
-    builder = _Builder(_parser(text), file=file, marks=True)
+    builder = _Builder(_parser(text), file=file, shared=_Shared(include), marks=True)
     try:
         builder.run()
     except _Stop:
-        return builder.problems
+        return _in_order(builder.problems, file)
     except YAMLError as exc:
-        return _syntax_problems(exc, text, file)
-    if not isinstance(builder.root, dict):
-        builder.problems.append(_not_a_mapping(builder, file))
-    return sorted(builder.problems, key=lambda problem: (problem.line, problem.column))
+        return _syntax_problems(exc, text, builder)
+    if not isinstance(builder.root, dict) and not builder.problems:
+        builder.problems.append(_not_a_mapping(builder))
+    return _in_order(builder.problems, file)
 
 
-def _syntax_problems(error: YAMLError, text: str, file: str) -> list[Problem]:
-    builder = _Builder(_PureParser(text), file=file, marks=True)
+def _syntax_problems(error: YAMLError, text: str, failed: _Builder) -> list[Problem]:
+    file = failed.file
+    builder = _Builder(
+        _PureParser(text), file=file, shared=_Shared(failed.shared.include), marks=True, outer=failed.outer
+    )
     try:
         builder.run()
     except _Stop:
@@ -508,13 +751,17 @@ def _syntax_problems(error: YAMLError, text: str, file: str) -> list[Problem]:
     said = getattr(error, "problem", None) or getattr(error, "context", None) or "cannot be read"
     context = getattr(error, "context", None)
     message = f"not YAML: {said}" + (f" {context}" if context and context != said else "")
-    place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     hint = next((hint for words, hint in _SYNTAX_HINTS.items() if words in message), "")
-    return [*builder.problems, Problem(file, *place, "", message, hint)]
+    return [*builder.problems, Problem(file, line, column, "", message, hint)]
 
 
-def _not_a_mapping(builder: _Builder, file: str) -> Problem:
+def _not_a_mapping(builder: _Builder) -> Problem:
+    file = builder.file
     if builder.root is None:
         return Problem(file, 1, 1, "", "the file is empty", "'infrasim init' writes an example")
     kind = "a list" if isinstance(builder.root, list) else "a single value"
-    return Problem(file, *builder.root_mark, "", f"the file is {kind}, not 'key: value' lines")
+    mark = builder.root_place.value
+    return Problem(
+        mark.file or file, mark.line, mark.column, "", f"the file is {kind}, not 'key: value' lines"
+    )

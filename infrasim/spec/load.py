@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path as FilePath
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
-from infrasim.spec.document import Document, Path, Value, dotted, load_document
+from infrasim.spec.document import Document, Includer, Path, Setting, Value, load_document
 from infrasim.spec.node import NodeSpec
 
 
@@ -21,21 +21,29 @@ class LoadedNode:
 
     spec: NodeSpec
     warnings: tuple[Problem, ...]
+    document: Document
 
 
 def load_node(
-    path: FilePath, text: str | bytes, *, name: str | None = None, known_types: Collection[str] = ()
+    path: FilePath,
+    text: str | bytes,
+    *,
+    name: str | None = None,
+    known_types: Collection[str] = (),
+    include: Includer | None = None,
+    settings: Sequence[Setting] = (),
 ) -> LoadedNode:
     """Read and check the text of one node file.
 
     ``path`` is only shown in messages. ``name`` is the name the node is known by: used if the file
     has none, and an error if it has another; without it, a file without a name is called after
-    its file name. ``known_types``, if there are any, are the server types to choose from.
+    its file name. ``known_types``, if there are any, are the server types to choose from. ``include``
+    finds the files that the text includes, and ``settings`` go before what it says.
 
     Raises:
         InvalidNodeFile: with every problem found, in file order.
     """
-    document = load_document(text, file=str(path))
+    document = read_document(path, text, include=include, settings=settings)
     values, moved, warnings = _modernized(document)
     if values.get("name") is None:
         values["name"] = path.stem if name is None else name
@@ -48,13 +56,25 @@ def load_node(
 
         found += node_file_problems(exc, document, moved)
     if spec is None or found:
-        raise InvalidNodeFile(sorted(found, key=_place))
+        raise InvalidNodeFile(document.in_order(found))
     warnings += _risks(document, spec)
-    return LoadedNode(spec, tuple(sorted(warnings, key=_place)))
+    return LoadedNode(spec, tuple(document.in_order(warnings)), document)
 
 
-def _place(problem: Problem) -> tuple[int, int]:
-    return (problem.line, problem.column)
+def read_document(
+    path: FilePath, text: str | bytes, *, include: Includer | None = None, settings: Sequence[Setting] = ()
+) -> Document:
+    """The values of one node file, settings included; what they mean is not looked at.
+
+    Raises:
+        InvalidNodeFile: it is no YAML mapping, or a setting leads nowhere.
+    """
+    document = load_document(text, file=str(path), include=include)
+    if settings:
+        from infrasim.spec.setting import with_settings  # late: few starts have any
+
+        document = with_settings(document, settings)
+    return document
 
 
 def _name_problems(document: Document, name: str | None) -> Iterator[Problem]:
@@ -62,7 +82,7 @@ def _name_problems(document: Document, name: str | None) -> Iterator[Problem]:
     if name is not None and isinstance(given, str) and given != name:
         mark = document.value_mark(("name",))
         message = f"is {given!r}, but this is the file of node {name!r}"
-        yield Problem(document.file, *mark, "name", message, "change it back, or remove the line")
+        yield document.problem(mark, ("name",), message, "change it back, or remove the line")
 
 
 def _type_problems(document: Document, known_types: Collection[str]) -> Iterator[Problem]:
@@ -72,14 +92,15 @@ def _type_problems(document: Document, known_types: Collection[str]) -> Iterator
     close = get_close_matches(given, known_types, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
     mark = document.value_mark(("type",))
-    yield Problem(document.file, *mark, "type", f"there is no server type {given!r}", hint)
+    yield document.problem(mark, ("type",), f"there is no server type {given!r}", hint)
 
 
 def _risks(document: Document, spec: NodeSpec) -> Iterator[Problem]:
     if spec.bmc.insecure:
         mark = document.value_mark(("bmc", "insecure"))
         message = "lets anybody who reaches this BMC in, without a password"
-        yield Problem(document.file, *mark, "bmc.insecure", message, "for tests of tools that look for that")
+        hint = "for tests of tools that look for that"
+        yield document.problem(mark, ("bmc", "insecure"), message, hint)
 
 
 def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path], list[Problem]]:
@@ -87,8 +108,7 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
     warnings: list[Problem] = []
 
     def warn(path: Path, message: str, hint: str = "") -> None:
-        mark = document.key_mark(path)
-        warnings.append(Problem(document.file, *mark, dotted(path), message, hint))
+        warnings.append(document.problem(document.key_mark(path), path, message, hint))
 
     values = dict(document.values)
     moved: dict[Path, Path] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.checks import FRU_ID_MAX, Conflicts, is_fru_key
-from infrasim.spec.document import Document, Path, dotted, undotted
+from infrasim.spec.document import Document, Mark, Path, undotted
 from infrasim.spec.keys import node_keys, section_keys
 from infrasim.units import WrongValue
 
@@ -50,8 +50,9 @@ def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
     """The same problems on the lines of ``document`` that their dotted paths point to."""
     found = []
     for problem in error.problems:
-        line, column = _value_place(document, undotted(problem.path))
-        found.append(replace(problem, file=document.file, line=line, column=column))
+        path = undotted(problem.path)
+        at = document.problem(_value_place(document, path), path, problem.message, problem.hint)
+        found.append(replace(problem, file=at.file, line=at.line, column=at.column))
     return InvalidNodeFile(found, hint=error.hint)
 
 
@@ -61,20 +62,19 @@ def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Pat
     match detail["type"]:
         case kind if is_key or kind == "extra_forbidden":
             message, hint = _unknown_key(path)
-            yield _problem(document, path, document.key_mark(path), message, hint)
+            yield document.problem(document.key_mark(path), path, message, hint)
         case "missing":
             hint = _example(path)
-            yield _problem(document, path, document.key_mark(path[:-1]), "is missing", hint)
+            yield document.problem(document.key_mark(path[:-1]), path, "is missing", hint)
         case "value_error" if isinstance(found := detail.get("ctx", {}).get("error"), Conflicts):
             for conflict in found.found:
                 place = (*path, *conflict.path)
-                yield _problem(
-                    document, place, _value_place(document, place), conflict.message, conflict.hint
-                )
+                mark = _value_place(document, place)
+                yield document.problem(mark, place, conflict.message, conflict.hint)
         case _:
             path = _written(path, document)
             message, hint = _wrong_value(detail, path, document)
-            yield _problem(document, path, _value_place(document, path), message, hint)
+            yield document.problem(_value_place(document, path), path, message, hint)
 
 
 def _in_file(loc: Path) -> tuple[Path, bool]:
@@ -88,11 +88,7 @@ def _in_file(loc: Path) -> tuple[Path, bool]:
     return ("bmc", *(loc[2:-1] if is_key else loc[2:])), is_key
 
 
-def _problem(document: Document, path: Path, place: tuple[int, int], message: str, hint: str) -> Problem:
-    return Problem(document.file, *place, dotted(path), message, hint)
-
-
-def _value_place(document: Document, path: Path) -> tuple[int, int]:
+def _value_place(document: Document, path: Path) -> Mark:
     """A scalar's own place; the key's where the value is empty or spans lines."""
     return document.value_mark(path) if document.source(path) else document.key_mark(path)
 

@@ -26,9 +26,9 @@ HOME = Home(Path("/home/lab/.infrasim"), Path("/var/log/infrasim"))
 
 
 def planned(text: str, server: Personality) -> NodePlan:
-    spec = load_node(FILE, text, name="n").spec
-    with problems_on_lines_of(FILE, text):
-        return plan_node(spec, server, FACTS, HOME.node("n"), home=HOME)
+    loaded = load_node(FILE, text, name="n")
+    with problems_on_lines_of(loaded.document):
+        return plan_node(loaded.spec, server, FACTS, HOME.node("n"), home=HOME)
 
 
 def identity(text: str, server: Personality) -> NodeIdentity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -21,9 +22,13 @@ from infrasim.errors import (
 )
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
+from infrasim.host.process import identify
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import PortSpec
 from infrasim.runtime import node, planning
+from infrasim.runtime.state import NodeState, write_state
+from infrasim.runtime.workspace import write_workspace
+from infrasim.spec.setting import parse_settings
 
 FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "/dev/kvm does not exist"), machine_id="m")
 
@@ -187,7 +192,7 @@ def test_an_address_that_another_home_takes_while_it_is_chosen_is_chosen_again(
     monkeypatch.setattr(probe, "bound_sockets", lambda kind: taken if kind == "tcp" else frozenset())
     monkeypatch.setattr(node, "write_workspace", lambda planned, paths: None)
     paths = home.node("a")
-    assert node._prepare(home, paths).plan.vnc_display == 2
+    assert node._prepare(home, paths, ()).plan.vnc_display == 2
 
 
 @pytest.mark.parametrize("verb", ["stop", "destroy"])
@@ -265,7 +270,7 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
         holder = (PortSpec("BMC", "udp", "127.0.0.1", 623), "somebody") if port_taken else None
         monkeypatch.setattr(node, "Launch", launched)
         monkeypatch.setattr(node, "stop_all_of", launched.stop)
-        monkeypatch.setattr(node, "_prepare", lambda home, paths: planning.plan(home, "a"))
+        monkeypatch.setattr(node, "_prepare", lambda home, paths, settings: planning.plan(home, "a"))
         monkeypatch.setattr(node, "port_holder", lambda decided: holder)
         return home
 
@@ -318,3 +323,30 @@ def test_facts_ask_for_kvm_only_when_the_node_may_use_it(home: Home, monkeypatch
         register(home, name, text)
         planning.plan(home, name)
     assert asked == [True, False]
+
+
+def test_a_setting_that_is_wrong_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(home, "a")
+    stopped: list[str] = []
+    monkeypatch.setattr(node, "stop_node", lambda home, name: stopped.append(name))
+    with pytest.raises(InvalidNodeFile, match=r"--set compute\.memory\.size: wanted 16 to"):
+        node.restart(home, "a", settings=parse_settings(["compute.memory.size=1"]))
+    assert stopped == []
+
+
+def test_settings_of_a_node_that_runs_are_refused_unless_it_runs_with_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(home, "a")
+    settings = parse_settings(["compute.memory.size=2048"])
+    paths = home.node("a")
+    supervisor = identify(os.getpid())
+    assert supervisor is not None
+    monkeypatch.setattr("infrasim.runtime.workspace.create_disk", lambda disk: disk.path.touch())
+    write_workspace(planning.plan(home, "a", settings), paths)
+    write_state(paths.state, NodeState(supervisor, "up", True, None, False, False, (), ()))
+    assert node.start(home, "a").already_running
+    assert node.start(home, "a", settings=settings).already_running
+    with pytest.raises(UsageError, match="node a runs already, so --set cannot act") as caught:
+        node.start(home, "a", settings=parse_settings(["compute.memory.size=4096"]))
+    assert caught.value.hint == "run: infrasim node restart a --set …"

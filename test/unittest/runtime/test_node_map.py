@@ -12,8 +12,9 @@ import pytest
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, ProgramError, UsageError
 from infrasim.host.files import hold_lock
 from infrasim.paths import Home, shipped_types
-from infrasim.runtime import node_map
+from infrasim.runtime import node_map, node_text
 from infrasim.spec.load import load_node
+from infrasim.spec.setting import parse_settings
 
 GOOD = "# mine\r\nname:  other   # keep\r\ntype: quanta_d51\r\ncompute:\r\n  memory: {size: 2048}\r\n"
 BAD = "name: n\nsol_enabled: true\ncompute: {cpu: {quantities: 0}}\n"
@@ -150,7 +151,10 @@ def test_an_unknown_type_is_refused(home: Home, tmp_path: Path) -> None:
         (lambda path: None, "No such file or directory"),
         (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.write_bytes(b"a: \xff"), ":1:4: byte 0xff is not UTF-8"),
-        (lambda path: path.write_bytes(b"#" * (node_map.MAX_FILE_BYTES + 1)), "is larger than 1048576 bytes"),
+        (
+            lambda path: path.write_bytes(b"#" * (node_text.MAX_FILE_BYTES + 1)),
+            "is larger than 1048576 bytes",
+        ),
     ],
 )
 def test_what_cannot_be_read(
@@ -388,3 +392,127 @@ def test_a_default_node_file_of_an_unknown_type(home: Home) -> None:
     with pytest.raises(UsageError, match="unknown server type 'quanta'"):
         node_map.write_default_node_file(home, server_type="quanta")
     assert not home.root.exists()
+
+
+# --- included files
+
+
+@pytest.fixture
+def including(tmp_path: Path) -> Path:
+    """A node file that includes one that includes another."""
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "disks.yml").write_text("# disks\n- drives: [!include ../drive.yml]\n")
+    (tmp_path / "drive.yml").write_text("size: 20\n")
+    path = tmp_path / "web.yml"
+    path.write_text("# web\ncompute:\n  storage_backend: !include common/disks.yml   # shared\n")
+    return path
+
+
+def sizes(home: Home) -> list[int]:
+    backend = node_map.load_registered(home, "web").spec.compute.storage_backend
+    return [drive.size for controller in backend for drive in controller.drives]
+
+
+def test_a_registered_file_means_the_same_when_the_originals_are_gone(home: Home, including: Path) -> None:
+    stored = node_map.add(home, "web", including)
+    shutil.rmtree(including.parent / "common")
+    (including.parent / "drive.yml").write_text("size: 1\n")
+    assert sizes(home) == [20]
+    text = stored.path.read_text()
+    assert text.startswith("# web\ncompute:\n  storage_backend: !include web.include/disks-")
+    assert text.endswith(".yml   # shared\n")
+    copies = sorted(home.included("web").iterdir())
+    assert [path.stat().st_mode & 0o7777 for path in copies] == [0o600, 0o600]
+    assert copies[0].read_text().startswith("# disks\n")
+    assert home.registered() == ("web",)
+    assert node_map.list_registered(home)[0].error == ""
+
+
+def test_an_update_replaces_what_is_included(home: Home, including: Path) -> None:
+    node_map.add(home, "web", including)
+    assert not node_map.update(home, "web", including).changed
+    (including.parent / "drive.yml").write_text("size: 30\n")
+    assert node_map.update(home, "web", including).changed
+    assert sizes(home) == [30]
+    assert len(list(home.included("web").iterdir())) == 2
+    including.write_text("name: web\n")
+    assert node_map.update(home, "web", including).changed
+    assert not home.included("web").exists()
+
+
+def test_a_copy_that_was_spoilt_is_mended_by_an_update(home: Home, including: Path) -> None:
+    node_map.add(home, "web", including)
+    next(home.included("web").glob("drive-*")).write_text("size: 7\n")
+    assert sizes(home) == [7]
+    assert node_map.update(home, "web", including).changed
+    assert sizes(home) == [20]
+
+
+def test_an_edit_keeps_and_takes_in_what_is_included(
+    home: Home, including: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node_map.add(home, "web", including)
+    before = home.map_file("web").read_text()
+    (including.parent / "bmc.yml").write_text("username: root\n")
+    added = f"{before}bmc: !include {including.parent}/bmc.yml\n"
+    editor(monkeypatch, writing(added))
+    assert node_map.edit(home, "web", editor=("e",)).changed
+    (including.parent / "bmc.yml").unlink()
+    loaded = node_map.load_registered(home, "web")
+    assert (loaded.spec.bmc.username, sizes(home)) == ("root", [20])
+    assert home.map_file("web").read_text().startswith(before)
+
+
+def test_delete_removes_the_copies(home: Home, including: Path) -> None:
+    node_map.add(home, "web", including)
+    node_map.delete(home, "web")
+    assert not home.included("web").exists()
+
+
+def test_a_fault_in_an_included_file_is_on_its_line_and_nothing_is_written(
+    home: Home, including: Path
+) -> None:
+    (including.parent / "drive.yml").write_text("# x\nsize: big\n")
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_map.add(home, "web", including)
+    (problem,) = caught.value.problems
+    assert (Path(problem.file).resolve(), problem.line, problem.column) == (
+        including.parent / "drive.yml",
+        2,
+        7,
+    )
+    assert not home.node_map.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("none.yml", lambda path: None, "No such file or directory"),
+        (".", lambda path: None, "is not a regular file"),
+        ("pipe", os.mkfifo, "is not a regular file"),
+        ("''", lambda path: None, "a file's name is missing"),
+        ('"a\\0b"', lambda path: None, "a file's name is missing"),
+        ("/dev/zero", lambda path: None, "is not a regular file"),
+        ("big", lambda path: path.write_bytes(b"#" * (node_text.MAX_FILE_BYTES + 1)), "is larger than"),
+        ("latin", lambda path: path.write_bytes(b"a: \xe9"), "byte 0xe9 is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_included(
+    home: Home, tmp_path: Path, name: str, make: Callable[[Path], object], message: str
+) -> None:
+    if name.isalpha():
+        make(tmp_path / name)
+    source = tmp_path / "n.yml"
+    source.write_text(f"name: n\nbmc: !include {name}\n")
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_map.add(home, "n", source)
+    assert message in str(caught.value)
+    assert caught.value.problems[0].line == (1 if name == "latin" else 2)
+
+
+def test_settings_go_before_a_file(home: Home, good: Path) -> None:
+    node_map.add(home, "n", good)
+    settings = parse_settings(["compute.memory.size=4096"])
+    assert node_map.load_registered(home, "n", settings).spec.compute.memory.size == 4096
+    assert node_map.load_file(home, good, settings).spec.compute.memory.size == 4096
+    assert node_map.load_registered(home, "n").spec.compute.memory.size == 2048

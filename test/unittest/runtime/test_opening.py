@@ -27,6 +27,7 @@ from infrasim.paths import Home
 from infrasim.runtime import book, opening, planning
 from infrasim.runtime.state import read_state
 from infrasim.runtime.workspace import write_workspace
+from infrasim.spec.setting import parse_settings
 
 NO_KVM = KvmVerdict(False, "/dev/kvm does not exist")
 # Nodes that run beside the tests have the low displays.
@@ -50,17 +51,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return made
 
 
-@pytest.fixture
-def remembered(home: Home) -> Home:
-    """Node a as its last start left it."""
-    home.map_file("a").write_text(f"bmc: {{address: 127.9.9.9, ipmi_over_lan_port: {PORT}}}\n")
+def remember(home: Home) -> None:
+    """Leave node a as a start leaves it."""
     planned = planning.plan(home, "a")
     paths = home.node("a")
     write_workspace(planned, paths)
     paths.core_state.write_text(json.dumps(as_json(BmcState())))
     (paths.bmc_state / "ipmi_sim" / "a").mkdir(parents=True)
     book.remember(home, planned, "told\n")
-    assert paths.opening.exists()
+
+
+@pytest.fixture
+def remembered(home: Home) -> Home:
+    """Node a as its last start left it."""
+    home.map_file("a").write_text(f"bmc: {{address: 127.9.9.9, ipmi_over_lan_port: {PORT}}}\n")
+    remember(home)
+    assert home.node("a").opening.exists()
     return home
 
 
@@ -304,3 +310,53 @@ def test_it_imports_only_what_is_built_in() -> None:
 
 def test_the_ordinary_launch_says_the_same_of_success() -> None:
     assert json.loads(opening.STARTED) == {"ok": True}
+
+
+def remember_including(home: Home) -> Path:
+    """Node a, which includes a file; its last start is remembered."""
+    included = home.included("a") / "bmc.yml"
+    included.parent.mkdir()
+    included.write_text(f"{{address: 127.9.9.9, ipmi_over_lan_port: {PORT}}}\n")
+    home.map_file("a").write_text("bmc: !include a.include/bmc.yml\n")
+    remember(home)
+    return included
+
+
+def test_an_included_file_that_changed_is_noticed(home: Home) -> None:
+    included = remember_including(home)
+    assert fits(home)
+    assert planning.last_plan(home, "a") is not None
+    included.write_text(f"{{address: 127.9.9.8, ipmi_over_lan_port: {PORT}}}\n")
+    assert not fits(home)
+    assert planning.last_plan(home, "a") is None
+    assert planning.plan(home, "a").plan.bmc.address == "127.9.9.8"
+    included.unlink()
+    assert planning.last_plan(home, "a") is None
+
+
+def test_an_included_file_that_changes_meanwhile_is_not_remembered(home: Home) -> None:
+    included = remember_including(home)
+    planned = planning.plan(home, "a")
+    included.write_text(f"{{address: 127.9.9.8, ipmi_over_lan_port: {PORT}}}\n")
+    book.remember(home, planned, "told\n")
+    assert not home.node("a").opening.exists()
+
+
+def test_a_start_with_settings_is_not_remembered(remembered: Home) -> None:
+    settings = parse_settings(["compute.memory.size=2048", "bmc.password=s3cret"])
+    planned = planning.plan(remembered, "a", settings)
+    paths = remembered.node("a")
+    assert "2048" in planned.plan.process("qemu").argv
+    write_workspace(planned, paths)
+    assert not fits(remembered), "the files of another plan lie there"
+    book.remember(remembered, planned, "told\n")
+    assert not paths.opening.exists()
+    assert planning.last_plan(remembered, "a") is None, "a start without settings is another one"
+    assert planning.last_plan(remembered, "a", settings) is not None
+    assert paths.node_file.read_text().splitlines()[:2] == [
+        '# --set "compute.memory.size=2048"',
+        '# --set "bmc.password=s3cret"',
+    ]
+    kept = paths.plan.read_text()
+    assert json.loads(kept)["set"] == ["compute.memory.size", "bmc.password"]
+    assert "s3cret" not in kept
