@@ -24,14 +24,16 @@ every problem with its line.
 - Anchors, aliases and `<<` work (up to {MAX_ALIASED_VALUES} repeated values). Tags do not, but for one:
 - `!include FILE` stands for a value of any kind: what FILE holds, by a path from the file it is written in.
   `storage_backend: !include disks.yml`, or `<<: !include common.yml` to add to a mapping. Files may include
-  others, {MAX_INCLUDE_DEPTH} deep; problems are said on the lines of the file they are in. `infrasim config add` copies
-  them too, into a folder beside the registered file, and lets the names behind `!include` lead there: so what
-  is registered stays as it is when the originals change, until `infrasim config update`.
+  others, {MAX_INCLUDE_DEPTH} deep; problems are said on the lines of the file they are in.
+  `infrasim config add` copies them too, into a folder beside the registered file, and lets the names behind
+  `!include` lead there: so what is registered stays as it is when the originals change, until
+  `infrasim config update`.
 - Paths begin with `/`.
-- `--set KEY=VALUE` of `infrasim node start`, `restart`, `run`, `plan` and `infrasim config check`, `show` goes before
-  the file: `--set compute.memory.size=4096`, `--set compute.networks[0].device=e1000e`, `--set compute.cdrom=` for
-  the default. VALUE is YAML and is checked as if it stood in the file. A node keeps it until it is stopped, also if
-  its supervisor has to be replaced; `restart` takes what it is given itself, so give it again.
+- `--set KEY=VALUE` of `infrasim node start`, `restart`, `run`, `plan` and `infrasim config check`, `show`
+  goes before the file: `--set compute.memory.size=4096`, `--set compute.networks[0].device=e1000e`,
+  `--set compute.cdrom=` for the default. VALUE is YAML and is checked as if it stood in the file. A node
+  keeps it until it is stopped, also if its supervisor has to be replaced; `restart` takes what it is given
+  itself, so give it again.
 - An edited file takes effect when the node is started the next time.
 
 This page is made from the models; `python -m infrasim.spec.reference > docs/node-file.md` makes it anew.

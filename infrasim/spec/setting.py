@@ -1,8 +1,9 @@
 """``--set KEY=VALUE``: values from the command line that go before those of the node file.
 
-KEY is a dotted path, with ``[n]`` for the entries of a list (``compute.networks[0].mac``), VALUE is YAML. What
-is on the way to KEY and missing is made; the entry behind the last one of a list may be set, which adds it.
-A list that the file does not have begins as its default. VALUE is checked as if it stood in the file.
+KEY is a dotted path, with ``[n]`` for the entries of a list (``compute.networks[0].mac``), VALUE is YAML.
+What is on the way to KEY and missing is made; the entry behind the last one of a list may be set, which
+adds it. A list that the file does not have begins as its default. VALUE is checked as if it
+stood in the file.
 """
 
 from __future__ import annotations

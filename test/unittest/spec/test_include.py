@@ -1,4 +1,4 @@
-"""``!include``: other files' values in place, their faults on their own lines, and copies that mean the same."""
+"""``!include``: other files' values in place, faults on their own lines, copies that mean the same."""
 
 from __future__ import annotations
 
