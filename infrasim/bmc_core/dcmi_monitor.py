@@ -1,7 +1,8 @@
 """DCMI's measurements: power with its limit, temperatures with theirs.
 
-Limits are watched, not enforced: no throttling is simulated, so what passes a limit for its time has the
-consequence that was set. Source: DCMI 1.5 sections 6.5 to 6.7.
+An active power limit slows the host's processors down, by the line between load and power. A limit that they
+cannot be held to, because it is too low or this machine does not allow it, has the consequence that was set once
+it was passed for its time; so have limits of temperatures. Source: DCMI 1.5 sections 6.5 to 6.7.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ _ACTION_NONE, _ACTION_OFF, _ACTION_LOG = 0x00, 0x01, 0x11
 # Bits of a thermal limit's actions. Source: DCMI 1.5 section 6.7.1.
 _THERMAL_KEPT, _THERMAL_OFF, _THERMAL_LOG = 0x80, 0x40, 0x20
 
+# Processors cannot be slowed down further: the host has to go on.
+_LEAST_PART = 0.1
+
 # "Limit exceeded", of a sensor in other units. Source: IPMI 2.0 tables 42-2 (type 05h) and 42-3 (type 0Bh).
 _OTHER_UNITS, _LIMIT_EVENT, _EXCEEDED = 0x0B, 0x05, 0x01
 
@@ -43,13 +47,28 @@ class DcmiMonitor:
 
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
-        self.meter = PowerMeter(bmc, self._measured)
+        self.meter = PowerMeter(bmc, self._measured, self.held_w)
         self._power_passed_s: float | None = None
         self._hot_since_s: dict[str, float] = {}
 
     def limit_changed(self) -> None:
         """A new power limit counts from now on."""
         self._power_passed_s = None
+        self.held_w()
+
+    def held_w(self) -> int | None:
+        """Hold the host to the power limit, and return that; None if there is none, or it cannot be held."""
+        limit, meter, load = self._bmc.state.dcmi.limit, self.meter, self._bmc.load
+        if not limit.is_active or not self._bmc.chassis.power_is_on():
+            load.limit_load(None)
+            return None
+        watts = meter.busy_w if limit.watts is None else limit.watts
+        part = (watts - meter.idle_w) / (meter.busy_w - meter.idle_w)
+        if part >= 1:
+            load.limit_load(None)
+            return None
+        is_held = load.limit_load(max(part, _LEAST_PART))
+        return watts if is_held and part >= _LEAST_PART else None
 
     def _measured(self, watts: int) -> None:
         limit = self._bmc.state.dcmi.limit

@@ -106,6 +106,12 @@ class Load(Protocol):
     def host_load(self) -> float:
         """The part of its processors' time that the host used since the last call, from 0 to 1."""
 
+    def limit_load(self, part: float | None) -> bool:
+        """Let the host use no more than this part from now on, None for all; whether it is held to that.
+
+        Asking for what is so costs nothing.
+        """
+
 
 class Serial(Protocol):
     """The host's serial port, as the BMC sees it."""

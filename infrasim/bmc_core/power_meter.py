@@ -1,4 +1,4 @@
-"""How much power the node would take: from what its host does, with statistics and a watched limit.
+"""How much power the node would take: from what its host does, with statistics.
 
 The model is a straight line from idle to full load. A server takes about 70 W besides its processors while
 idle and 150 W under load (memory, fans, losses, drives), and a processor of the simulated generation 25 W
@@ -40,12 +40,13 @@ class PowerReading:
 class PowerMeter:
     """Measures at regular times, once the first is asked for or the host gets power.
 
-    ``sampled`` is called with each measurement.
+    ``sampled`` is called with each measurement. ``held_w`` tells what the host is held to, None if to nothing.
     """
 
-    def __init__(self, bmc: Bmc, sampled: Callable[[int], None]) -> None:
+    def __init__(self, bmc: Bmc, sampled: Callable[[int], None], held_w: Callable[[], int | None]) -> None:
         self._bmc = bmc
         self._sampled = sampled
+        self._held_w = held_w
         self._samples: deque[tuple[float, int]] = deque()
         self._began_s: float | None = None
         self._total_ws = 0.0
@@ -103,7 +104,10 @@ class PowerMeter:
         self._bmc.clock.later(SAMPLING_S, self._again)
 
     def _watts(self) -> int:
+        held_w = self._held_w()
         if not self._bmc.chassis.power_is_on():
             return STANDBY_W
         load = min(max(self._bmc.load.host_load(), 0.0), 1.0)
-        return round(self.idle_w + (self.busy_w - self.idle_w) * load)
+        watts = round(self.idle_w + (self.busy_w - self.idle_w) * load)
+        # What the host used before it was held belongs to the time before.
+        return watts if held_w is None else min(watts, held_w)

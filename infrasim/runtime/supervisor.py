@@ -104,7 +104,7 @@ class Supervisor:
         self.finished = asyncio.Event()
         self.changed = asyncio.Event()
         self._children = Children(paths.workspace, self._child_ended)
-        wires = HostWires(self)
+        wires = self._wires = HostWires(self)
         self.bmc = NodeBmc(
             plan, paths, chassis=wires, load=wires, break_wanted=wires.send_break, record=self.record
         )
@@ -176,6 +176,7 @@ class Supervisor:
             # Whoever asked the BMC meanwhile finds it whole.
             await self.bmc.take_over(begun.listeners, begun.system_interface)
         if QEMU in adopted:
+            core.dcmi.held_w()
             self.in_background(self.host.look())
 
     async def _join_what_began(self, children: dict[str, Identity]) -> None:
@@ -209,6 +210,7 @@ class Supervisor:
             task.cancel()
         for handle in self._timers.values():
             handle.cancel()
+        self._wires.limit_load(None)
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
@@ -421,6 +423,7 @@ class Supervisor:
         self.feed(Ready(name))
 
     async def _let_host_go(self) -> None:
+        self.bmc.core.dcmi.held_w()
         self.feed(Ready(QEMU, await self.host.let_go(self.machine.override)))
 
     async def _join(self, name: str) -> None:

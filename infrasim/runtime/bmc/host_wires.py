@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Completion
 from infrasim.bmc_core.message import Refused
 from infrasim.host.process import Identity, cpu_seconds
+from infrasim.host.share import ProcessorShare
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.machine import OrderRefused, Power, PowerOrder, SetOverride
 
@@ -26,6 +28,10 @@ class HostWires:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._measured: tuple[Identity | None, float, float] | None = None
+        workspace = str(supervisor.paths.workspace)
+        self._share = ProcessorShare(f"infrasim-{hashlib.sha256(workspace.encode()).hexdigest()[:12]}")
+        self._limited: tuple[Identity, float] | None = None
+        self._cannot_limit = False
 
     def power_is_on(self) -> bool:
         """Whether the chassis has power now."""
@@ -90,6 +96,26 @@ class HostWires:
         elapsed_s = self._measured[1] - before[1]
         room_s = elapsed_s * self._supervisor.plan.host.processors
         return min(1.0, max(0.0, (used_s - before[2]) / room_s)) if room_s > 0 else 0.0
+
+    def limit_load(self, part: float | None) -> bool:
+        """Let the host use no more than this part of its processors' time; whether it is held to that."""
+        host = self._supervisor.host_identity
+        if part is None or host is None or cpu_seconds(host) is None:
+            self._limited = None
+            self._share.release()
+            return part is None
+        if self._limited == (host, part):
+            return True
+        try:
+            self._share.limit(host.pid, part * self._supervisor.plan.host.processors)
+        except OSError as exc:
+            if not self._cannot_limit:
+                self._cannot_limit = True
+                self._supervisor.record("power-limit-not-kept", reason=str(exc))
+            return False
+        self._limited = host, part
+        self._supervisor.record("power-limit-kept", processors=round(part, 3))
+        return True
 
     async def settled(self, *, on: bool) -> None:
         """Wait a moment until the power is as it was ordered."""

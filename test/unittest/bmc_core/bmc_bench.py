@@ -174,9 +174,17 @@ class FakeNetwork:
 @dataclass
 class FakeLoad:
     load: float = 0.0
+    can_be_limited: bool = False
+    part: float | None = None
 
     def host_load(self) -> float:
-        return self.load
+        return self.load if self.part is None else min(self.load, self.part)
+
+    def limit_load(self, part: float | None) -> bool:
+        if part is not None and not self.can_be_limited:
+            return False
+        self.part = part
+        return True
 
 
 def _close_all(works: list[Coroutine[None, None, None]]) -> None:

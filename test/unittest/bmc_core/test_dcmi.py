@@ -71,7 +71,7 @@ def put_sensors(bench: Bench, *readings: tuple[int, int]) -> None:
         (2, "00 01 05 02 e8 03 07 01 01"),
         (3, "00 01 05 02 20 00"),
         (4, "00 01 05 02 01 ff ff"),
-        (5, "00 01 05 02 03 41 45 81"),
+        (5, "00 01 05 02 08 1e 41 43 45 47 4f 5e 81"),
         (6, "cc"),
     ],
 )
@@ -175,6 +175,61 @@ def test_passing_the_power_limit_has_its_consequence_once(
     assert bench.chassis.orders == orders
     added = [data for netfn, command, data in bench.engine.asked if command == 0x44]
     assert [data[10:15] for data in added] == [b"\x0b\x00\x05\x01\xff"] * events
+
+
+def limited_bench(watts: int) -> Bench:
+    """A busy host whose processors can be slowed down, with an active limit that switches it off otherwise."""
+    bench = dcmi_bench()
+    bench.load.can_be_limited, bench.load.load = True, 1.0
+    bench.bmc.power_changed(on=True)
+    assert (
+        ask(bench, 0x04, f"00 00 00 01 {watts.to_bytes(2, 'little').hex()} 10 27 00 00 00 00 05 00") == "00"
+    )
+    assert ask(bench, 0x05, "01 00 00") == "00"
+    return bench
+
+
+def watts_now(bench: Bench) -> int:
+    bench.clock.advance(30)
+    bench.settle()
+    return int.from_bytes(bytes.fromhex(ask(bench, 0x02, "01 00 00"))[1:3], "little")
+
+
+def test_an_active_power_limit_slows_the_host_down() -> None:
+    bench = limited_bench(270)
+    assert bench.load.part == 0.5
+    assert watts_now(bench) == 270
+    assert bench.chassis.orders == []
+    ask(bench, 0x04, "00 00 00 01 96 00 10 27 00 00 00 00 05 00")
+    assert bench.load.part == pytest.approx(0.1)
+    assert watts_now(bench) == 150
+    ask(bench, 0x05, "00 00 00")
+    assert bench.load.part is None
+    assert watts_now(bench) == 420
+
+
+def test_a_limit_above_what_the_host_can_take_slows_nothing() -> None:
+    bench = limited_bench(420)
+    assert bench.load.part is None
+    assert watts_now(bench) == 420
+
+
+def test_a_power_limit_too_low_to_be_kept_has_its_consequence() -> None:
+    bench = limited_bench(130)
+    assert bench.load.part == 0.1, "the host has to go on"
+    assert watts_now(bench) == 12
+    assert bench.chassis.orders == ["off"]
+    assert bench.load.part is None
+
+
+def test_a_host_that_gets_power_is_held_at_once() -> None:
+    bench = limited_bench(270)
+    bench.chassis.on = False
+    bench.bmc.power_changed(on=False)
+    assert bench.load.part is None
+    bench.chassis.on = True
+    bench.bmc.power_changed(on=True)
+    assert bench.load.part == 0.5
 
 
 def test_temperatures() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -47,6 +48,7 @@ class FakeSupervisor:
         self.host_identity: Identity | None = Identity(1, 1, "boot")
         plan = SimpleNamespace(boot_devices=(None,) * devices, processors=processors)
         self.plan = SimpleNamespace(host=plan)
+        self.paths = SimpleNamespace(workspace=Path("/home/n"))
 
     def feed(self, event: Event) -> None:
         if self.refuses:
@@ -163,3 +165,41 @@ def test_an_order_is_settled_when_the_power_is_as_it_was_ordered(monkeypatch: py
         await asyncio.wait_for(wires.settled(on=True), 1)
 
     asyncio.run(scene())
+
+
+class Share:
+    """A processor share that notes what it is told."""
+
+    def __init__(self, name: str) -> None:
+        self.told: list[str] = []
+        self.fails = False
+        assert name.startswith("infrasim-")
+
+    def limit(self, pid: int, processors: float) -> None:
+        if self.fails:
+            raise OSError("read-only file system")
+        self.told.append(f"{pid}: {processors:g}")
+
+    def release(self) -> None:
+        self.told.append("free")
+
+
+def test_the_host_is_held_to_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_wires, "ProcessorShare", Share)
+    monkeypatch.setattr(host_wires, "cpu_seconds", lambda identity: 1.0)
+    supervisor, wires = wired(processors=4)
+    share = cast(Share, wires._share)
+    assert wires.limit_load(0.5)
+    assert wires.limit_load(0.5)
+    assert share.told == ["1: 2"], "once for the same"
+    supervisor.host_identity = Identity(2, 1, "boot")
+    assert wires.limit_load(0.5)
+    assert wires.limit_load(None)
+    assert share.told == ["1: 2", "2: 2", "free"]
+    share.fails = True
+    assert not wires.limit_load(0.5)
+    assert not wires.limit_load(0.5)
+    assert supervisor.told.count("event power-limit-not-kept") == 1
+    supervisor.host_identity = None
+    assert not wires.limit_load(0.5)
+    assert wires.limit_load(None)
