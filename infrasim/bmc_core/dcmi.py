@@ -28,8 +28,8 @@ _MOST_SEL_ENTRIES = 0x0FFF
 # GUID, host name in DHCP, asset tag; temperatures; measured every second. Source: section 6.1.1, table 6-3.
 _ATTRIBUTES = bytes([0x07, 0x01, 1])
 
-# Rolling averages: the two upper bits are units (0 seconds, 1 minutes, 2 hours). Those that ipmitool can ask for,
-# as far as power is measured often enough, and 5 minutes.
+# Rolling averages: the two upper bits are units (0 seconds, 1 minutes, 2 hours). Those that ipmitool can ask
+# for, as far as power is measured often enough, and 5 minutes.
 AVERAGING_PERIODS = {
     each: float((each & 0x3F) * 60 ** (each >> 6))
     for each in (0x1E, 0x41, 0x43, 0x45, 0x47, 0x4F, 0x5E, 0x81)

@@ -1,8 +1,8 @@
 """DCMI's measurements: power with its limit, temperatures with theirs.
 
 An active power limit slows the host's processors down, by the line between load and power. A limit that they
-cannot be held to, because it is too low or this machine does not allow it, has the consequence that was set once
-it was passed for its time; so have limits of temperatures. Source: DCMI 1.5 sections 6.5 to 6.7.
+cannot be held to, because it is too low or this machine does not allow it, has the consequence that was set
+once it was passed for its time; so have limits of temperatures. Source: DCMI 1.5 sections 6.5 to 6.7.
 """
 
 from __future__ import annotations

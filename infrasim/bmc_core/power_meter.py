@@ -40,7 +40,7 @@ class PowerReading:
 class PowerMeter:
     """Measures at regular times, once the first is asked for or the host gets power.
 
-    ``sampled`` is called with each measurement. ``held_w`` tells what the host is held to, None if to nothing.
+    ``sampled`` is called with each measurement. ``held_w`` tells what the host is held to, None for nothing.
     """
 
     def __init__(self, bmc: Bmc, sampled: Callable[[int], None], held_w: Callable[[], int | None]) -> None:

@@ -1,6 +1,6 @@
 """Processor time: the share that one process may have, by a control group of its own.
 
-The kernel enforces it, so nothing has to run for it, and a process whose keeper dies is slow and never stopped.
+The kernel enforces it: nothing has to run for it, and a process whose keeper dies is slow and never stopped.
 Control groups of version 1 and 2 are known; without the right to make one there is no share.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,4 +142,4 @@ def _leave(held: _Held) -> None:
     with contextlib.suppress(OSError):
         (held.before / "cgroup.procs").write_text(str(held.pid))
     with contextlib.suppress(OSError):
-        os.rmdir(held.group)
+        held.group.rmdir()

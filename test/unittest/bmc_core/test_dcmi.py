@@ -178,7 +178,7 @@ def test_passing_the_power_limit_has_its_consequence_once(
 
 
 def limited_bench(watts: int) -> Bench:
-    """A busy host whose processors can be slowed down, with an active limit that switches it off otherwise."""
+    """A busy host that can be slowed down, with an active limit that switches it off otherwise."""
     bench = dcmi_bench()
     bench.load.can_be_limited, bench.load.load = True, 1.0
     bench.bmc.power_changed(on=True)

@@ -12,7 +12,7 @@ PID = 77
 
 
 class Machine:
-    """The files of a machine's control groups below ``root``; a group is whatever folder has the right ones."""
+    """The files of a machine's control groups below ``root``; a group is whatever folder has them."""
 
     def __init__(self, root: Path, *, version: int, group: str = "/work") -> None:
         self.proc = root / "proc"
