@@ -37,8 +37,11 @@ from infrasim.plan.model import (
     ProcessSpec,
     ReadyCheck,
 )
-from infrasim.qemu import chardev, network, storage, system
-from infrasim.qemu.boot import BootClass, BootDevice, number_devices
+from infrasim.plan.networks import networks_part
+from infrasim.plan.part import HostPart, boot_devices
+from infrasim.plan.storage import storage_part
+from infrasim.qemu import chardev, system
+from infrasim.qemu.boot import BootDevice
 from infrasim.spec.node import NodeSpec
 
 # How long each program may take until it is ready, on a busy machine. Seconds.
@@ -67,20 +70,6 @@ class _Parts:
     vnc_display: int
 
 
-@dataclass(frozen=True)
-class _Drive:
-    """One drive with its place in the machine."""
-
-    device_id: str
-    bus: str
-    image: str
-    disk: DiskSpec | None
-    cdrom: Path | None
-    options: dict[str, str | int | None]
-    cache: str
-    wanted_index: int | None
-
-
 def plan_node(
     spec: NodeSpec,
     personality: Personality,
@@ -99,8 +88,8 @@ def plan_node(
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
-    drives = _drives(parts)
-    boot_devices = _boot_devices(parts, drives)
+    host_parts = _host_parts(parts)
+    boot_order = boot_devices(host_parts, spec.compute.boot.boot_order)
     return NodePlan(
         name=paths.name,
         server_type=spec.type,
@@ -118,14 +107,14 @@ def plan_node(
             accelerator_note=_accelerator_note(spec, facts),
             poweroff_wait_s=spec.bmc.poweroff_wait,
             kill_wait_s=spec.bmc.kill_wait,
-            boot_devices=boot_devices,
+            boot_devices=boot_order,
             processors=spec.compute.cpu.quantities,
         ),
-        processes=_processes(parts, drives, boot_devices),
-        ports=_ports(parts),
-        disks=_disks(drives, taken),
-        inputs=_inputs(spec),
-        files=_files(parts),
+        processes=_processes(parts, host_parts, boot_order),
+        ports=_ports(parts, host_parts),
+        disks=_disks(host_parts, taken),
+        inputs=(*(given for part in host_parts for given in part.inputs), *_kernel_inputs(spec)),
+        files=(*_files(parts), *(file for part in host_parts for file in part.files)),
     )
 
 
@@ -222,100 +211,20 @@ def _interface_address(name: str, facts: HostFacts) -> str:
     return facts.interfaces[name][0]
 
 
-# --- the host's devices
+# --- the host
 
 
-def _drives(parts: _Parts) -> tuple[_Drive, ...]:
-    """Every drive: the CD-ROM on the first port, disks behind it, further controllers as they fill up."""
-    found: list[_Drive] = []
-    cdrom = parts.spec.compute.cdrom
-    if cdrom is not None:
-        place = Path(cdrom.file)
-        found.append(_Drive("cdrom0", "sata0.0", "cdrom0-image", None, place, {}, "writeback", None))
-    controller = 0
-    port = len(found)
-    for number, backend in enumerate(parts.spec.compute.storage_backend):
-        most = min(backend.max_drive_per_controller, storage.AHCI_PORTS)
-        for slot, drive in enumerate(backend.drives):
-            if port >= most:
-                controller, port = controller + 1, 0
-            # By its place in the node file: a CD-ROM that comes or goes moves ports, never disks.
-            name = f"disk-sata-{number}-{slot}"
-            given = Path(drive.file) if drive.file else None
-            path = given or parts.paths.disks / f"{name}.{drive.format}"
-            key = f"compute.storage_backend[{number}].drives[{slot}].file"
-            disk = DiskSpec(path, drive.format, drive.size, create=given is None, key=key)
-            options: dict[str, str | int | None] = {
-                "serial": drive.serial,
-                "model": drive.model,
-                "wwn": None if drive.wwn is None else f"{drive.wwn:#x}",
-                "ver": drive.version,
-                "rotation_rate": drive.rotation_rate,
-            }
-            found.append(
-                _Drive(
-                    f"sata{controller}-{port}",
-                    f"sata{controller}.{port}",
-                    f"{name}-image",
-                    disk,
-                    None,
-                    options,
-                    drive.cache,
-                    drive.bootindex,
-                )
-            )
-            port += 1
-        controller, port = controller + 1, 0
-    return tuple(found)
-
-
-def _boot_devices(parts: _Parts, drives: tuple[_Drive, ...]) -> tuple[BootDevice, ...]:
-    cards = [(f"nic{index}", BootClass.NETWORK, None) for index in range(len(parts.spec.compute.networks))]
-    disks = [
-        (drive.device_id, BootClass.CDROM if drive.cdrom else BootClass.DISK, drive.wanted_index)
-        for drive in drives
-    ]
-    return number_devices([*cards, *disks], parts.spec.compute.boot.boot_order)
-
-
-def _storage_argv(drives: tuple[_Drive, ...], indexes: dict[str, int]) -> tuple[str, ...]:
-    controllers = sorted({drive.bus.partition(".")[0] for drive in drives})
-    words = [word for controller in controllers for word in storage.ahci(controller)]
-    for drive in drives:
-        index = indexes[drive.device_id]
-        if drive.cdrom is not None:
-            words += storage.disk_image(drive.image, drive.cdrom, "raw", read_only=True)
-            words += storage.sata_cdrom(drive.device_id, bus=drive.bus, image=drive.image, boot_index=index)
-        elif drive.disk is not None:
-            words += storage.disk_image(drive.image, drive.disk.path, drive.disk.format, cache=drive.cache)
-            words += storage.sata_disk(
-                drive.device_id, bus=drive.bus, image=drive.image, boot_index=index, attributes=drive.options
-            )
-    return tuple(words)
-
-
-def _network_argv(parts: _Parts, indexes: dict[str, int]) -> tuple[str, ...]:
-    words: list[str] = []
-    for index, card in enumerate(parts.spec.compute.networks):
-        netdev, device_id = f"net{index}", f"nic{index}"
-        words += network.nat(
-            netdev, [(rule.protocol, rule.outside, rule.inside) for rule in card.port_forward]
-        )
-        words += network.card(
-            device_id,
-            card.device,
-            netdev=netdev,
-            mac=str(card.mac) if card.mac else addresses.mac(parts.identity.uuid, device_id),
-            boot_index=indexes[device_id],
-        )
-    return tuple(words)
+def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
+    """What each part of the node file adds to the host, in the order of QEMU's arguments."""
+    compute = parts.spec.compute
+    return (storage_part(compute, parts.paths), networks_part(compute, parts.identity.uuid))
 
 
 def _qemu_argv(
-    parts: _Parts, drives: tuple[_Drive, ...], boot_devices: tuple[BootDevice, ...]
+    parts: _Parts, host_parts: tuple[HostPart, ...], boot_order: tuple[BootDevice, ...]
 ) -> tuple[str, ...]:
     compute, paths = parts.spec.compute, parts.paths
-    indexes = {device.device_id: device.index for device in boot_devices}
+    indexes = {device.device_id: device.index for device in boot_order}
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (
         parts.facts.qemu_program,
@@ -328,8 +237,7 @@ def _qemu_argv(
         *system.monitor(paths.qmp_socket),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
         *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port, parts.compiled.kcs_irq),
-        *_storage_argv(drives, indexes),
-        *_network_argv(parts, indexes),
+        *(word for part in host_parts for word in part.argv(indexes)),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
         *compute.extra_option,
     )
@@ -339,7 +247,7 @@ def _qemu_argv(
 
 
 def _processes(
-    parts: _Parts, drives: tuple[_Drive, ...], boot_devices: tuple[BootDevice, ...]
+    parts: _Parts, host_parts: tuple[HostPart, ...], boot_order: tuple[BootDevice, ...]
 ) -> tuple[ProcessSpec, ...]:
     paths, facts, bmc = parts.paths, parts.facts, parts.bmc
     serial_line = ProcessSpec(
@@ -366,32 +274,28 @@ def _processes(
     )
     host = ProcessSpec(
         QEMU,
-        _qemu_argv(parts, drives, boot_devices),
+        _qemu_argv(parts, host_parts, boot_order),
         paths.log("qemu"),
         ReadyCheck.QMP_GREETING,
         str(paths.qmp_socket),
         _READY_TIMEOUTS_S[QEMU],
     )
-    return (serial_line, ipmi_sim, host) if parts.spec.sol_enable else (ipmi_sim, host)
+    first = (serial_line,) if parts.spec.sol_enable else ()
+    return (*first, ipmi_sim, *(process for part in host_parts for process in part.processes), host)
 
 
-def _ports(parts: _Parts) -> tuple[PortSpec, ...]:
+def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, ...]:
     bmc = parts.bmc
-    forwards = (
-        PortSpec(f"port forward to {rule.inside}", rule.protocol, "127.0.0.1", rule.outside)
-        for card in parts.spec.compute.networks
-        for rule in card.port_forward
-    )
     return (
         *(PortSpec("BMC", "udp", address, bmc.port) for address in bmc.listen),
         PortSpec("ipmi_sim", "tcp", bmc.private_address, bmc.channel_port),
         PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
-        *forwards,
+        *(port for part in host_parts for port in part.ports),
     )
 
 
-def _disks(drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
-    disks = tuple(drive.disk for drive in drives if drive.disk)
+def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
+    disks = tuple(disk for part in host_parts for disk in part.disks)
     for number, disk in enumerate(disks):
         if disk.path in reserved.disks:
             raise problem(
@@ -404,13 +308,8 @@ def _disks(drives: tuple[_Drive, ...], reserved: Reserved) -> tuple[DiskSpec, ..
     return disks
 
 
-def _inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
-    compute = spec.compute
-    named = (
-        (compute.cdrom.file if compute.cdrom else None, "compute.cdrom"),
-        (compute.kernel, "compute.kernel"),
-        (compute.initrd, "compute.initrd"),
-    )
+def _kernel_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
+    named = ((spec.compute.kernel, "compute.kernel"), (spec.compute.initrd, "compute.initrd"))
     return tuple(InputSpec(Path(path), key) for path, key in named if path)
 
 

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from infrasim.qemu.boot import BootClass
+
 Value = str | int | bool | Path | None
+
+
+@dataclass(frozen=True)
+class Device:
+    """A ``-device``: ``properties`` have QEMU's own names; None leaves one out.
+
+    ``key`` is the place in the node file it comes from, in dotted form. A device with a ``boot_class`` can
+    be booted from, at ``boot_index`` or, without one, where the order of boot puts its class.
+    """
+
+    driver: str
+    id: str
+    key: str
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    boot_class: BootClass | None = None
+    boot_index: int | None = None
+
+    def argv(self, boot_index: int | None = None) -> tuple[str, ...]:
+        """The device as two argv items, booted from at ``boot_index``."""
+        given = {"id": self.id, **self.properties, "bootindex": boot_index}
+        words = [f"{name}={escape(_text(value))}" for name, value in given.items() if value is not None]
+        return ("-device", ",".join([escape(self.driver), *words]))
 
 
 def option(flag: str, first: str = "", /, **properties: Value) -> tuple[str, ...]:

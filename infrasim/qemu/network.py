@@ -1,10 +1,10 @@
-"""Network cards and what they are connected to."""
+"""What network cards are connected to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infrasim.qemu.element import escape, option
+from infrasim.qemu.element import escape
 
 
 def nat(netdev_id: str, forwards: Iterable[tuple[str, int, int]]) -> tuple[str, ...]:
@@ -14,8 +14,3 @@ def nat(netdev_id: str, forwards: Iterable[tuple[str, int, int]]) -> tuple[str, 
         for protocol, outside, inside in forwards
     ]
     return ("-netdev", ",".join(["user", f"id={escape(netdev_id)}", *rules]))
-
-
-def card(device_id: str, model: str, *, netdev: str, mac: str, boot_index: int) -> tuple[str, ...]:
-    """A network card of a QEMU device ``model``."""
-    return option("-device", model, id=device_id, netdev=netdev, mac=mac, bootindex=boot_index)

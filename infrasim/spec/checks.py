@@ -18,7 +18,8 @@ from infrasim.units import WrongValue, parse_address, parse_mac, parse_uuid
 
 if TYPE_CHECKING:
     from infrasim.spec.identity import SmbiosModule
-    from infrasim.spec.node import AhciController, Network
+    from infrasim.spec.network import Network
+    from infrasim.spec.storage import AhciController
 
 __all__ = ["parse_mac", "parse_uuid"]
 

@@ -1,14 +1,15 @@
 """What a node file can say: the one place where its keys, defaults, ranges and explanations live.
 
-Owns single values and checks among neighbours (``spec.checks``). Whether a server type, an
-interface or a file exists is for those who can look; ``spec.problems`` words the errors.
+The host's hardware is in ``machine``, ``storage`` and ``network``, identities are in ``identity``.
+Owns single values and checks among neighbours (``spec.checks``). Whether a server type, an interface
+or a file exists is for those who can look; ``spec.problems`` words the errors.
 
 A key without a value (``kernel:`` or ``kernel: null``) is as if it were not there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -18,16 +19,16 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
+from infrasim.spec.machine import Boot, Cpu, Memory
+from infrasim.spec.network import Network
 from infrasim.spec.part import (
     AbsolutePath,
     Address,
     CipherSuite,
     FruId,
     FruText,
-    Mac,
     NodeName,
     Part,
     Port,
@@ -37,6 +38,7 @@ from infrasim.spec.part import (
     TypeName,
     Uuid,
 )
+from infrasim.spec.storage import AhciController, Cdrom, Drive
 
 if TYPE_CHECKING:
     from infrasim.spec.identity import FruDevice, Smbios
@@ -44,155 +46,6 @@ else:
     FruDevice = Smbios = Any
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
-
-
-class Cpu(Part):
-    """The processors."""
-
-    quantities: int = Field(
-        2,
-        ge=1,
-        le=255,
-        description="Number of CPUs the host sees; a multiple of the server type's sockets.",
-        examples=[4],
-    )
-    type: Annotated[str, AfterValidator(checks.cpu_type)] | None = Field(
-        None,
-        description="CPU model of QEMU (`qemu-system-x86_64 -cpu help`). Left out: this machine's own CPU "
-        "with KVM, else a model that emulation serves whole.",
-        examples=["Haswell"],
-    )
-    features: Annotated[str, AfterValidator(checks.cpu_features)] | None = Field(
-        None,
-        description="CPU features to add with `+` and remove with `-`, separated by commas.",
-        examples=["+vmx,-svm"],
-    )
-
-
-class Memory(Part):
-    """The memory."""
-
-    size: int = Field(1024, ge=16, le=16 * 1024 * 1024, description="Memory in MiB.", examples=[4096])
-
-
-class Boot(Part):
-    """What the firmware boots."""
-
-    boot_order: Annotated[str, AfterValidator(checks.boot_order)] = Field(
-        "ncd",
-        description="Order of boot: `n` network, `c` disk, `d` CD-ROM.",
-        examples=["cd"],
-    )
-
-
-class Drive(Part):
-    """A disk."""
-
-    size: int = Field(
-        8,
-        ge=1,
-        le=65536,
-        description="Size in GiB of an image that infrasim makes; an image that exists keeps its own.",
-        examples=[20],
-    )
-    format: Literal["qcow2", "raw"] = Field("qcow2", description="Format of the image.", examples=["raw"])
-    file: AbsolutePath | None = Field(
-        None,
-        description="An image or block device that exists already. Left out: one is made in the node's "
-        "workspace, and removed by `infrasim node destroy`.",
-        examples=["/var/lib/images/debian.qcow2"],
-    )
-    bootindex: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        description="Place in the order of boot, smallest first; `boot_order` decides for disks without one.",
-        examples=[1],
-    )
-    serial: Annotated[str, AfterValidator(checks.drive_serial)] | None = Field(
-        None,
-        description="Serial number, at most 20 characters. Left out: made from the node.",
-        examples=["Z1X4AB01"],
-    )
-    model: Annotated[str, AfterValidator(checks.drive_model)] | None = Field(
-        None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"]
-    )
-    version: Annotated[str, AfterValidator(checks.drive_version)] | None = Field(
-        None, description="Firmware version, at most 8 characters.", examples=["B1.10"]
-    )
-    wwn: int | None = Field(
-        None,
-        ge=1,
-        le=2**64 - 1,
-        description="World-wide name, a 64-bit number.",
-        examples=[0x5000C50015EA71AC],
-    )
-    rotation_rate: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        validation_alias=AliasChoices("rotation_rate", "rotation"),
-        description="Turns per minute; 1 is a solid-state disk, 0 says nothing.",
-        examples=[7200],
-    )
-    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = Field(
-        "writeback", description="How QEMU caches the image on this machine.", examples=["none"]
-    )
-
-
-class AhciController(Part):
-    """A SATA controller and its disks."""
-
-    type: Literal["ahci"] = Field("ahci", description="Kind of controller.", examples=["ahci"])
-    max_drive_per_controller: int = Field(
-        6,
-        ge=1,
-        le=6,
-        description="Disks on one controller; further ones go to further controllers.",
-        examples=[4],
-    )
-    drives: tuple[Drive, ...] = Field((), strict=False, description="The disks.")
-
-
-class PortForward(Part):
-    """A port of this machine that leads into the host."""
-
-    protocol: Literal["tcp", "udp"] = Field(
-        "tcp",
-        validation_alias=AliasChoices("protocol", "protocal"),
-        description="Protocol.",
-        examples=["tcp"],
-    )
-    outside: Port = Field(description="Port on this machine's loopback address.", examples=[2222])
-    inside: Port = Field(description="Port in the host.", examples=[22])
-
-
-class Network(Part):
-    """A network card."""
-
-    network_mode: Literal["nat"] = Field(
-        "nat", description="What the card is connected to: `nat` is QEMU's own network.", examples=["nat"]
-    )
-    device: Annotated[str, AfterValidator(checks.network_device)] = Field(
-        "e1000", description="Network card of QEMU.", examples=["virtio-net-pci"]
-    )
-    mac: Mac | None = Field(
-        None, description="MAC address. Left out: made from the node's UUID.", examples=["52:54:00:12:34:56"]
-    )
-    port_forward: tuple[PortForward, ...] = Field(
-        (), strict=False, description="Ports of this machine that lead into the host."
-    )
-
-
-class Cdrom(Part):
-    """A CD-ROM drive; the path alone (``cdrom: /path/to.iso``) says the same."""
-
-    file: AbsolutePath = Field(description="ISO image in the drive.", examples=["/var/lib/images/debian.iso"])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, given: Any) -> Any:
-        return {"file": given} if isinstance(given, str) else given
 
 
 class Compute(Part):

@@ -37,28 +37,11 @@ def test_cache_modes(cache: str, text: str) -> None:
     assert f",{text}," in storage.disk_image("d0", Path("/a"), "raw", cache=cache)[1]
 
 
-def test_sata_drives() -> None:
-    assert storage.ahci("sata0") == ("-device", "ich9-ahci,id=sata0")
-    attributes = {"serial": "S1", "model": None, "rotation_rate": 7200}
-    assert storage.sata_disk("sata0-1", bus="sata0.1", image="img", boot_index=0, attributes=attributes) == (
-        "-device",
-        "ide-hd,id=sata0-1,bus=sata0.1,drive=img,bootindex=0,serial=S1,rotation-rate=7200",
-    )
-    assert storage.sata_cdrom("cdrom0", bus="sata0.0", image="img", boot_index=3) == (
-        "-device",
-        "ide-cd,id=cdrom0,bus=sata0.0,drive=img,bootindex=3",
-    )
-
-
-def test_network_card_and_forwards() -> None:
+def test_nat_and_forwards() -> None:
     assert network.nat("net0", []) == ("-netdev", "user,id=net0")
     assert network.nat("net0", [("tcp", 2222, 22), ("udp", 5353, 53)]) == (
         "-netdev",
         "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp:127.0.0.1:5353-:53",
-    )
-    assert network.card("nic0", "e1000", netdev="net0", mac="52:54:00:00:00:01", boot_index=1) == (
-        "-device",
-        "e1000,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1",
     )
 
 

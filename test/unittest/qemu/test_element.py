@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrasim.qemu.element import Value, escape, option
+from infrasim.qemu.element import Device, Value, escape, option
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ from infrasim.qemu.element import Value, escape, option
 )
 def test_option(first: str, properties: dict[str, Value], text: str) -> None:
     assert option("-flag", first, **properties) == ("-flag", text)
+
+
+def test_device_has_the_names_of_qemu_and_a_place_in_the_order_of_boot() -> None:
+    device = Device(
+        "ide-hd", "sata0-1", "k", {"bus": "sata0.1", "rotation_rate": 7200, "serial": None, "wait": True}
+    )
+    assert device.argv() == ("-device", "ide-hd,id=sata0-1,bus=sata0.1,rotation_rate=7200,wait=on")
+    assert device.argv(0)[1].endswith(",wait=on,bootindex=0")
 
 
 @given(st.text(alphabet="a,=", max_size=12))
