@@ -9,7 +9,8 @@ import pytest
 from infrasim.spec import legacy
 from infrasim.spec.identity import FruDevice, Smbios
 from infrasim.spec.keys import Key, node_keys, section_keys
-from infrasim.spec.node import Cdrom, Drive, NodeSpec
+from infrasim.spec.node import NodeSpec
+from infrasim.spec.storage import Cdrom, Drive
 
 
 def tree(path: str, value: object) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec.document import load_document
 from infrasim.spec.keys import node_keys
 from infrasim.spec.load import LoadedNode, load_node
-from infrasim.spec.node import AhciController, Drive, Network, NodeSpec
+from infrasim.spec.network import Network
+from infrasim.spec.node import NodeSpec
 from infrasim.spec.problems import relocate
+from infrasim.spec.storage import AhciController, Drive
 
 FILE = Path("/srv/n.yml")
 
