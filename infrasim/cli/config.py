@@ -72,6 +72,14 @@ def show(name: str, given: tuple[str, ...], as_json: bool) -> None:
 
 
 @config.command()
+def schema() -> None:
+    """Print the JSON Schema of node files, for editors (see the README)."""
+    from infrasim.spec.schema import node_file_schema
+
+    _print_json(node_file_schema())
+
+
+@config.command()
 @click.argument("targets", metavar="[FILE or NAME]...", nargs=-1)
 @set_option
 @_json

@@ -22,12 +22,16 @@ from infrasim.spec.part import Becomes, Only, Rare, notes
 
 @dataclass(frozen=True)
 class Key:
-    """One key: ``model`` is what its value (or each entry of its list) is made of, if not a scalar."""
+    """One key: ``model`` is what its value (or each entry of its list) is made of, if not a scalar.
+
+    ``owner`` is the model that has the key.
+    """
 
     path: str
     field: FieldInfo
     model: type[BaseModel] | None
     is_list: bool
+    owner: type[BaseModel] = NodeSpec
 
     @property
     def name(self) -> str:
@@ -51,9 +55,7 @@ class Key:
     @property
     def choices(self) -> tuple[str, ...]:
         """The values to choose from; empty if any value of the type will do."""
-        if typing.get_origin(self.field.annotation) is typing.Literal:
-            return typing.get_args(self.field.annotation)
-        return ()
+        return tuple(_choices(self.field.annotation))
 
     @property
     def only(self) -> Only | None:
@@ -92,9 +94,17 @@ def _keys(model: type[BaseModel], section: str) -> Iterator[Key]:
         kinds = (*_rare(field.metadata), *_kinds(field.annotation))
         below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         is_list = tuple in kinds
-        yield Key(path, field, below, is_list)
+        yield Key(path, field, below, is_list, model)
         if below is not None:
             yield from _keys(below, path + "[]" if is_list else path)
+
+
+def _choices(annotation: object) -> Iterator[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from typing.get_args(annotation)
+    elif typing.get_origin(annotation) in (tuple, typing.Union, types.UnionType, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            yield from _choices(argument)
 
 
 def _kinds(annotation: object) -> Iterator[type]:

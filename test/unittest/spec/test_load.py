@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +19,10 @@ from infrasim.spec.load import LoadedNode, load_node
 from infrasim.spec.network import Network
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.problems import relocate
+from infrasim.spec.schema import node_file_schema
 from infrasim.spec.storage import AhciController, Drive
 
+SCHEMA = jsonschema.Draft202012Validator(node_file_schema())
 FILE = Path("/srv/n.yml")
 
 
@@ -287,4 +290,5 @@ def test_no_text_makes_it_fail_otherwise(text: str | bytes) -> None:
         assert "\x00" not in str(exc)
     else:
         assert isinstance(loaded.spec, NodeSpec)
+        assert SCHEMA.is_valid(loaded.document.values)
         assert all(isinstance(warning, Problem) for warning in loaded.warnings)

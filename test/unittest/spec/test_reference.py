@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from infrasim.spec.keys import node_keys
 from infrasim.spec.load import load_node
 from infrasim.spec.reference import node_file_reference
+from infrasim.spec.schema import node_file_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "node-file.md"
+SCHEMA = node_file_schema()
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Pages whose YAML is something else than node files.
 OTHER_YAML = {"personality.md", "packages.md"}
@@ -53,7 +56,9 @@ def test_the_page_tells_types_ranges_and_defaults() -> None:
 
 @pytest.mark.parametrize(("page", "text"), node_file_examples())
 def test_every_example_loads(page: str, text: str) -> None:
-    assert load_node(Path(page), text, name=None if "name:" in text else "example").warnings == ()
+    loaded = load_node(Path(page), text, name=None if "name:" in text else "example")
+    assert loaded.warnings == ()
+    jsonschema.validate(loaded.document.values, SCHEMA, cls=jsonschema.Draft202012Validator)
 
 
 def test_there_is_an_example() -> None:
