@@ -14,7 +14,7 @@ class CoreSettings:
     ``reset_s`` is how long a reset of the BMC takes; ``watchdog_sensor`` the number its events carry.
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
     one in the inventory, ``processors`` the number of sockets that take power,
-    ``model`` the server's product name.
+    ``model`` the server's product name, ``host_macs`` the addresses of the host's network cards, in order.
     """
 
     node: str
@@ -41,3 +41,4 @@ class CoreSettings:
     asset_tag: str = ""
     processors: int = 2
     model: str = ""
+    host_macs: tuple[str, ...] = ()

@@ -80,9 +80,11 @@ class Bmc:
         self.lan_statistics = LanStatistics()
         self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
+        added = oem(settings.manufacturer)
         self.system_info = system_info_parameters(
-            settings, state.system_info, oem(settings.manufacturer).parameters(settings), changed=changed
+            settings, state.system_info, added.parameters(settings), changed=changed
         )
+        self.live_parameters = added.live
         self.acpi = AcpiState()
         self.alerts = Alerts(self)
         self.events = Events(self)

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from infrasim.bmc_core.clock import bmc_time_s
+from infrasim.bmc_core.power_history import Extremes, PowerHistory
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -48,6 +51,7 @@ class PowerMeter:
         self._sampled = sampled
         self._held_w = held_w
         self._samples: deque[tuple[float, int]] = deque()
+        self._history = PowerHistory()
         self._began_s: float | None = None
         self._total_ws = 0.0
         self._least = self._most = self._last = 0
@@ -83,6 +87,43 @@ class PowerMeter:
         watts = [each for at_s, each in self._samples if at_s >= self._last_s - window_s]
         return PowerReading(self._last, min(watts), max(watts), round(sum(watts) / len(watts)), period_s)
 
+    def extremes(self, window_s: float) -> Extremes:
+        """Average, least and most over the last ``window_s`` seconds, a week at most; times are the BMC's."""
+        now_s = self._bmc.clock.now_s()
+        self.reading()
+        if window_s > _LONGEST_WINDOW_S:
+            found = self._history.extremes(now_s, window_s)
+        else:
+            samples = [(watts, at_s) for at_s, watts in self._samples if at_s >= self._last_s - window_s]
+            average = round(sum(watts for watts, _at_s in samples) / len(samples))
+            found = Extremes(average, *min(samples), *max(samples, key=lambda each: each[0]))
+        offset_s = bmc_time_s(self._bmc) - now_s
+        return replace(found, least_at_s=found.least_at_s + offset_s, most_at_s=found.most_at_s + offset_s)
+
+    def clear_energy(self) -> None:
+        """Count energy from now on."""
+        self.reading()
+        energy = self._bmc.state.energy
+        energy.since_s, energy.watt_seconds = int(bmc_time_s(self._bmc)), 0.0
+        self._bmc.changed()
+
+    def clear_peak(self) -> None:
+        """Look for the most power at once from now on."""
+        self.reading()
+        energy = self._bmc.state.energy
+        energy.peak_since_s = energy.peak_at_s = int(bmc_time_s(self._bmc))
+        energy.peak_w = self._last
+        self._bmc.changed()
+
+    def _count(self, now_s: float, watts: int) -> None:
+        energy, unix_s = self._bmc.state.energy, int(bmc_time_s(self._bmc))
+        energy.since_s = energy.since_s or unix_s
+        energy.peak_since_s = energy.peak_since_s or unix_s
+        energy.watt_seconds += (now_s - self._last_s) * self._last
+        if watts > energy.peak_w:
+            energy.peak_w, energy.peak_at_s = watts, unix_s
+        self._history.add(now_s, watts)
+
     def _sample(self) -> None:
         """Measure, and see to it that this happens again and again."""
         now_s = self._bmc.clock.now_s()
@@ -92,6 +133,7 @@ class PowerMeter:
             self._least = self._most = self._last = watts
             self._bmc.clock.later(SAMPLING_S, self._again)
         self._total_ws += (now_s - self._last_s) * self._last
+        self._count(now_s, watts)
         self._least, self._most = min(self._least, watts), max(self._most, watts)
         self._last, self._last_s = watts, now_s
         self._samples.append((now_s, watts))

@@ -12,6 +12,7 @@ from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.faults import FaultState
 from infrasim.bmc_core.parameters import ParameterState
+from infrasim.bmc_core.power_history import EnergyState
 from infrasim.bmc_core.sdr_repository import SdrState
 from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
@@ -35,3 +36,6 @@ class BmcState:
     dcmi: DcmiState = field(default_factory=DcmiState)
     lan: ParameterState = field(default_factory=ParameterState)
     sdr: SdrState = field(default_factory=SdrState)
+    energy: EnergyState = field(default_factory=EnergyState)
+    # What commands of manufacturers keep, each under names of its own.
+    oem: dict[str, bytes] = field(default_factory=dict)

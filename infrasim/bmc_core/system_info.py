@@ -10,7 +10,14 @@ from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
-from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, answer_read
+from infrasim.bmc_core.parameters import (
+    READ_ONLY,
+    REVISION,
+    Parameter,
+    ParameterState,
+    ParameterStore,
+    answer_read,
+)
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -32,6 +39,18 @@ class AcpiState:
 
     system: int = _UNKNOWN
     device: int = _UNKNOWN
+
+
+@dataclass(frozen=True)
+class LiveParameter:
+    """A parameter of a manufacturer that tells and changes something else.
+
+    ``read`` gets what follows the number in Get System Info Parameters: set and block selector, and more if
+    the client sends it. ``write`` gets the value, and is None where there is nothing to write.
+    """
+
+    read: Callable[[Bmc, bytes], bytes]
+    write: Callable[[Bmc, bytes], None] | None = None
 
 
 def string_blocks(text: bytes) -> tuple[bytes, ...]:
@@ -88,14 +107,23 @@ def host_started(bmc: Bmc) -> None:
 def set_system_info(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.14a."""
     data = request.need(2, 64)
-    bmc.system_info.write(data[0], data[1:])
+    live = bmc.live_parameters.get(data[0])
+    if live is None:
+        bmc.system_info.write(data[0], data[1:])
+    elif live.write is None:
+        raise Refused(READ_ONLY)
+    else:
+        live.write(bmc, data[1:])
     return b""
 
 
 def get_system_info(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.14b."""
-    data = request.need(4)
-    return answer_read(bmc.system_info, request, data[1], at=2)
+    live = bmc.live_parameters.get(request.data[1]) if len(request.data) > 1 else None
+    if live is None:
+        return answer_read(bmc.system_info, request, request.need(4)[1], at=2)
+    data = request.need(4, 6)
+    return bytes([REVISION]) if data[0] & 0x80 else bytes([REVISION]) + live.read(bmc, data[2:])
 
 
 def set_acpi_power_state(bmc: Bmc, request: Request) -> bytes:

@@ -37,7 +37,7 @@ from infrasim.plan.model import (
     ProcessSpec,
     ReadyCheck,
 )
-from infrasim.plan.networks import networks_part
+from infrasim.plan.networks import macs, networks_part
 from infrasim.plan.part import HostPart, boot_devices
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
@@ -364,6 +364,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         model=personality.product_name,
         asset_tag=parts.identity.asset_tag or "",
         processors=parts.compiled.sockets,
+        host_macs=macs(spec.compute, parts.identity.uuid),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.command import Command
-from infrasim.bmc_core.oem import dell
+from infrasim.bmc_core.oem import dell, dell_power, quanta
 from infrasim.bmc_core.parameters import Parameter
+from infrasim.bmc_core.system_info import LiveParameter
 
 
 def no_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
@@ -18,14 +19,23 @@ def no_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True)
 class Oem:
-    """What one manufacturer adds: commands, and system info parameters from 0xC0."""
+    """What one manufacturer adds: commands, and system info parameters from 0xC0.
+
+    ``live`` are parameters that are not kept as they are but tell and change something else.
+    """
 
     commands: tuple[Command, ...] = ()
     parameters: Callable[[CoreSettings], tuple[Parameter, ...]] = no_parameters
+    live: Mapping[int, LiveParameter] = field(default_factory=dict)
 
 
 # IANA enterprise numbers.
-OEMS: Mapping[int, Oem] = {dell.MANUFACTURER: Oem(dell.COMMANDS, dell.parameters)}
+OEMS: Mapping[int, Oem] = {
+    dell.MANUFACTURER: Oem(
+        (*dell.COMMANDS, *dell_power.COMMANDS), dell.parameters, {**dell.LIVE, **dell_power.LIVE}
+    ),
+    quanta.MANUFACTURER: Oem(quanta.COMMANDS),
+}
 
 
 def oem(manufacturer: int) -> Oem:
