@@ -79,6 +79,11 @@ class NodePaths:
         """What the plan tells the BMC core; holds the password."""
         return self.data / "bmc.json"
 
+    @property
+    def hardware(self) -> Path:
+        """What the server is made of, for people and programs that ask."""
+        return self.data / "hardware.json"
+
     def emu(self, server_type: str) -> Path:
         """ipmi_sim's commands that make the personality."""
         return self.data / f"{server_type}.emu"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from infrasim.cli.setting import set_option, settings_of
+from infrasim.cli.table import table
 from infrasim.errors import ExitCode, HostError, InvalidNodeFile, UsageError
 from infrasim.paths import DEFAULT_NODE, Home
 
@@ -45,7 +46,10 @@ def list_files(as_json: bool) -> None:
     elif not found:
         click.echo("No node file is registered yet. Run: infrasim init")
     else:
-        _print_table(("NODE", "TYPE", "FILE"), [(e.name, e.server_type or "?", str(e.path)) for e in found])
+        for line in table(
+            ("NODE", "TYPE", "FILE"), [(e.name, e.server_type or "?", str(e.path)) for e in found]
+        ):
+            click.echo(line)
     if not as_json:
         for entry in found:
             if entry.error:
@@ -262,10 +266,3 @@ def _print_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2))
-
-
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    lines = (head, *rows)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

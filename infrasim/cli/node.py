@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from infrasim.cli.setting import set_option, settings_of
+from infrasim.cli.table import table
 from infrasim.paths import DEFAULT_NODE, Home
 
 if TYPE_CHECKING:
@@ -177,10 +178,8 @@ def list_nodes(as_json: bool) -> None:
     if not found:
         click.echo("There is no node yet. Run: infrasim init")
         return
-    rows = [("NODE", "TYPE", "STATE", "POWER", "BMC", "VNC"), *(_row(status) for status in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(("NODE", "TYPE", "STATE", "POWER", "BMC", "VNC"), [_row(status) for status in found]):
+        click.echo(line)
 
 
 @node.command("plan")
@@ -219,25 +218,21 @@ def plan_command(name: str, given: tuple[str, ...], as_json: bool) -> None:
 @_name
 @_json
 def info(name: str, as_json: bool) -> None:
-    """Show what a node is: identity, doors and folders."""
+    """Show what a node is made of, as the front page of its management controller would."""
+    from infrasim.cli.front_page import front_page
+    from infrasim.runtime.inventory import inventory
     from infrasim.runtime.status import Condition, node_status, unknown_node
 
     home = Home.from_environment()
     found = node_status(home, name)
     if found.condition is Condition.ABSENT:
         raise unknown_node(home, name)
-    decided = found.plan
-    if decided is None:
-        from infrasim.runtime.planning import plan as plan_node
-
-        decided = plan_node(home, name).plan
+    listed = inventory(home, found)
     if as_json:
-        _show({**found.as_json(), **_identity(decided)})
+        _show({**found.as_json(), **listed.as_json()})
         return
-    click.echo(f"Node {name}: {decided.product} ({decided.server_type}), {found.condition.value}")
-    for label, value in _identity(decided).items():
-        click.echo(f"  {label.replace('_', ' '):14} {value}")
-    _print_doors(decided)
+    for line in front_page(found, listed):
+        click.echo(line)
 
 
 @node.command()
@@ -277,26 +272,17 @@ def _print_doors(decided: NodePlan) -> None:
 
 
 def _doors(decided: NodePlan) -> list[str]:
-    bmc = decided.bmc
-    port = "" if bmc.port == 623 else f" -p {bmc.port}"
+    from infrasim.cli.front_page import ipmitool_words
+
     return [
         f"  server     {decided.product}, serial number {decided.serial_number}",
-        f"  BMC        ipmitool -I lanplus -H {bmc.address}{port} -U USER -P PASSWORD …",
+        f"  BMC        {ipmitool_words(decided)}",
         f"  screen     VNC {decided.vnc_address}:{decided.vnc_display} (port {decided.vnc_port})",
         f"  console    infrasim node console {decided.name}",
         f"  runs on    {decided.host.accelerator.value.upper()} ({decided.host.accelerator_note})",
         f"  workspace  {decided.workspace}",
         f"  logs       {decided.log_dir}",
     ]
-
-
-def _identity(decided: NodePlan) -> dict[str, Any]:
-    return {
-        "product": decided.product,
-        "serial_number": decided.serial_number,
-        "uuid": decided.uuid,
-        "disks": ", ".join(str(disk.path) for disk in decided.disks),
-    }
 
 
 def _row(found: NodeStatus) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from infrasim.cli.table import table
 from infrasim.errors import UsageError
 from infrasim.paths import Home, check_node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from infrasim.personality.model import Personality
 
@@ -92,10 +93,9 @@ def list_types(ctx: click.Context, as_json: bool) -> None:
         rows = [{**vars(summary), "folder": str(summary.folder)} for summary in found]
         click.echo(json.dumps(rows, indent=2))
         return
-    _print_table(
-        ("TYPE", "SERVER", "WHAT IT IS"),
-        [(item.name, f"{item.manufacturer} {item.product_name}".strip(), item.summary) for item in found],
-    )
+    listed = [(item.name, f"{item.manufacturer} {item.product_name}".strip(), item.summary) for item in found]
+    for line in table(("TYPE", "SERVER", "WHAT IT IS"), listed):
+        click.echo(line)
 
 
 @type_group.command()
@@ -397,10 +397,3 @@ def compare(
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _VALUE_WIDTH else text[: _VALUE_WIDTH - 1] + "…"
-
-
-def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = [tuple(heads), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    for line in lines:
-        click.echo("  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip())

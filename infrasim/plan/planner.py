@@ -21,6 +21,7 @@ from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
+from infrasim.plan.hardware import hardware
 from infrasim.plan.identity import compile_node, problem, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
     IPMI_SIM,
@@ -114,7 +115,7 @@ def plan_node(
         ports=_ports(parts, host_parts),
         disks=_disks(host_parts, taken),
         inputs=(*(given for part in host_parts for given in part.inputs), *_kernel_inputs(spec)),
-        files=(*_files(parts), *(file for part in host_parts for file in part.files)),
+        files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
     )
 
 
@@ -313,10 +314,11 @@ def _kernel_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
     return tuple(InputSpec(Path(path), key) for path, key in named if path)
 
 
-def _files(parts: _Parts) -> tuple[FileSpec, ...]:
+def _files(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[FileSpec, ...]:
     paths = parts.paths
     conf = vbmc_conf(paths, private_address=parts.bmc.private_address, channel_port=parts.bmc.channel_port)
     settings = json.dumps(dataclasses.asdict(_bmc_settings(parts)), indent=1)
+    made_of = hardware(parts.spec, parts.personality, parts.compiled, parts.identity, host_parts)
     smbios = (
         FileSpec(paths.smbios_dir / _smbios_name(number), structure)
         for number, structure in enumerate(parts.compiled.smbios)
@@ -325,6 +327,7 @@ def _files(parts: _Parts) -> tuple[FileSpec, ...]:
         FileSpec(paths.vbmc_conf, conf.encode()),
         FileSpec(paths.bmc_settings, settings.encode()),
         FileSpec(paths.emu(parts.spec.type), parts.compiled.emu.encode()),
+        FileSpec(paths.hardware, made_of.text().encode()),
         *smbios,
     )
 

@@ -212,13 +212,15 @@ def test_info(home: Home, machine: None, capsys: Said) -> None:
     register(home, "a", "serial_number: SN-1\nbmc: {address: 127.0.0.1, ipmi_over_lan_port: 9623}\n")
     assert run(["node", "info", "a"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0].endswith("(quanta_d51), stopped")
+    assert out.splitlines()[0] == "Quanta Computer Inc D51B-2U (dual 10G LoM)"
+    assert "  node           a, stopped, power off\n" in out
     assert "  serial number  SN-1\n" in out
-    assert "  BMC        ipmitool -I lanplus -H 127.0.0.1 -p 9623 -U USER -P PASSWORD …\n" in out
+    assert "  sata0 (ich9-ahci)  0     disk  8 GiB " in out
+    assert "  IPMI           ipmitool -I lanplus -H 127.0.0.1 -p 9623 -U USER -P PASSWORD …\n" in out
     assert run(["node", "info", "a", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data.keys() == STATUS_KEYS | {"product", "serial_number", "uuid", "disks"}
-    assert data["serial_number"] == "SN-1"
+    assert data.keys() == STATUS_KEYS | {"product", "serial_number", "uuid", "disks", "hardware"}
+    assert data["serial_number"] == data["hardware"]["serial_number"] == "SN-1"
 
 
 @pytest.mark.parametrize("verb", ["info", "plan", "stop", "destroy", "logs", "console"])

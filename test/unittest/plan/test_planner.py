@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,15 +108,24 @@ def in_words(plan: NodePlan) -> Iterator[str]:
     smbios = [file for file in plan.files if file.path.suffix == ".bin"]
     for file in plan.files:
         if file not in smbios:
-            size = "" if file.path.suffix == ".emu" else f" {len(file.content)} bytes"
+            size = "" if file.path.suffix in (".emu", ".json") else f" {len(file.content)} bytes"
             yield f"  {file.mode:04o} {file.path}{size}"
-    settings = next(file for file in plan.files if file.path.suffix == ".json")
-    yield from (f"    {key}: {value}" for key, value in json.loads(settings.content).items())
+        if file.path.suffix == ".json":
+            yield from _in_lines(json.loads(file.content), "    ")
     yield f"  {len(smbios)} SMBIOS structures in {smbios[0].path.parent}"
     for process in plan.processes:
         yield f"\n{process.name}: log {process.log}"
         yield f"ready: {process.ready.value} {process.ready_target} in {process.ready_timeout_s:g} s"
         yield from (f"  {word}" for word in process.argv)
+
+
+def _in_lines(value: dict[str, Any], indent: str) -> Iterator[str]:
+    """Nested JSON with a line for each plain value, and for each list of plain values."""
+    for key, item in value.items():
+        below = item if isinstance(item, list) and item and isinstance(item[0], dict) else None
+        yield f"{indent}{key}:" if below else f"{indent}{key}: {item}"
+        for each in below or ():
+            yield from _in_lines(each, f"{indent}  ")
 
 
 def test_plan_of_an_identity_of_its_own(
@@ -156,13 +166,13 @@ def test_there_are_cases() -> None:
 def test_suite_0_needs_no_password_and_comes_with_insecure_only(
     plan: Plan, text: str, suites: list[int]
 ) -> None:
-    settings = next(file for file in plan(text).files if file.path.suffix == ".json")
+    settings = next(file for file in plan(text).files if file.path.name == "bmc.json")
     assert json.loads(settings.content)["cipher_suites"] == suites
 
 
 def test_a_password_with_quotes_reaches_the_bmc_as_it_is(plan: Plan) -> None:
     decided = plan("bmc: {username: 'a\"b', password: 'x\"\\y'}")
-    settings = json.loads(next(file for file in decided.files if file.path.suffix == ".json").content)
+    settings = json.loads(next(file for file in decided.files if file.path.name == "bmc.json").content)
     assert (settings["username"], settings["password"]) == ('a"b', 'x"\\y')
 
 

@@ -1,0 +1,218 @@
+"""What a node is made of, in the words of a management controller's front page.
+
+Drawn from the same values that QEMU and ipmi_sim are given, so it says what the host will see. It is kept as
+``data/hardware.json``; ``infrasim node info`` shows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from infrasim.jsonform import as_json
+from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
+from infrasim.personality.identity import NodeIdentity
+from infrasim.personality.model import Personality
+from infrasim.personality.smbios import Bios, MemoryDevice, Processor, Structure, decode_structure
+from infrasim.plan import addresses
+from infrasim.plan.identity import system_serial_number
+from infrasim.plan.part import HostPart
+from infrasim.qemu.boot import BootClass
+from infrasim.qemu.element import Device
+from infrasim.spec.document import undotted
+from infrasim.spec.node import NodeSpec
+
+_STORAGE_KEYS = ("compute.storage_backend", "compute.cdrom")
+_NETWORK_KEY = "compute.networks"
+# A size that does not fit two bytes has four further back. Source: DSP0134 section 7.18.4.
+_EXTENDED = 0x7FFF
+_UNKNOWN = 0xFFFF
+_IN_KIB = 0x8000
+
+S = TypeVar("S", bound=Structure)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A memory module; ``speed`` in MT/s, 0 if not known."""
+
+    locator: str
+    size_mib: int
+    memory_type: str
+    speed: int
+    manufacturer: str
+    part_number: str
+    serial_number: str
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A drive in its place; ``size_gib`` is None for an image that infrasim did not make.
+
+    ``place`` is the rest of its bus behind the controller, with target and unit where the bus has them.
+    """
+
+    place: str
+    kind: str
+    model: str
+    serial_number: str
+    size_gib: int | None
+    image: str
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A disk controller with its drives; ``device`` is QEMU's name of it."""
+
+    name: str
+    device: str
+    drives: tuple[Drive, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card and where it leads."""
+
+    name: str
+    device: str
+    mac: str
+    leads_to: str
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Everything of a server that has a name. ``processors`` are the models, one for each socket."""
+
+    manufacturer: str
+    product: str
+    serial_number: str
+    asset_tag: str
+    uuid: str
+    bios: str
+    bmc_firmware: str
+    bmc_mac: str
+    bmc_user: str
+    processors: tuple[str, ...]
+    logical_processors: int
+    memory_mib: int
+    modules: tuple[Module, ...]
+    controllers: tuple[Controller, ...]
+    cards: tuple[Card, ...]
+
+    def text(self) -> str:
+        """The whole as the JSON of ``data/hardware.json``."""
+        return json.dumps(as_json(self), indent=1)
+
+
+def hardware(
+    spec: NodeSpec,
+    personality: Personality,
+    compiled: CompiledPersonality,
+    identity: NodeIdentity,
+    parts: Iterable[HostPart],
+) -> Hardware:
+    """What the node is made of."""
+    listed = tuple(parts)
+    devices = [device for part in listed for device in part.devices]
+    made = {disk.key: disk.size_gib if disk.create else None for part in listed for disk in part.disks}
+    images = {given.key: str(given.path) for part in listed for given in part.inputs}
+    images.update((disk.key, str(disk.path)) for part in listed for disk in part.disks)
+    bmc = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
+    structures = [decode_structure(data) for data in compiled.smbios]
+    bios = next((f"{each.vendor} {each.version}" for each in _of(structures, Bios)), "")
+    return Hardware(
+        manufacturer=personality.manufacturer,
+        product=personality.product_name,
+        serial_number=system_serial_number(identity),
+        asset_tag=identity.asset_tag or "",
+        uuid=str(identity.uuid),
+        bios=bios,
+        # The minor one is in BCD. Source: IPMI 2.0 section 20.1.
+        bmc_firmware=f"{bmc.firmware_major}.{bmc.firmware_minor:02x}",
+        bmc_mac=addresses.mac(identity.uuid, "bmc"),
+        bmc_user=spec.bmc.username,
+        processors=tuple(str(each.version).strip() for each in _of(structures, Processor)),
+        logical_processors=spec.compute.cpu.quantities,
+        memory_mib=spec.compute.memory.size,
+        modules=tuple(_module(each) for each in _of(structures, MemoryDevice) if _size_mib(each)),
+        controllers=_controllers(
+            [each for each in devices if each.key.startswith(_STORAGE_KEYS)], images, made
+        ),
+        cards=tuple(
+            Card(each.id, each.driver, str(each.properties.get("mac", "")), _leads_to(spec, each))
+            for each in devices
+            if each.boot_class is BootClass.NETWORK and each.key.startswith(_NETWORK_KEY)
+        ),
+    )
+
+
+def _of(structures: Iterable[Structure], kind: type[S]) -> list[S]:
+    return [each for each in structures if isinstance(each, kind)]
+
+
+def _module(device: MemoryDevice) -> Module:
+    texts = (device.manufacturer, device.part_number, device.serial_number)
+    manufacturer, part_number, serial_number = (str(text or "").strip() for text in texts)
+    return Module(
+        locator=str(device.locator).strip(),
+        size_mib=_size_mib(device),
+        memory_type=str(device.memory_type),
+        speed=device.speed,
+        manufacturer=manufacturer,
+        part_number=part_number,
+        serial_number=serial_number,
+    )
+
+
+def _size_mib(device: MemoryDevice) -> int:
+    """The size of a module; 0 for an empty slot."""
+    if device.size == _UNKNOWN:
+        return 0
+    if device.size == _EXTENDED:
+        return device.extended_size
+    return (device.size & ~_IN_KIB) // 1024 if device.size & _IN_KIB else device.size
+
+
+def _controllers(
+    devices: list[Device], images: dict[str, str], made: dict[str, int | None]
+) -> tuple[Controller, ...]:
+    """Controllers in their order; what is plugged in by itself, such as an NVMe drive, is its own.
+
+    ``images`` are paths by keys of the node file, ``made`` the sizes in GiB of those that infrasim makes.
+    """
+    found: dict[str, tuple[str, list[Drive]]] = {}
+    for device in devices:
+        if "drive" not in device.properties:
+            found[device.id] = (device.driver, [])
+            continue
+        controller, _, place = str(device.properties.get("bus", "")).partition(".")
+        if controller not in found:
+            controller, place = device.id, ""
+            found[controller] = (device.driver, [])
+        key = device.key if device.key in images else f"{device.key}.file"
+        found[controller][1].append(_drive(device, place, images.get(key, ""), made.get(key)))
+    return tuple(Controller(name, driver, tuple(drives)) for name, (driver, drives) in found.items())
+
+
+def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Drive:
+    given = device.properties
+    steps = (place, given.get("channel"), given.get("scsi-id"), given.get("lun"))
+    words = (given.get("vendor"), given.get("product") or given.get("model"))
+    return Drive(
+        place=":".join(str(step) for step in steps if step not in (None, "")),
+        kind=device.boot_class.value if device.boot_class else BootClass.DISK.value,
+        model=" ".join(str(word) for word in words if word),
+        serial_number=str(given.get("serial") or ""),
+        size_gib=size_gib,
+        image=image,
+    )
+
+
+def _leads_to(spec: NodeSpec, device: Device) -> str:
+    number = undotted(device.key)[-1]
+    assert isinstance(number, int)
+    card = spec.compute.networks[number]
+    rules = [f"{rule.protocol} {rule.outside} to {rule.inside}" for rule in card.port_forward]
+    return ", ".join([card.network_mode, *rules])
