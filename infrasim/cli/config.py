@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from infrasim.errors import Problem
-    from infrasim.spec.document import Setting
+    from infrasim.runtime.checking import Verdict
     from infrasim.spec.load import LoadedNode
 
 # Tried in this order when neither VISUAL nor EDITOR is set. Source: Debian policy 11.4.
@@ -86,24 +86,36 @@ def schema() -> None:
 @config.command()
 @click.argument("targets", metavar="[FILE or NAME]...", nargs=-1)
 @set_option
+@click.option("-W", "--strict", is_flag=True, help="Take warnings for problems.")
+@click.option(
+    "--file-only", is_flag=True, help="Do not compare with this machine, such as its files and KVM."
+)
 @_json
 @click.pass_context
-def check(ctx: click.Context, targets: tuple[str, ...], given: tuple[str, ...], as_json: bool) -> None:
+def check(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    given: tuple[str, ...],
+    strict: bool,
+    file_only: bool,
+    as_json: bool,
+) -> None:
     """Check node files, registered or not; without arguments every registered one.
 
-    Every problem is shown with its line. Exit code 2 if there is one.
+    Every problem is shown with its line. Exit code 2 if there is one; warnings alone are 0.
     """
+    from infrasim.runtime.checking import check as check_files
+
     home = Home.from_environment()
     names = targets or home.registered()
     if not names:
         raise UsageError("there is nothing to check", hint="name a file, or run: infrasim init")
-    settings = settings_of(given)
-    results = [(target, _checked(home, target, settings)) for target in names]
+    verdicts = check_files(home, names, settings_of(given), here=not file_only)
     if as_json:
-        _print_json([_as_json(target, result) for target, result in results])
+        _print_json([verdict.as_json() for verdict in verdicts])
     else:
-        _print_results(results)
-    if any(isinstance(result, InvalidNodeFile) for _, result in results):
+        _print_verdicts(verdicts)
+    if any(verdict.problems or (strict and verdict.warnings) for verdict in verdicts):
         ctx.exit(int(ExitCode.USAGE))
 
 
@@ -174,43 +186,34 @@ def delete(name: str, as_json: bool) -> None:
         click.echo(f"Its workspace {workspace} stays; remove it with: infrasim node destroy {name}")
 
 
-def _checked(home: Home, target: str, settings: Sequence[Setting]) -> LoadedNode | InvalidNodeFile:
-    """A registered name before a file of that name, unless there is a ``/`` in it."""
-    from infrasim.runtime.node_map import load_file, load_registered
-
-    try:
-        if "/" not in target and target in home.registered():
-            return load_registered(home, target, settings)
-        if not Path(target).exists():
-            names = ", ".join(home.registered()) or "none"
-            raise UsageError(
-                f"{target!r} is neither a file nor a registered node", hint=f"registered nodes: {names}"
-            )
-        return load_file(home, Path(target), settings)
-    except InvalidNodeFile as exc:
-        return exc
-
-
-def _as_json(target: str, result: LoadedNode | InvalidNodeFile) -> dict[str, object]:
-    if isinstance(result, InvalidNodeFile):
-        problems = [problem.as_json() for problem in result.problems]
-        return {"target": target, "valid": False, "problems": problems, "warnings": []}
-    return {"target": target, "valid": True, "problems": [], **_said(result)}
-
-
 def _said(loaded: LoadedNode) -> dict[str, object]:
     return {"warnings": [warning.as_json() for warning in loaded.warnings]}
 
 
-def _print_results(results: Sequence[tuple[str, LoadedNode | InvalidNodeFile]]) -> None:
-    for target, result in results:
-        if isinstance(result, InvalidNodeFile):
-            click.echo(result.message, err=True)
-            count = len(result.problems)
-            click.echo(f"{target}: {count} problem{'s' if count > 1 else ''}")
+def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            click.echo(str(problem), err=True)
+        _warn(verdict.warnings)
+        if verdict.unseen:
+            click.echo(f"{verdict.target}: not compared with this machine: {verdict.unseen}", err=True)
+        counts = ", ".join(
+            f"{len(found)} {word}{'s' if len(found) > 1 else ''}"
+            for found, word in ((verdict.problems, "problem"), (verdict.warnings, "warning"))
+            if found
+        )
+        spec = verdict.loaded.spec if verdict.loaded else None
+        if verdict.problems or spec is None:
+            click.echo(f"{verdict.target}: {counts}")
         else:
-            _warn(result.warnings)
-            click.echo(f"{target}: ok (node {result.spec.name}, type {result.spec.type})")
+            click.echo(
+                f"{verdict.target}: ok (node {spec.name}, type {spec.type}){f', {counts}' if counts else ''}"
+            )
+    if len(verdicts) > 1:
+        wrong = sum(bool(verdict.problems) for verdict in verdicts)
+        doubtful = sum(bool(verdict.warnings) and not verdict.problems for verdict in verdicts)
+        fine = len(verdicts) - wrong - doubtful
+        click.echo(f"{len(verdicts)} checked: {fine} fine, {doubtful} with warnings, {wrong} with problems")
 
 
 def _editor() -> tuple[str, ...]:

@@ -35,7 +35,11 @@ WILDCARDS = ("0.0.0.0", "::")
 
 @dataclass(frozen=True)
 class HostFacts:
-    """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first."""
+    """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first.
+
+    ``memory_free_mib`` is what can be had now without swapping, ``memory_most_mib`` what one process can
+    ask for at all; None where that is not known, or where there is no limit.
+    """
 
     qemu_program: str
     qemu_version: tuple[int, ...]
@@ -47,6 +51,8 @@ class HostFacts:
     interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ipv6_loopback: bool = False
     machine_id: str = ""
+    memory_free_mib: int | None = None
+    memory_most_mib: int | None = None
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""

@@ -55,6 +55,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
     """
     qemu = require_program(QEMU_PROGRAM)
     kvm = kvm_verdict(qemu, cache) if with_kvm else KvmVerdict(False, "not asked for")
+    free_mib, most_mib = memory_mib()
     return HostFacts(
         qemu_program=qemu,
         qemu_version=qemu_version(qemu, cache),
@@ -66,7 +67,26 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         interfaces=interface_addresses(),
         ipv6_loopback="::1" in _ipv6_addresses(),
         machine_id=machine_id(),
+        memory_free_mib=free_mib,
+        memory_most_mib=most_mib,
     )
+
+
+def memory_mib(proc: Path = Path("/proc")) -> tuple[int | None, int | None]:
+    """Memory that is free, and the most that one process can ask for; None if not known or unlimited.
+
+    Source: proc(5), meminfo and sys/vm/overcommit_memory: with 1 everything is granted, otherwise not more
+    at once than memory and swap space together.
+    """
+    try:
+        lines = (proc / "meminfo").read_text().splitlines()
+        parts = (line.split() for line in lines)
+        kib = {words[0].rstrip(":"): int(words[1]) for words in parts if len(words) > 1}
+        grants_all = (proc / "sys/vm/overcommit_memory").read_text().strip() == "1"
+        most = None if grants_all else (kib["MemTotal"] + kib["SwapTotal"]) // 1024
+        return kib["MemAvailable"] // 1024, most
+    except (OSError, ValueError, KeyError):
+        return None, None
 
 
 def require_program(name: str) -> str:

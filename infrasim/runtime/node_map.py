@@ -80,17 +80,55 @@ def load_registered(home: Home, name: str, settings: Sequence[Setting] = ()) -> 
         InvalidNodeFile: with every problem of it.
         UsageError: there is none of that name.
     """
-    return _load(home, *read_registered(home, name), name=name, settings=settings)
+    return fitting(home, read_node(home, *read_registered(home, name), name=name, settings=settings))
 
 
-def load_file(home: Home, path: Path, settings: Sequence[Setting] = ()) -> LoadedNode:
-    """A checked file that need not be registered, with ``settings`` before what it says.
+def read_node(
+    home: Home,
+    path: Path,
+    text: str,
+    *,
+    name: str | None,
+    includes: Includes | None = None,
+    settings: Sequence[Setting] = (),
+) -> LoadedNode:
+    """A node file checked by itself; whether it fits its server type is for ``fitting``.
 
     Raises:
         InvalidNodeFile: with every problem of it.
-        UsageError: there is no such file.
     """
-    return _load(home, path, read_text(path), name=None, settings=settings)
+    from infrasim.personality.registry import type_names
+    from infrasim.spec.load import load_node
+
+    return load_node(
+        path,
+        text,
+        name=name,
+        known_types=type_names(home.type_folders),
+        include=includes or Includes(),
+        settings=settings,
+    )
+
+
+def fitting(home: Home, loaded: LoadedNode) -> LoadedNode:
+    """``loaded``, if its server type can have what it says.
+
+    Raises:
+        InvalidNodeFile: it cannot.
+    """
+    from uuid import NAMESPACE_URL, UUID
+
+    from infrasim.personality.registry import load_type
+    from infrasim.plan.identity import compile_node, wanted_uuid
+    from infrasim.spec.problems import relocate
+
+    wanted = wanted_uuid(loaded.spec)
+    personality = load_type(loaded.spec.type, home.type_folders)
+    try:
+        compile_node(loaded.spec, personality, UUID(wanted) if wanted else NAMESPACE_URL)
+    except InvalidNodeFile as exc:
+        raise relocate(exc, loaded.document) from exc
+    return loaded
 
 
 def add(home: Home, name: str, source: Path) -> Stored:
@@ -110,7 +148,7 @@ def add(home: Home, name: str, source: Path) -> Stored:
                 hint=f"replace its file with: infrasim config update {name} {source}",
             )
         _store(home, name, kept)
-    return Stored(target, loaded.warnings)
+    return Stored(target, _warnings(home, loaded))
 
 
 def update(home: Home, name: str, source: Path) -> Stored:
@@ -126,7 +164,7 @@ def update(home: Home, name: str, source: Path) -> Stored:
     kept, loaded = _checked(home, name, source, read_text(source))
     with _exclusive(home):
         changed = _store(home, name, kept)
-    return Stored(target, loaded.warnings, changed)
+    return Stored(target, _warnings(home, loaded), changed)
 
 
 def delete(home: Home, name: str) -> Path:
@@ -201,7 +239,7 @@ def write_default_node_file(home: Home, *, server_type: str = "", name: str = DE
         serial_number=identity.serial_number,
         macs=identity.macs,
     )
-    _load(home, target, text, name=name)
+    fitting(home, read_node(home, target, text, name=name))
     make_dir(home.node_map)
     with _exclusive(home):
         if not target.exists():
@@ -238,7 +276,7 @@ def _edit_copy(
             if not target.exists() or target.read_bytes() != before.encode():
                 raise UsageError(f"{target} was changed by somebody else meanwhile")
             _store(home, name, kept)
-        return Stored(target, loaded.warnings)
+        return Stored(target, _warnings(home, loaded))
 
 
 def _keep_or_remove(copy: Path, before: str, name: str, error: BaseException) -> None:
@@ -258,12 +296,19 @@ def _checked(home: Home, name: str, source: Path, text: str) -> tuple[Bundle, Lo
 
     includes = Includes()
     named = with_name(text, name, file=str(source), include=includes)
-    loaded = _load(home, source, named, name=name, includes=includes)
+    loaded = fitting(home, read_node(home, source, named, name=name, includes=includes))
     if not loaded.document.inclusions:
         from infrasim.spec.bundle import Bundle
 
         return Bundle(named), loaded
     return bundle(loaded.document, folder=home.included(name).name), loaded
+
+
+def _warnings(home: Home, loaded: LoadedNode) -> tuple[Problem, ...]:
+    """What is doubtful about a file, also beside the other nodes of the home."""
+    from infrasim.runtime.checking import clashes_with_registered
+
+    return (*loaded.warnings, *clashes_with_registered(home, loaded))
 
 
 def _store(home: Home, name: str, kept: Bundle) -> bool:
@@ -285,40 +330,6 @@ def _store(home: Home, name: str, kept: Bundle) -> bool:
     if not kept.copies:
         remove_tree(folder, inside=home.node_map)
     return changed
-
-
-def _load(
-    home: Home,
-    path: Path,
-    text: str,
-    *,
-    name: str | None,
-    includes: Includes | None = None,
-    settings: Sequence[Setting] = (),
-) -> LoadedNode:
-    """A file checked by itself and against its server type."""
-    from uuid import NAMESPACE_URL, UUID
-
-    from infrasim.personality.registry import load_type, type_names
-    from infrasim.plan.identity import compile_node, wanted_uuid
-    from infrasim.spec.load import load_node
-    from infrasim.spec.problems import relocate
-
-    loaded = load_node(
-        path,
-        text,
-        name=name,
-        known_types=type_names(home.type_folders),
-        include=includes or Includes(),
-        settings=settings,
-    )
-    wanted = wanted_uuid(loaded.spec)
-    personality = load_type(loaded.spec.type, home.type_folders)
-    try:
-        compile_node(loaded.spec, personality, UUID(wanted) if wanted else NAMESPACE_URL)
-    except InvalidNodeFile as exc:
-        raise relocate(exc, loaded.document) from exc
-    return loaded
 
 
 def _glance(home: Home, name: str) -> Registered:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host import probe
-from infrasim.host.facts import Reserved, Socket
+from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
 from infrasim.host.process import boot_id, find_program
 from infrasim.paths import Home, template_dir
@@ -22,6 +22,7 @@ from infrasim.runtime.status import living, node_names, unknown_node
 
 if TYPE_CHECKING:
     from infrasim.spec.document import Document, Setting
+    from infrasim.spec.load import LoadedNode
 
 
 @dataclass(frozen=True)
@@ -55,49 +56,71 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
         UsageError: there is no such node, or it cannot be as it is written.
         HostError: this machine lacks a program.
     """
-    from infrasim.personality.registry import load_type, type_names
-    from infrasim.plan.planner import plan_node
-    from infrasim.runtime.node_map import read_registered
+    from infrasim.runtime.node_map import read_node, read_registered
     from infrasim.runtime.node_text import Includes
-    from infrasim.spec.load import load_node
 
-    paths = home.node(name)
     if not home.map_file(name).exists():
         raise unknown_node(home, name)
     node_file, text = read_registered(home, name)
     includes = Includes()
-    loaded = load_node(
-        node_file,
-        text,
-        name=name,
-        known_types=type_names(home.type_folders),
-        include=includes,
-        settings=settings,
-    )
-    personality = load_type(loaded.spec.type, home.type_folders)
-    previous = read_plan(paths.plan)
+    loaded = read_node(home, node_file, text, name=name, includes=includes, settings=settings)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
-    if previous is not None and living(read_state(paths.state)):
-        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
-    with problems_on_lines_of(loaded.document):
-        decided = plan_node(
-            loaded.spec,
-            personality,
-            facts,
-            paths,
-            home=home,
-            previous=read_kept(paths.plan),
-            reserved=reserved_by_others(home, name),
-        )
+    decided, doubts = decide(home, loaded, facts)
     return Planned(
         decided,
         text,
-        loaded.warnings,
+        (*loaded.warnings, *doubts),
         origin_digest(home, name, text, included=includes.digests, settings=settings),
         names_interface=loaded.spec.bmc.interface is not None,
         included=includes.digests,
         settings=tuple(settings),
     )
+
+
+def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, tuple[Problem, ...]]:
+    """The plan of a node file that was read, registered or not, and what is doubtful about it here.
+
+    Raises:
+        InvalidNodeFile: it cannot be on this machine or of its server type.
+    """
+    from infrasim.personality.registry import load_type
+    from infrasim.plan import limits
+    from infrasim.plan.planner import plan_node
+
+    spec = loaded.spec
+    paths = home.node(spec.name)
+    personality = load_type(spec.type, home.type_folders)
+    previous = read_plan(paths.plan)
+    if previous is not None and living(read_state(paths.state)):
+        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
+    faults = list(limits.faults(spec, facts))
+    decided = None
+    with problems_on_lines_of(loaded.document):
+        try:
+            decided = plan_node(
+                spec,
+                personality,
+                facts,
+                paths,
+                home=home,
+                previous=read_kept(paths.plan),
+                reserved=reserved_by_others(home, spec.name),
+            )
+        except InvalidNodeFile as exc:
+            faults += exc.problems
+        if faults or decided is None:
+            raise InvalidNodeFile(faults)
+    return decided, relocated(limits.doubts(spec, facts), loaded.document)
+
+
+def relocated(problems: Iterable[Problem], document: Document) -> tuple[Problem, ...]:
+    """Problems with the lines that they have in the node file."""
+    found = tuple(problems)
+    if not found:
+        return ()
+    from infrasim.spec.problems import relocate
+
+    return relocate(InvalidNodeFile(found), document).problems
 
 
 @contextlib.contextmanager

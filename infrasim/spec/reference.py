@@ -34,6 +34,10 @@ every problem with its line.
   `--set compute.cdrom=` for the default. VALUE is YAML and is checked as if it stood in the file. A node
   keeps it until it is stopped, also if its supervisor has to be replaced; `restart` takes what it is given
   itself, so give it again.
+- `infrasim config check` also says what does not fit this machine (files that are missing, more memory than
+  there is, a processor that only KVM can give) and what two nodes both ask for: images, BMC addresses, ports,
+  VNC displays and, where they would meet on a wire, MAC addresses. Warnings alone exit 0, with `-W` 2;
+  `--file-only` leaves this machine out.
 - An edited file takes effect when the node is started the next time.
 
 This page is made from the models; `python -m infrasim.spec.reference > docs/node-file.md` makes it anew.

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from infrasim.cli import config, main
+from infrasim.host import probe
+from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.paths import HOME_VARIABLE, Home
 from infrasim.runtime import node_map
 
 OLD = "name: n\ncompute:\n  networks: [{network_name: br0}]\n"
+FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "no KVM"), machine_id="m", memory_free_mib=900)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -25,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     (tmp_path / "bad.yml").write_text(
         "name: bad\nsol_enabled: true\nbmc: {password: hunter2hunter2hunter2}\n"
     )
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: FACTS)
     return Home.from_environment()
 
 
@@ -100,7 +104,8 @@ def test_check_looks_at_everything_before_it_fails(infrasim: Run, home: Home) ->
     infrasim("add", "n", "good.yml")
     assert infrasim("check", "bad.yml", "n", "good.yml") == (
         2,
-        "bad.yml: 2 problems\nn: ok (node n, type quanta_d51)\ngood.yml: ok (node good, type quanta_d51)\n",
+        "bad.yml: 2 problems\nn: ok (node n, type quanta_d51)\ngood.yml: ok (node good, type quanta_d51)\n"
+        "3 checked: 2 fine, 0 with warnings, 1 with problems\n",
         "bad.yml:2:1: sol_enabled: unknown key 'sol_enabled' (did you mean 'sol_enable'?)\n"
         "bad.yml:3:17: bmc.password: is 21 characters long (at most 20)\n",
     )
@@ -117,9 +122,35 @@ def test_check_without_arguments_is_for_every_registered_file(infrasim: Run, hom
     home.map_file("b").write_text("- x\n")
     assert infrasim("check") == (
         2,
-        "a: ok (node a, type quanta_d51)\nb: 1 problem\n",
+        "a: ok (node a, type quanta_d51)\nb: 1 problem\n"
+        "2 checked: 1 fine, 0 with warnings, 1 with problems\n",
         f"{home.map_file('b')}:1:1: the file is a list, not 'key: value' lines\n",
     )
+
+
+def test_warnings_are_told_apart_and_are_no_failure_unless_strict(infrasim: Run) -> None:
+    Path("big.yml").write_text("name: big\ncompute: {memory: {size: 4096}}\n")
+    said = (
+        "warning: big.yml:2:26: compute.memory.size: 4096 MiB is more than is free on this machine now, "
+        "900 MiB (a host takes only what it uses, so it may run for a while)\n"
+    )
+    fine = "big.yml: ok (node big, type quanta_d51), 1 warning\n"
+    assert infrasim("check", "big.yml") == (0, fine, said)
+    assert infrasim("check", "-W", "big.yml") == (2, fine, said)
+    assert infrasim("check", "--file-only", "-W", "big.yml")[0] == 0
+    assert infrasim("check", "-W", "big.yml", "--set", "compute.memory.size=512")[0] == 0
+
+
+def test_a_setting_is_checked_like_the_file(infrasim: Run) -> None:
+    assert infrasim("check", "good.yml", "--set", "compute.memory.size=4") == (
+        2,
+        "good.yml: 1 problem\n",
+        "--set compute.memory.size: wanted 16 to 16777216, got 4\n",
+    )
+    infrasim("add", "n", "good.yml")
+    shown = json.loads(infrasim("show", "n", "--json", "--set", "compute.memory.size=64")[1])
+    assert shown["node"]["compute"]["memory"] == {"size": 64}
+    assert infrasim("show", "n", "--json", "--set", "x")[0] == 2
 
 
 def test_check_of_nothing_known(infrasim: Run) -> None:

@@ -333,3 +333,21 @@ def test_missing_program() -> None:
         probe.require_program("no-such-program")
     assert caught.value.message == "no-such-program is not installed"
     assert caught.value.hint == "run: infrasim init"
+
+
+@pytest.mark.parametrize(
+    ("overcommit", "most"), [("0", (8000000 + 1000000) // 1024), ("2", 9000000 // 1024), ("1", None)]
+)
+def test_memory(tmp_path: Path, overcommit: str, most: int | None) -> None:
+    (tmp_path / "meminfo").write_text(
+        "MemTotal:        8000000 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\nSwapTotal: 1000000 kB\n"
+    )
+    (tmp_path / "sys/vm").mkdir(parents=True)
+    (tmp_path / "sys/vm/overcommit_memory").write_text(f"{overcommit}\n")
+    assert probe.memory_mib(tmp_path) == (2, most)
+
+
+def test_memory_that_is_not_told(tmp_path: Path) -> None:
+    assert probe.memory_mib(tmp_path) == (None, None)
+    (tmp_path / "meminfo").write_text("MemTotal: x\n")
+    assert probe.memory_mib(tmp_path) == (None, None)

@@ -248,11 +248,6 @@ def test_a_registered_file_of_another_name_is_a_problem(home: Home, good: Path) 
         node_map.load_registered(home, "n")
 
 
-def test_a_file_need_not_be_registered(home: Home, good: Path) -> None:
-    assert node_map.load_file(home, good).spec.name == "other"
-    assert not home.root.exists()
-
-
 # --- edit
 
 
@@ -514,5 +509,4 @@ def test_settings_go_before_a_file(home: Home, good: Path) -> None:
     node_map.add(home, "n", good)
     settings = parse_settings(["compute.memory.size=4096"])
     assert node_map.load_registered(home, "n", settings).spec.compute.memory.size == 4096
-    assert node_map.load_file(home, good, settings).spec.compute.memory.size == 4096
     assert node_map.load_registered(home, "n").spec.compute.memory.size == 2048

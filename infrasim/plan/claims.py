@@ -1,0 +1,98 @@
+"""What node files ask for that only one node can have: addresses, ports, images. Pure.
+
+Only what a file says itself is a claim; what is left out is chosen so that it fits beside the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from infrasim.errors import Problem
+from infrasim.host.facts import WILDCARDS
+from infrasim.spec.document import Document, Path
+from infrasim.spec.node import NodeSpec
+
+# Where forwarded ports of this machine are.
+_LOOPBACK = "127.0.0.1"
+# What cards are connected to that have no neighbours.
+_ALONE = ("nat", "none", "user")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing and the key that asks for it.
+
+    ``is_grave`` says that two nodes cannot run with it, not only should not.
+    """
+
+    what: str
+    value: str
+    path: Path
+    is_grave: bool = True
+    address: str = ""
+
+    def clashes(self, other: Claim) -> bool:
+        """Whether not both can have it."""
+        if (self.what, self.value) != (other.what, other.value):
+            return False
+        places = {self.address, other.address}
+        return len(places) == 1 or bool(places & {*WILDCARDS})
+
+    def __str__(self) -> str:
+        at = f" at {self.address}" if self.address else ""
+        return f"{self.what} {self.value}{at}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node file that was read: what it asks for, and where."""
+
+    name: str
+    document: Document
+    claims: tuple[Claim, ...]
+
+
+def claims(spec: NodeSpec) -> Iterator[Claim]:
+    """Everything that the file asks for itself."""
+    compute, bmc = spec.compute, spec.bmc
+    if bmc.address is not None or bmc.interface is not None:
+        key = "address" if bmc.address is not None else "interface"
+        where = bmc.address or str(bmc.interface)
+        yield Claim("UDP port", str(bmc.ipmi_over_lan_port), ("bmc", key), address=where)
+    if compute.vnc_display is not None:
+        yield Claim("VNC display", str(compute.vnc_display), ("compute", "vnc_display"))
+    if compute.uuid is not None:
+        yield Claim("UUID", compute.uuid, ("compute", "uuid"), is_grave=False)
+    for number, card in enumerate(compute.networks):
+        place: Path = ("compute", "networks", number)
+        if card.mac is not None:
+            has_neighbours = card.network_mode not in _ALONE
+            yield Claim("MAC address", card.mac, (*place, "mac"), is_grave=has_neighbours)
+        for rule_number, rule in enumerate(card.port_forward):
+            path = (*place, "port_forward", rule_number, "outside")
+            yield Claim(f"{rule.protocol.upper()} port", str(rule.outside), path, address=_LOOPBACK)
+    for number, backend in enumerate(compute.storage_backend):
+        for slot, drive in enumerate(getattr(backend, "drives", ())):
+            if drive.file is not None and not getattr(drive, "share_rw", False):
+                yield Claim(
+                    "image", drive.file, ("compute", "storage_backend", number, "drives", slot, "file")
+                )
+
+
+def clashes(node: Node, others: Sequence[Node]) -> Iterator[tuple[Problem, bool]]:
+    """What ``node`` asks for and another one too, on its own lines; with each, whether it is grave."""
+    for claim in node.claims:
+        for other in others:
+            theirs = next((each for each in other.claims if claim.clashes(each)), None)
+            if theirs is None or other.name == node.name:
+                continue
+            mark = other.document.value_mark(theirs.path)
+            place = f"{mark.file or other.document.file}:{mark.line}" if mark.line else mark.file
+            problem = node.document.problem(
+                node.document.value_mark(claim.path),
+                claim.path,
+                f"{claim} is asked for by node {other.name} too",
+                f"see {place}",
+            )
+            yield problem, claim.is_grave and theirs.is_grave

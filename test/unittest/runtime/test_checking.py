@@ -1,0 +1,213 @@
+"""What is found about node files: here, and beside each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from infrasim.errors import HostError, UsageError
+from infrasim.host import probe
+from infrasim.host.facts import HostFacts, KvmVerdict
+from infrasim.paths import Home
+from infrasim.runtime import node_map, planning
+from infrasim.runtime.checking import Verdict, check
+from infrasim.spec.setting import parse_settings
+
+FACTS = HostFacts(
+    "/q",
+    (7,),
+    "/i",
+    "/s",
+    KvmVerdict(False, "/dev/kvm does not exist"),
+    machine_id="m",
+    memory_free_mib=2000,
+    memory_most_mib=8000,
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    made = Home(tmp_path / "home", tmp_path / "logs")
+    made.node_map.mkdir(parents=True)
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: FACTS)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def verdict(home: Home, text: str) -> Verdict:
+    Path("n.yml").write_text(text)
+    (found,) = check(home, ["n.yml"])
+    return found
+
+
+def said(home: Home, text: str) -> tuple[list[str], list[str]]:
+    found = verdict(home, text)
+    return [str(problem) for problem in found.problems], [str(warning) for warning in found.warnings]
+
+
+# --- this machine
+
+
+def test_a_processor_that_only_kvm_can_give(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "compute:\n  cpu: {type: host}\n"
+    assert said(home, text) == (
+        [
+            "n.yml:2:15: compute.cpu.type: 'host' is this machine's own processor, which only KVM can give: "
+            "/dev/kvm does not exist (leave it out, or use 'max': all that emulation has)"
+        ],
+        [],
+    )
+    facts = dataclasses.replace(FACTS, kvm=KvmVerdict(True, "a guest ran"))
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: facts)
+    assert said(home, text) == ([], [])
+    assert "kvm_enabled is false" in said(home, f"{text}  kvm_enabled: false\n")[0][0]
+
+
+@pytest.mark.parametrize(
+    ("size", "problems", "warnings"),
+    [(1500, 0, 0), (4000, 0, 1), (9000, 1, 0)],
+)
+def test_memory_that_this_machine_has_not(home: Home, size: int, problems: int, warnings: int) -> None:
+    found = said(home, f"compute:\n  memory:\n    size: {size}\n")
+    assert (len(found[0]), len(found[1])) == (problems, warnings)
+    for line in (*found[0], *found[1]):
+        assert line.startswith(f"n.yml:3:11: compute.memory.size: {size} MiB is more than")
+
+
+def test_every_file_that_is_missing_on_its_line(home: Home) -> None:
+    text = "compute:\n  kernel: /none\n  cdrom: /x.iso\n  storage_backend:\n  - drives: [{file: /y}]\n"
+    lines = said(home, text)[0]
+    assert [line.split(" ")[0] for line in lines] == ["n.yml:2:11:", "n.yml:3:10:", "n.yml:5:21:"]
+
+
+def test_faults_of_plan_and_machine_come_together(home: Home) -> None:
+    lines = said(home, "compute: {memory: {size: 99999}, cpu: {type: host, quantities: 3}}\n")[0]
+    assert [line.split(": ")[1] for line in lines] == [
+        "compute.memory.size",
+        "compute.cpu.type",
+        "compute.cpu.quantities",
+    ]
+
+
+def test_a_machine_without_programs_is_no_fault_of_the_file(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(cache: Path, *, with_kvm: bool) -> HostFacts:
+        raise HostError("qemu-system-x86_64 is not installed")
+
+    monkeypatch.setattr(probe, "gather_facts", missing)
+    found = verdict(home, "compute: {kernel: /none}\n")
+    assert (found.problems, found.unseen) == ((), "qemu-system-x86_64 is not installed")
+    assert found.as_json()["unchecked"] == found.unseen
+
+
+def test_the_machine_is_not_asked_for_the_file_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: pytest.fail("asked"))
+    Path("n.yml").write_text("compute: {kernel: /none}\n")
+    (found,) = check(home, ["n.yml"], here=False)
+    assert (found.problems, found.unseen) == ((), "")
+
+
+def test_a_start_is_refused_and_warned_the_same(home: Home) -> None:
+    home.map_file("a").write_text("compute: {memory: {size: 4000}}\n")
+    assert "2000 MiB" in planning.plan(home, "a").warnings[0].message
+    home.map_file("a").write_text("compute: {memory: {size: 9000}}\n")
+    with pytest.raises(UsageError, match=r"a\.yml:1:26: compute\.memory\.size: 9000 MiB is more than"):
+        planning.plan(home, "a")
+
+
+def test_nothing_known(home: Home) -> None:
+    with pytest.raises(UsageError, match="'x' is neither a file nor a registered node"):
+        check(home, ["x"])
+
+
+# --- beside each other
+
+ONE = """\
+name: one
+bmc: {address: 127.8.0.1}
+compute:
+  uuid: 3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21
+  vnc_display: 7
+  networks:
+    - mac: 52:54:00:00:00:01
+      port_forward: [{outside: 2222, inside: 22}]
+"""
+
+
+def pair(home: Home, one: str, two: str) -> tuple[Verdict, Verdict]:
+    Path("one.yml").write_text(one)
+    Path("two.yml").write_text(two)
+    first, second = check(home, ["one.yml", "two.yml"])
+    return first, second
+
+
+def test_two_nodes_that_ask_for_the_same_on_both_their_lines(home: Home) -> None:
+    first, second = pair(home, ONE, ONE.replace("one", "two"))
+    assert [str(problem) for problem in first.problems] == [
+        "one.yml:2:16: bmc.address: UDP port 623 at 127.8.0.1 is asked for by node two too (see two.yml:2)",
+        "one.yml:5:16: compute.vnc_display: VNC display 7 is asked for by node two too (see two.yml:5)",
+        "one.yml:8:32: compute.networks[0].port_forward[0].outside: TCP port 2222 at 127.0.0.1 is asked for "
+        "by node two too (see two.yml:8)",
+    ]
+    assert [str(warning).split(" is asked")[0] for warning in first.warnings] == [
+        "one.yml:4:9: compute.uuid: UUID 3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21",
+        "one.yml:7:12: compute.networks[0].mac: MAC address 52:54:00:00:00:01",
+    ]
+    assert [problem.path for problem in second.problems] == [problem.path for problem in first.problems]
+
+
+def test_an_image_of_two_nodes(home: Home, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"raw")
+    text = f"compute:\n  storage_backend:\n  - drives:\n    - {{file: {image}, format: raw}}\n"
+    first, second = pair(home, text, text)
+    assert str(first.problems[0]).startswith(
+        "one.yml:4:14: compute.storage_backend[0].drives[0].file: image "
+    )
+    assert len(second.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clash"),
+    [
+        ("bmc: {address: 127.8.0.1}", "bmc: {address: 127.8.0.2}", False),
+        ("bmc: {address: 0.0.0.0}", "bmc: {address: 127.8.0.2}", True),
+        ("bmc: {address: 127.8.0.1, ipmi_over_lan_port: 624}", "bmc: {address: 127.8.0.1}", False),
+        ("{}", "{}", False),
+        ("compute: {vnc_display: 3}", "compute: {vnc_display: 4}", False),
+    ],
+)
+def test_what_is_the_same_and_what_is_not(home: Home, one: str, two: str, clash: bool) -> None:
+    assert bool(pair(home, one, two)[0].problems) is clash
+
+
+def test_registered_nodes_count_too_but_not_the_node_itself(home: Home) -> None:
+    home.map_file("one").write_text(ONE)
+    Path("one.yml").write_text(ONE)
+    Path("two.yml").write_text(ONE.replace("one", "two"))
+    home.map_file("broken").write_text("- x\n")
+    assert check(home, ["one.yml"])[0].problems == ()
+    (found,) = check(home, ["two.yml"])
+    assert f"see {home.map_file('one')}:2" in str(found.problems[0])
+
+
+def test_a_file_that_is_registered_is_only_warned_of(home: Home) -> None:
+    Path("one.yml").write_text(ONE)
+    Path("two.yml").write_text(ONE.replace("one", "two"))
+    assert node_map.add(home, "one", Path("one.yml")).warnings == ()
+    stored = node_map.add(home, "two", Path("two.yml"))
+    assert len(stored.warnings) == 5
+    assert home.registered() == ("one", "two")
+
+
+def test_a_setting_can_be_the_one_too_many(home: Home) -> None:
+    home.map_file("one").write_text(ONE)
+    home.map_file("two").write_text("{}")
+    settings = parse_settings(["compute.vnc_display=7"])
+    (found,) = check(home, ["two"], settings)
+    assert [str(problem).split(" is asked")[0] for problem in found.problems] == [
+        "--set compute.vnc_display: VNC display 7"
+    ]
