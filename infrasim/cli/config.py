@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from infrasim.errors import Problem
     from infrasim.runtime.checking import Verdict
+    from infrasim.spec.document import Setting
     from infrasim.spec.load import LoadedNode
 
 # Tried in this order when neither VISUAL nor EDITOR is set. Source: Debian policy 11.4.
@@ -57,22 +58,53 @@ def list_files(as_json: bool) -> None:
 
 
 @config.command()
-@click.argument("name", default=DEFAULT_NODE)
+@click.argument("name", metavar="[NODE]", default=DEFAULT_NODE)
+@click.option("--origin", is_flag=True, help="Show the value that every key comes to, and where it is from.")
 @set_option
 @_json
-def show(name: str, given: tuple[str, ...], as_json: bool) -> None:
-    """Show the file of node NAME ("default" when left out); with --json every value it comes to."""
+def show(name: str, origin: bool, given: tuple[str, ...], as_json: bool) -> None:
+    """Show the file of node NODE ("default" when left out); with --json every value it comes to.
+
+    With --origin NODE may be a file that is not registered.
+    """
     from infrasim.runtime.node_map import load_registered, read_registered
 
     home = Home.from_environment()
+    settings = settings_of(given)
+    if origin:
+        _show_origins(home, name, settings, as_json=as_json)
+        return
     path, text = read_registered(home, name)
     if not as_json:
+        if settings:
+            raise UsageError("the file itself has no settings", hint="add --origin or --json")
         click.echo(text, nl=not text.endswith("\n"))
         return
-    loaded = load_registered(home, name, settings_of(given))
+    loaded = load_registered(home, name, settings)
     _print_json(
         {"name": name, "file": str(path), "node": loaded.spec.model_dump(mode="json"), **_said(loaded)}
     )
+
+
+def _show_origins(home: Home, name: str, settings: tuple[Setting, ...], *, as_json: bool) -> None:
+    from infrasim.cli.table import table
+    from infrasim.runtime.checking import explain
+    from infrasim.spec.reference import yaml_of
+
+    loaded, rows, unseen = explain(home, name, settings)
+    if as_json:
+        described = {"name": loaded.spec.name, "file": loaded.document.file, "unchecked": unseen}
+        _print_json({**described, "keys": [row.as_json() for row in rows], **_said(loaded)})
+        return
+    _warn(loaded.warnings)
+    if unseen:
+        click.echo(f"not compared with this machine: {unseen}", err=True)
+    shown = [row for row in rows if row.value is not None]
+    for line in table(("KEY", "VALUE", "FROM"), [(row.key, yaml_of(row.value), str(row)) for row in shown]):
+        click.echo(line)
+    if len(shown) < len(rows):
+        count = len(rows) - len(shown)
+        click.echo(f"{count} more key{'s have' if count > 1 else ' has'} no value; --json lists all.")
 
 
 @config.command()

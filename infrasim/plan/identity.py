@@ -32,7 +32,7 @@ _FRU_FIELDS = {
         "sn": "serial_number",
     },
 }
-_SMBIOS_FIELDS = {
+SMBIOS_FIELDS = {
     "type1": ("system", {"sn": "serial_number", "sku_number": "sku_number"}),
     "type2": ("baseboard", {"sn": "serial_number", "location": "location"}),
     "type3": ("chassis", {"sn": "serial_number"}),
@@ -146,7 +146,7 @@ def _smbios(spec: NodeSpec, personality: Personality) -> Iterator[tuple[str, Smb
     has_own = smbios is not None and smbios.type3.sn is not None
     if spec.bmc.chassis_sn and not has_own and personality.structures(Chassis):
         yield "bmc.chassis_sn", SmbiosValue("chassis", "serial_number", spec.bmc.chassis_sn)
-    for section, (kind, fields) in _SMBIOS_FIELDS.items():
+    for section, (kind, fields) in SMBIOS_FIELDS.items():
         for key, field in fields.items():
             value = getattr(getattr(smbios, section), key) if smbios else None
             if value is not None:

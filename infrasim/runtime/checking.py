@@ -18,6 +18,7 @@ from infrasim.runtime.workspace import check_inputs
 
 if TYPE_CHECKING:
     from infrasim.host.facts import HostFacts
+    from infrasim.plan.origins import Origin
     from infrasim.spec.document import Setting
     from infrasim.spec.load import LoadedNode
 
@@ -103,6 +104,31 @@ def clashes_with_registered(home: Home, loaded: LoadedNode) -> tuple[Problem, ..
     """What a node file asks for that another registered one asks for too."""
     node = _node(loaded)
     return tuple(problem for problem, _ in clashes(node, _registered(home, except_for={node.name})))
+
+
+def explain(
+    home: Home, target: str, settings: Sequence[Setting] = ()
+) -> tuple[LoadedNode, tuple[Origin, ...], str]:
+    """A node file, registered or not, with the origin of every value.
+
+    The last item says why the machine was not looked at, so that what it decides is left open; else empty.
+
+    Raises:
+        UsageError: there is no such file or node.
+        InvalidNodeFile: it has problems.
+    """
+    from infrasim.plan.origins import origins
+
+    found = _read(home, target, settings)
+    if found.loaded is None:
+        raise InvalidNodeFile(found.problems)
+    loaded, decided, unseen = fitting(home, found.loaded), None, ""
+    try:
+        with_kvm = loaded.spec.compute.kvm_enabled is not False
+        decided, _ = decide(home, loaded, probe.gather_facts(home.cache, with_kvm=with_kvm))
+    except (InfrasimError, OSError) as exc:
+        unseen = str(exc)
+    return loaded, origins(loaded, decided, home.node(loaded.spec.name)), unseen
 
 
 def _node(loaded: LoadedNode) -> Node:

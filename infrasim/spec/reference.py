@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from infrasim.spec import legacy
 from infrasim.spec.document import MAX_ALIASED_VALUES, MAX_INCLUDE_DEPTH, dotted
 from infrasim.spec.keys import Key, node_keys
-from infrasim.spec.template import default_node_text
+from infrasim.spec.template import default_node_text, yaml_line
 
 _TITLE = "The node file"
 _INTRO = f"""\
@@ -34,6 +34,8 @@ every problem with its line.
   `--set compute.cdrom=` for the default. VALUE is YAML and is checked as if it stood in the file. A node
   keeps it until it is stopped, also if its supervisor has to be replaced; `restart` takes what it is given
   itself, so give it again.
+- `infrasim config show --origin` lists the value that every key comes to and where it is from: a line of the
+  file, `--set`, the server type, what was decided for the node, or the built-in default.
 - `infrasim config check` also says what does not fit this machine (files that are missing, more memory than
   there is, a processor that only KVM can give) and what two nodes both ask for: images, BMC addresses, ports,
   VNC displays and, where they would meet on a wire, MAC addresses. Warnings alone exit 0, with `-W` 2;
@@ -70,7 +72,7 @@ def _row(key: Key) -> str:
     if key.only:
         meaning += f" Only for `{key.only.of}` {' or '.join(f'`{kind}`' for kind in key.only.kinds)}."
     if key.field.examples and not key.choices:
-        meaning += f" Example: `{_yaml(key.field.examples[0])}`"
+        meaning += f" Example: `{yaml_of(key.field.examples[0])}`"
     cells = (f"`{key.name}`", _type(key), _default(key), meaning, key.becomes)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -92,19 +94,28 @@ def _default(key: Key) -> str:
     if key.model is not None or key.field.default is None:
         return ""
     default = key.field.default
-    return f"`{_yaml(default)}`"
+    return f"`{yaml_of(default)}`"
 
 
-def _yaml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and value > 0xFFFFFFFF:
-        return f"{value:#x}"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, tuple):
-        return str(list(value))
-    return str(value)
+def yaml_of(value: object) -> str:
+    """A value in one line of YAML."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() if value > 0xFFFFFFFF:
+            return f"{value:#x}"
+        case float() if value.is_integer():
+            return str(int(value))
+        case list() | tuple():
+            return f"[{', '.join(map(yaml_of, value))}]"
+        case dict():
+            return "{" + ", ".join(f"{key}: {yaml_of(below)}" for key, below in value.items()) + "}"
+        case str():
+            return yaml_line(value)
+        case _:
+            return str(value)
 
 
 def _example() -> str:

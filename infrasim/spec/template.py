@@ -13,6 +13,8 @@ from infrasim.spec.document import scalar
 from infrasim.units import MAC_PREFIX, format_mac
 
 _UNESCAPED = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
+# Source: YAML 1.1 section 5.3, what a plain scalar cannot begin with; "-" alone is no more than careful.
+_INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?<!:)\Z")
 
 
@@ -52,6 +54,14 @@ def default_node_text(
     return environment.get_template("node.yml.j2").render(
         name=name, server_type=server_type, uuid=uuid, serial_number=serial_number, macs=macs
     )
+
+
+def yaml_line(text: str) -> str:
+    """A text as people would write it in YAML: in quotes only where it would be something else without."""
+    harmless = text.isprintable() and text and text == text.strip() and isinstance(scalar(text), str)
+    if harmless and text[0] not in _INDICATORS and ": " not in text and " #" not in text and text[-1] != ":":
+        return text
+    return yaml_text(text)
 
 
 def yaml_text(text: str) -> str:

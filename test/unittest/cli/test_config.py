@@ -153,6 +153,31 @@ def test_a_setting_is_checked_like_the_file(infrasim: Run) -> None:
     assert infrasim("show", "n", "--json", "--set", "x")[0] == 2
 
 
+def test_origins(infrasim: Run) -> None:
+    code, out, err = infrasim("show", "--origin", "./good.yml", "--set", "compute.memory.size=64")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["KEY", "VALUE", "FROM"]
+    assert lines[1].split() == ["name", "good", "good.yml:1"]
+    assert "compute.memory.size" in out
+    assert [line.split() for line in lines if line.startswith("compute.memory")] == [
+        ["compute.memory.size", "64", "--set"]
+    ]
+    assert len({line.index(line.split()[1]) for line in lines[1:-1]}) == 1, "columns are aligned"
+    assert lines[-1].endswith("more keys have no value; --json lists all.")
+    shown = json.loads(infrasim("show", "--origin", "./good.yml", "--json")[1])
+    assert (shown["name"], shown["file"], shown["unchecked"]) == ("good", "good.yml", "")
+    assert {"key": "sol_enable", "value": True, "source": "built-in", "place": ""} in shown["keys"]
+    assert infrasim("show", "--origin", "bad.yml")[0] == 2
+    infrasim("add", "n", "good.yml")
+    assert infrasim("show", "n", "--set", "name=n")[0] == 2, "the text has no settings"
+
+
+def test_the_schema_is_printed(infrasim: Run) -> None:
+    code, out, _ = infrasim("schema")
+    assert (code, json.loads(out)["$schema"]) == (0, "https://json-schema.org/draft/2020-12/schema")
+
+
 def test_check_of_nothing_known(infrasim: Run) -> None:
     assert infrasim("check", "x") == (
         2,

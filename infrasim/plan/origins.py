@@ -1,0 +1,186 @@
+"""The value that every key of a node file comes to, and where it is from. Pure.
+
+A value is from the file (or one that it includes), from ``--set``, from the server type, from what was
+decided for the node on this machine, or is the built-in default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from infrasim.errors import SET
+from infrasim.paths import NodePaths
+from infrasim.personality.smbios import Processor, Structure, decode_structure
+from infrasim.plan.identity import SMBIOS_FIELDS
+from infrasim.plan.model import QEMU, NodePlan
+from infrasim.spec import legacy
+from infrasim.spec.document import Document, Path, dotted, undotted
+from infrasim.spec.load import LoadedNode
+
+# What follows a value that has a row of its own.
+_FOLLOWERS = frozenset({"sn"})
+
+
+class Source(StrEnum):
+    """Where a value is from."""
+
+    FILE = "file"
+    SET = "set"
+    TYPE = "server type"
+    MADE = "made at start"
+    BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One key with its value, as JSON has it; ``place`` is the line or the type it is from."""
+
+    path: Path
+    value: Any
+    source: Source
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key in dotted form."""
+        return dotted(self.path)
+
+    def as_json(self) -> dict[str, object]:
+        """The row as ``--json`` prints it."""
+        return {"key": self.key, "value": self.value, "source": self.source.value, "place": self.place}
+
+    def __str__(self) -> str:
+        match self.source:
+            case Source.FILE:
+                return self.place
+            case Source.SET:
+                return SET
+            case Source.TYPE:
+                return f"server type {self.place}"
+            case _:
+                return self.source.value
+
+
+def origins(loaded: LoadedNode, plan: NodePlan | None, paths: NodePaths) -> tuple[Origin, ...]:
+    """A row for every key, in the order of the models; without a ``plan`` what it decides is left open."""
+    made = dict(_made(plan, paths)) if plan else {}
+    from_type = dict(_of_type(plan, paths)) if plan else {}
+    server_type = loaded.spec.type
+    rows = []
+    for path, value in _leaves(loaded.spec.model_dump(mode="json"), ()):
+        row = _given(loaded.document, path, value)
+        if row is None and path == ("name",):
+            # The name it is registered under, or the file's own.
+            row = Origin(path, value, Source.FILE, loaded.document.file)
+        if row is None and value is None and path in made:
+            row = Origin(path, made[path], Source.MADE)
+        elif row is None and value is None and path in from_type:
+            row = Origin(path, from_type[path], Source.TYPE, server_type)
+        rows.append(row or Origin(path, value, Source.BUILT_IN))
+        rows += [
+            Origin(below, from_type[below], Source.TYPE, server_type)
+            for below in from_type
+            if value is None and below[: len(path)] == path and below != path
+        ]
+    return tuple(rows)
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Every value that has no keys below it; a list of plain values is one."""
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _leaves(below, (*path, key))
+    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        for number, entry in enumerate(value):
+            yield from _leaves(entry, (*path, number))
+    else:
+        yield path, value
+
+
+def _given(document: Document, path: Path, value: Any) -> Origin | None:
+    """The row of a value that the file or the command line gives; None for any other."""
+    for spelling in _spellings(path):
+        mark = document.stands_in(spelling)
+        if mark is None or _value_at(document, spelling) is None:
+            continue
+        if mark.file == SET:
+            return Origin(path, value, Source.SET)
+        return Origin(path, value, Source.FILE, f"{mark.file or document.file}:{mark.line}")
+    return None
+
+
+def _spellings(path: Path) -> Iterator[Path]:
+    """Where a value may stand: under its key, an old one, or as the text in place of a mapping."""
+    yield path
+    for old, now in legacy.MOVED.items():
+        if now == path:
+            yield old
+    for pattern, new in legacy.RENAMED.items():
+        section, _, old_key = pattern.rpartition(".")
+        if path[-1:] == (new,) and legacy.pattern(path[:-1]) == section:
+            yield (*path[:-1], old_key)
+    if len(path) > 1:
+        yield from (place for place in [path[:-1]] if not isinstance(place[-1], int))
+
+
+def _value_at(document: Document, path: Path) -> Any:
+    """What the file has there; None also for a mapping or list, whose entries speak for themselves."""
+    value: Any = document.values
+    for step in path:
+        value = value[step]
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
+        return None
+    return value
+
+
+def _made(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
+    """What was decided for the node, by the keys that could have said it."""
+    compute: Path = ("compute",)
+    yield ("serial_number",), plan.serial_number
+    yield (*compute, "uuid"), plan.uuid
+    yield (*compute, "kvm_enabled"), plan.host.accelerator.value == "kvm"
+    argv = plan.process(QEMU).argv
+    if "-cpu" in argv:
+        yield (*compute, "cpu", "type"), argv[argv.index("-cpu") + 1].partition(",")[0]
+    yield (*compute, "vnc_display"), plan.vnc_display
+    yield ("bmc", "address"), plan.bmc.address
+    for disk in plan.disks:
+        yield undotted(disk.key), str(disk.path)
+    hardware = _hardware(plan, paths)
+    for number, card in enumerate(hardware.get("cards", ())):
+        place = (*compute, "networks", number)
+        yield (*place, "mac"), card["mac"]
+        yield (*place, "device"), card["device"]
+
+
+def _of_type(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
+    """What SMBIOS says by the server type; what follows the machine's serial number has no row."""
+    structures = [
+        decode_structure(file.content) for file in plan.files if file.path.parent == paths.smbios_dir
+    ]
+    for section, (kind, fields) in SMBIOS_FIELDS.items():
+        found = next((each for each in structures if kind == each.KIND and _is_there(each)), None)
+        for key, field in fields.items():
+            value = getattr(found, field, None)
+            if value not in (None, "") and key not in _FOLLOWERS:
+                yield ("compute", "smbios", section, key), value
+    for number, module in enumerate(_hardware(plan, paths).get("modules", ())):
+        place: Path = ("compute", "smbios", "type17", number)
+        yield (*place, "locator"), module["locator"]
+        yield (*place, "size"), module["size_mib"]
+        yield (*place, "manufacturer"), module["manufacturer"]
+
+
+def _is_there(structure: Structure) -> bool:
+    """Whether it is not an empty socket. Source: DSP0134 section 7.5, bit 6 of the status."""
+    return not isinstance(structure, Processor) or bool(structure.status & 0x40)
+
+
+def _hardware(plan: NodePlan, paths: NodePaths) -> Mapping[str, Any]:
+    text = next((file.content for file in plan.files if file.path == paths.hardware), b"{}")
+    found: Mapping[str, Any] = json.loads(text)
+    return found

@@ -1,0 +1,108 @@
+"""Every value of a node file with where it is from."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from infrasim.host.facts import HostFacts, KvmVerdict
+from infrasim.paths import Home, shipped_types
+from infrasim.personality.registry import load_type
+from infrasim.plan.origins import Origin, Source, origins
+from infrasim.plan.planner import plan_node
+from infrasim.spec.document import Included
+from infrasim.spec.load import load_node
+from infrasim.spec.setting import parse_settings
+
+HOME = Home(Path("/home/lab/.infrasim"), Path("/var/log/infrasim"))
+FACTS = HostFacts("q", (7,), "i", "s", KvmVerdict(False, "no KVM"), machine_id="m")
+TEXT = """\
+type: dell_r730
+compute:
+  serial_number: ABC123
+  kernel:
+  networks: &cards
+    - {device: e1000e, port_forward: [{protocal: udp, outside: 4000, inside: 40}]}
+    - {}
+  cdrom: /a.iso
+  extra_option: -s
+bmc: !include bmc.yml
+"""
+
+
+def include(wanted: str, *, by: str) -> Included:
+    return Included(str(PurePosixPath(by).parent / wanted), "\nusername: root\ncipher_suites: [17]\n", wanted)
+
+
+def rows(text: str = TEXT, *given: str, planned: bool = True) -> dict[str, Origin]:
+    settings = parse_settings(given)
+    loaded = load_node(Path("n.yml"), text, name="n", include=include, settings=settings)
+    personality = load_type(loaded.spec.type, [shipped_types()])
+    paths = HOME.node("n")
+    plan = plan_node(loaded.spec, personality, FACTS, paths, home=HOME) if planned else None
+    return {row.key: row for row in origins(loaded, plan, paths)}
+
+
+def said(found: dict[str, Origin], key: str) -> tuple[object, str]:
+    return found[key].value, str(found[key])
+
+
+def test_where_a_value_is_from() -> None:
+    found = rows(TEXT, "compute.memory.size=2048", "bmc.startnow=false")
+    assert said(found, "name") == ("n", "n.yml")
+    assert said(found, "type") == ("dell_r730", "n.yml:1")
+    assert said(found, "sol_enable") == (True, "built-in")
+    assert said(found, "serial_number") == ("ABC123", "n.yml:3")
+    assert said(found, "compute.memory.size") == (2048, "--set")
+    assert said(found, "compute.networks[0].device") == ("e1000e", "n.yml:6")
+    assert said(found, "compute.networks[0].port_forward[0].protocol") == ("udp", "n.yml:6")
+    assert said(found, "compute.networks[1].device") == ("e1000", "built-in")
+    assert said(found, "compute.cdrom.file") == ("/a.iso", "n.yml:8")
+    assert said(found, "compute.extra_option") == (["-s"], "n.yml:9")
+    assert said(found, "bmc.username") == ("root", "bmc.yml:2")
+    assert said(found, "bmc.cipher_suites") == ([17], "bmc.yml:3")
+    assert said(found, "bmc.startnow") == (False, "--set")
+    assert said(found, "compute.kernel") == (None, "built-in")
+
+
+def test_what_is_decided_for_the_node() -> None:
+    found = rows()
+    for key in ("compute.uuid", "compute.vnc_display", "compute.networks[0].mac", "compute.networks[1].mac"):
+        assert found[key].source is Source.MADE
+        assert found[key].value is not None
+    assert found["compute.networks[0].mac"].value != found["compute.networks[1].mac"].value
+    assert said(found, "compute.cpu.type") == ("max", "made at start")
+    assert said(found, "compute.kvm_enabled") == (False, "made at start")
+    assert said(found, "bmc.address") == ("127.0.0.1", "made at start")
+    disk = found["compute.storage_backend[0].drives[0].file"]
+    assert str(disk.value).startswith("/home/lab/.infrasim/n/disks/")
+
+
+def test_what_the_server_type_says() -> None:
+    found = rows()
+    assert said(found, "compute.smbios.type4.cores") == (6, "server type dell_r730")
+    assert found["compute.smbios.type17[0].locator"].source is Source.TYPE
+    own = rows(TEXT + "asset_tag: TAG1\n")
+    assert said(own, "asset_tag") == ("TAG1", "n.yml:11")
+
+
+def test_a_value_of_the_nodes_own_goes_before_the_types() -> None:
+    found = rows("type: dell_r730\ncompute: {smbios: {type4: {cores: 4}}}\n")
+    assert said(found, "compute.smbios.type4.cores") == (4, "n.yml:2")
+    assert said(found, "compute.smbios.type4.speed") == (2400, "server type dell_r730")
+
+
+def test_without_a_plan_what_it_decides_is_open() -> None:
+    found = rows(planned=False)
+    assert (found["compute.uuid"].value, found["compute.uuid"].source) == (None, Source.BUILT_IN)
+    assert said(found, "type") == ("dell_r730", "n.yml:1")
+
+
+def test_every_value_has_one_row_and_they_can_be_printed() -> None:
+    found = rows()
+    assert len(found) > 60
+    assert found["type"].as_json() == {
+        "key": "type",
+        "value": "dell_r730",
+        "source": "file",
+        "place": "n.yml:1",
+    }
