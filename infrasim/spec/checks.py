@@ -66,7 +66,7 @@ _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")
 _CPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 _CPU_FEATURE = re.compile(r"(?:[+-][A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+=[A-Za-z0-9_.+-]+)\Z")
 _FRU_KEY = re.compile(r"fru(0|[1-9][0-9]{0,2})\Z")
-_INTERFACE = re.compile(r"[^\s/:]+\Z")
+_INTERFACE = re.compile(r"[^\s/:\x00-\x1f\x7f]+\Z")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*\Z")
 
 

@@ -1,4 +1,7 @@
-"""docs/node-file.md, made from the models: ``python -m infrasim.spec.reference > docs/node-file.md``."""
+"""docs/node-file.md, made from the models: ``python -m infrasim.spec.reference > docs/node-file.md``.
+
+That makes ``template/node.full.yml`` anew too (``spec.full``).
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ every problem with its line.
   `--file-only` leaves this machine out.
 - An edited file takes effect when the node is started the next time.
 
-This page is made from the models; `python -m infrasim.spec.reference > docs/node-file.md` makes it anew.
+[../template/node.full.yml](../template/node.full.yml) is a file with every key. Both are made from the
+models; `python -m infrasim.spec.reference > docs/node-file.md` makes them anew.
 """
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", object: "mapping"}
 
@@ -147,4 +151,8 @@ def _old_keys() -> str:
 
 
 if __name__ == "__main__":
+    from infrasim.paths import template_dir
+    from infrasim.spec.full import full_node_text
+
+    (template_dir() / "node.full.yml").write_text(full_node_text(), encoding="utf-8")
     sys.stdout.write(node_file_reference())

@@ -66,7 +66,7 @@ _LIMITS: dict[str, Schema] = {
     "one_line": {"pattern": _ONE_LINE},
     "parse_mac": {"pattern": "^[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(\\1[0-9A-Fa-f]{2}){4}$"},
     "parse_uuid": {"pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
-    "interface": {"pattern": r"^[^\s/:]+$", "maxLength": checks.INTERFACE_MAX},
+    "interface": {"pattern": r"^[^\s/:\u0000-\u001f\u007f]+$", "maxLength": checks.INTERFACE_MAX},
     "cpu_type": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.+-]*$"},
     "boot_order": {"pattern": r"^(?!.*(.).*\1)[ncd]+$"},
     "drive_serial": _printable(checks.ATA_SERIAL_MAX),
