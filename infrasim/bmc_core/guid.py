@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,7 +16,13 @@ def system_guid(bmc: Bmc) -> bytes:
     IPMI 2.0 table 20-10 wants the bytes of RFC 4122 backwards, but the system's GUID is that of SMBIOS, and
     Dell's and Quanta's BMCs send it as it lies there. pyghmi takes it so; ipmitool finds out which it is.
     """
-    return UUID(bmc.settings.guid).bytes_le
+    return _as_in_smbios(bmc.settings.guid)
+
+
+# Every login has it.
+@lru_cache(maxsize=1)
+def _as_in_smbios(guid: str) -> bytes:
+    return UUID(guid).bytes_le
 
 
 def device_guid(bmc: Bmc) -> bytes:

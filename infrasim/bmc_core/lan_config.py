@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from infrasim.bmc.settings import CoreSettings
@@ -40,6 +41,7 @@ _DESTINATION_TYPE, _DESTINATION_ADDRESS, _PRIVILEGES, _BAD_PASSWORDS = 18, 19, 2
 _SUITE_ENTRIES = (*range(15), 17)
 _LAST_PLACE = len(_SUITE_ENTRIES) - 1
 _LAST_LEVEL = "24.last"
+_NO_LIMIT = bytes([Privilege.ADMINISTRATOR])
 
 
 @dataclass
@@ -94,17 +96,33 @@ class AlertDestination:
     retries: int
 
 
-def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
-    """The most that sessions with this cipher suite may have; NONE if it is not to be used at all.
+def suite_privileges(bmc: Bmc) -> tuple[tuple[int, Privilege], ...]:
+    """The cipher suites that may be used, lowest first, each with the most that its sessions may have.
 
-    Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves the suite unused.
+    Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves a suite unused.
     """
-    if suite_id not in _suites(bmc.settings):
-        return Privilege.NONE
-    if suite_id not in _SUITE_ENTRIES:
-        # The parameters have no place for it.
-        return Privilege.ADMINISTRATOR
-    return bmc.lan_parameters.suite_level(_SUITE_ENTRIES.index(suite_id))
+    settings = bmc.settings
+    return _suite_privileges(settings.cipher_suites, settings.insecure, *bmc.lan_parameters.suite_levels())
+
+
+# Every login asks, and what it is made from hardly ever changes.
+@lru_cache(maxsize=8)
+def _suite_privileges(
+    suites: tuple[int, ...], insecure: bool, levels: bytes, last_level: int
+) -> tuple[tuple[int, Privilege], ...]:
+    by_suite = {suite: _level(levels, place) for place, suite in enumerate(_SUITE_ENTRIES)}
+    by_suite[_SUITE_ENTRIES[_LAST_PLACE]] = last_level
+    # Where the parameters have no place for it, there is no limit.
+    found = (
+        (suite, Privilege(by_suite.get(suite, Privilege.ADMINISTRATOR)))
+        for suite in sorted(_suites(suites, insecure=insecure))
+    )
+    return tuple((suite, level) for suite, level in found if level)
+
+
+def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
+    """The most that sessions with this cipher suite may have; NONE if it is not to be used at all."""
+    return dict(suite_privileges(bmc)).get(suite_id, Privilege.NONE)
 
 
 def _level(levels: bytes, entry: int) -> int:
@@ -178,17 +196,16 @@ class LanStore(ParameterStore):
             self._kept[_LAST_LEVEL] = bytes([level])
         super().put(number, value, selector, block)
 
-    def suite_level(self, place: int) -> Privilege:
-        """The level of the suite at that place of the list."""
-        level = _level(self.value(_PRIVILEGES), place)
-        if place == _LAST_PLACE and not level:
-            level = self._kept.get(_LAST_LEVEL, bytes([Privilege.ADMINISTRATOR]))[0]
-        return Privilege(level)
+    def suite_levels(self) -> tuple[bytes, int]:
+        """The list as it is set, and the level of its last place."""
+        levels = self.value(_PRIVILEGES)
+        last = _level(levels, _LAST_PLACE) or self._kept.get(_LAST_LEVEL, _NO_LIMIT)[0]
+        return levels, last
 
 
-def _suites(settings: CoreSettings) -> bytes:
-    """The suites there are."""
-    return bytes(each for each in settings.cipher_suites if each or settings.insecure)
+def _suites(suites: tuple[int, ...], *, insecure: bool) -> bytes:
+    """The suites there are, of those that are configured; number 0 only where that is wanted."""
+    return bytes(each for each in suites if each or insecure)
 
 
 def _auth_support(settings: CoreSettings) -> int:
@@ -353,7 +370,7 @@ def _mac_bytes(text: str) -> bytes:
 
 def _are_levels(value: bytes, settings: CoreSettings) -> bool:
     """Whether these can be the suites' levels: one that this BMC does not have stays unused."""
-    suites = _suites(settings)
+    suites = _suites(settings.cipher_suites, insecure=settings.insecure)
     levels = [_level(value, entry) for entry in range(len(_SUITE_ENTRIES))]
     return all(
         level <= Privilege.OEM and (not level or suite in suites)
@@ -362,7 +379,7 @@ def _are_levels(value: bytes, settings: CoreSettings) -> bool:
 
 
 def _levels(settings: CoreSettings) -> bytes:
-    suites = _suites(settings)
+    suites = _suites(settings.cipher_suites, insecure=settings.insecure)
     nibbles = [Privilege.ADMINISTRATOR if suite in suites else 0 for suite in _SUITE_ENTRIES]
     return b"\0" + bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, Privilege
 
@@ -36,8 +36,7 @@ class Origin:
 IN_BAND = Origin(Channel.SYSTEM_INTERFACE, Privilege.OEM)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request. ``data`` is what follows the command byte, without checksums."""
 
     netfn: int

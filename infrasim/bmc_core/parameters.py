@@ -184,6 +184,8 @@ class ParameterStore:
 
 
 def _key(parameter: Parameter, selector: int, block: int) -> str:
+    if parameter.sets is None and parameter.blocks is None:
+        return str(parameter.number)
     return ".".join(str(each) for each in (parameter.number, *_selectors(parameter, selector, block)))
 
 

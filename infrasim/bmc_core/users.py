@@ -64,7 +64,10 @@ class User:
 
     def on(self, channel: int) -> UserAccess:
         """The access on that channel."""
-        return self.access.setdefault(channel, UserAccess())
+        found = self.access.get(channel)
+        if found is None:
+            found = self.access[channel] = UserAccess()
+        return found
 
 
 @dataclass

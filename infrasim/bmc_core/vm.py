@@ -6,6 +6,7 @@ towards ipmi_sim. Source: OpenIPMI lanserv/README.vm; QEMU hw/ipmi/ipmi_bmc_exte
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,6 +16,9 @@ PROTOCOL_VERSION = 1
 
 # Longer than any IPMI message; what is longer is noise and dropped.
 _LONGEST = 600
+
+_COMMAND_ENDS = bytes([COMMAND_END])
+_ENDS = re.compile(b"([%c%c])" % (MESSAGE_END, COMMAND_END))
 
 
 class HardwareCommand(IntEnum):
@@ -79,25 +83,22 @@ class VmStream:
     """Takes the stream apart. What is damaged is dropped: whoever sent it asks again."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._rest = b""
 
     def feed(self, chunk: bytes) -> list[VmRequest | VmAnswer | VmCommand]:
         """Everything that is complete after ``chunk``, in order."""
         found: list[VmRequest | VmAnswer | VmCommand] = []
-        start = 0
-        rest = self._rest + chunk if self._rest else chunk
-        for place, value in enumerate(rest):
-            if value == MESSAGE_END:
-                parsed = _parse_message(unescape(bytes(rest[start:place])))
-                if parsed is not None:
-                    found.append(parsed)
-                start = place + 1
-            elif value == COMMAND_END:
-                if content := unescape(bytes(rest[start:place])):
+        *parts, left = _ENDS.split(self._rest + chunk if self._rest else chunk)
+        for part, end in zip(parts[::2], parts[1::2], strict=True):
+            content = unescape(part)
+            if end == _COMMAND_ENDS:
+                if content:
                     found.append(VmCommand(content[0], content[1:]))
-                start = place + 1
-        left = rest[start:]
-        self._rest = bytearray(left if len(left) <= _LONGEST else b"")
+                continue
+            parsed = _parse_message(content)
+            if parsed is not None:
+                found.append(parsed)
+        self._rest = left if len(left) <= _LONGEST else b""
         return found
 
 

@@ -44,6 +44,11 @@ class Suite:
     integrity: Integrity
     confidentiality: Confidentiality
 
+    @property
+    def algorithms(self) -> tuple[int, int, int]:
+        """All three, in the order of the proposals."""
+        return self.authentication, self.integrity, self.confidentiality
+
 
 _A, _I, _C = Authentication, Integrity, Confidentiality
 # Source: IPMI 2.0 table 22-20; 15 to 17 from the errata. Those with RC4 or keyed MD5 are not offered.

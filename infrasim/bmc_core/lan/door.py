@@ -146,12 +146,10 @@ class LanDoor:
         if login is None:
             return
         answer_login, kind = login
-        answer = answer_login(self._bmc, packet.payload, peer)
-        if answer is None:
-            return
+        for answer in answer_login(self._bmc, packet.payload, peer):
+            self._send(plus_packet(kind, 0, 0, answer), peer)
         if kind is PayloadType.RAKP_4:
             self._connect(int.from_bytes(packet.payload[4:8], "little"))
-        self._send(plus_packet(kind, 0, 0, answer), peer)
 
     def _connect(self, session_id: int) -> None:
         """Let the session of a login that succeeded send payloads of its own accord."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Privilege
 from infrasim.bmc_core.lan.cipher import SUITES, Suite
-from infrasim.bmc_core.lan_config import lockout, suite_privilege
+from infrasim.bmc_core.lan_config import lockout, suite_privilege, suite_privileges
 from infrasim.bmc_core.users import NO_ACCESS, User
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ def may_be_null(bmc: Bmc) -> tuple[bool, bool, bool]:
 
 def allowed_suites(bmc: Bmc) -> tuple[Suite, ...]:
     """The cipher suites that sessions may use; suite 0, which asks for no password, only where insecure."""
-    return tuple(
-        SUITES[number]
-        for number in sorted(bmc.settings.cipher_suites)
-        if number in SUITES and (number or bmc.settings.insecure) and suite_limit(bmc, SUITES[number])
-    )
+    return tuple(SUITES[number] for number, _ in suite_privileges(bmc) if number in SUITES)
 
 
 def suite_limit(bmc: Bmc, suite: Suite) -> Privilege:
