@@ -78,6 +78,8 @@ class Bmc:
         self.sol = Sol(self)
         self.lan_parameters = lan_parameters(settings, state.lan, changed=changed)
         self.lan_statistics = LanStatistics()
+        # What ipmi_sim answers to Get Device ID, once it has been asked.
+        self.device_id: bytes | None = None
         self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
         added = oem(settings.manufacturer)

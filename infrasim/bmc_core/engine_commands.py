@@ -24,6 +24,8 @@ _NOT_SETTABLE = 0x80
 # of the status bits in a reading. Source: IPMI 2.0 tables 35-15 and 35-13.
 _THRESHOLD_EVENTS = (0, 2, 4, 7, 9, 11)
 
+_GET_DEVICE_ID = 0x01
+
 # (command, name, privilege, section). Privileges: IPMI 2.0 appendix G.
 _STORAGE = (
     (0x10, "Get FRU Inventory Area Info", _USER, "34.1"),
@@ -78,6 +80,20 @@ def _cured(
     except Refused as refusal:
         return finish(refusal)
     return answer(found) if isinstance(found, bytes) else finish(found)
+
+
+async def learn_device_id(bmc: Bmc) -> None:
+    """Ask ipmi_sim for what it says of itself; as long as it runs this stays the same.
+
+    Raises:
+        Refused: by ipmi_sim.
+    """
+    bmc.device_id = await bmc.engine.ask(NetFn.APP, _GET_DEVICE_ID)
+
+
+def get_device_id(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """Source: IPMI 2.0 section 20.1. Clients ask it all the time, to see whether their session lives."""
+    return ask_engine(bmc, request) if bmc.device_id is None else bmc.device_id
 
 
 def read_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
@@ -168,7 +184,7 @@ async def set_reading(bmc: Bmc, request: Request) -> bytes:
 
 
 COMMANDS = (
-    Command(NetFn.APP, 0x01, "Get Device ID", _USER, "20.1", ask_engine),
+    Command(NetFn.APP, _GET_DEVICE_ID, "Get Device ID", _USER, "20.1", get_device_id),
     *(Command(NetFn.SENSOR, *entry, ask_engine) for entry in _DEVICE_SDR),
     *(Command(NetFn.SENSOR, *entry, order_sensor) for entry in _SENSOR_ORDERS),
     *(Command(NetFn.SENSOR, *entry, ask_sensor) for entry in _SENSOR_QUESTIONS),

@@ -1,4 +1,4 @@
-"""Cipher suites of RMCP+ and their keys; hashes come from the standard library, AES from ``cryptography``."""
+"""Cipher suites of RMCP+ and their keys; what a session needs for each packet comes from ``cryptography``."""
 
 from __future__ import annotations
 
@@ -120,27 +120,35 @@ def md5_code(password: bytes, session_id: int, sequence: int, payload: bytes) ->
 
 
 class Signer:
-    """Signs and checks packets of one session."""
+    """Signs and checks packets of one session, with a keyed hash that is begun once and copied for each."""
 
-    __slots__ = ("_hash", "_key", "_length")
+    __slots__ = ("_begun", "_length")
 
     def __init__(self, suite: Suite, session_key: bytes) -> None:
-        self._hash, self._length = _INTEGRITY_HASH[suite.integrity]
+        # Late, as for the encryption below.
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.hmac import HMAC
+
+        hashed, self._length = _INTEGRITY_HASH[suite.integrity]
         name = _AUTHENTICATION_HASH[suite.authentication][0]
-        self._key = hmac.digest(session_key, _CONSTANT_1, name)
+        self._begun = HMAC(hmac.digest(session_key, _CONSTANT_1, name), getattr(hashes, hashed.upper())())
 
     def sign(self, datagram: bytes) -> bytes:
         """``datagram``, which ends with its payload, and an integrity trailer for all but the RMCP header."""
         padded = datagram + _SIGNATURE_PADS[len(datagram) & 3]
-        return padded + hmac.digest(self._key, padded[4:], self._hash)[: self._length]
+        return padded + self._code(padded[4:])
 
     def is_signed(self, datagram: bytes, end: int) -> bool:
         """Whether what follows the payload at ``end`` is the right trailer, and the last thing."""
         code = len(datagram) - self._length
         if code < end + 2 or datagram[code - 1] != _NEXT_HEADER or datagram[code - 2] != code - 2 - end:
             return False
-        wanted = hmac.digest(self._key, datagram[4:code], self._hash)[: self._length]
-        return hmac.compare_digest(wanted, datagram[code:])
+        return hmac.compare_digest(self._code(datagram[4:code]), datagram[code:])
+
+    def _code(self, data: bytes) -> bytes:
+        code = self._begun.copy()
+        code.update(data)
+        return code.finalize()[: self._length]
 
 
 class Encryptor:

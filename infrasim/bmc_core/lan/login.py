@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Privilege
 from infrasim.bmc_core.lan.cipher import SUITES, Suite
-from infrasim.bmc_core.lan_config import lockout, suite_privilege, suite_privileges
+from infrasim.bmc_core.lan_config import lockout, suite_privileges
 from infrasim.bmc_core.users import NO_ACCESS, User
 
 if TYPE_CHECKING:
@@ -85,11 +85,14 @@ def find_user(bmc: Bmc, name: bytes, role: Privilege = Privilege.NONE) -> tuple[
     """
     if not name and not bmc.settings.insecure:
         return None
-    for number, user in bmc.state.users.numbered():
-        if user.name == name and max(role, Privilege.CALLBACK) <= user_limit(bmc, user):
+    for number, user in enumerate(bmc.state.users.users, 1):
+        if user.name != name:
+            continue
+        limit = user_limit(bmc, user)
+        if max(role, Privilege.CALLBACK) <= limit:
             return number, user
-        if user.name == name and name:
-            return (number, user) if user_limit(bmc, user) else None
+        if name:
+            return (number, user) if limit else None
     return None
 
 
@@ -103,8 +106,3 @@ def may_be_null(bmc: Bmc) -> tuple[bool, bool, bool]:
 def allowed_suites(bmc: Bmc) -> tuple[Suite, ...]:
     """The cipher suites that sessions may use; suite 0, which asks for no password, only where insecure."""
     return tuple(SUITES[number] for number, _ in suite_privileges(bmc) if number in SUITES)
-
-
-def suite_limit(bmc: Bmc, suite: Suite) -> Privilege:
-    """The most that a session of that suite may be; NONE if it is not to be used."""
-    return suite_privilege(bmc, suite.number)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.guid import system_guid
@@ -23,7 +23,7 @@ from infrasim.bmc_core.lan.cipher import (
     final_code,
 )
 from infrasim.bmc_core.lan.link import PlusLink, lan_session
-from infrasim.bmc_core.lan.login import find_user, suite_limit, user_limit
+from infrasim.bmc_core.lan.login import find_user, user_limit
 from infrasim.bmc_core.lan.session import Peer
 from infrasim.bmc_core.lan.sessions import Opening
 from infrasim.bmc_core.lan_config import suite_privileges
@@ -70,42 +70,52 @@ def answer_open_session(bmc: Bmc, request: bytes, peer: Peer) -> Iterator[bytes]
     if len(request) < _OPEN_LENGTH:
         return
     tag, role, console_id = request[0], request[1] & _ROLE_MASK, request[4:8]
-    opening = _opening(bmc, request, peer)
-    if isinstance(opening, Status):
-        yield bytes([tag, opening, 0, 0]) + console_id
+    offer = _offer(bmc, request, role)
+    if isinstance(offer, Status):
+        yield bytes((tag, offer, 0, 0)) + console_id
         return
-    session_id = opening.session_id.to_bytes(4, "little")
-    yield bytes([tag, Status.OK, opening.limit, 0]) + console_id + session_id + _records(opening.suite)
-    bmc.sessions.begin_opening(opening)
+    session_id = bmc.sessions.new_id()
+    limit = Privilege(role) if role else offer.limit
+    ids = console_id + session_id.to_bytes(4, "little")
+    yield bytes((tag, Status.OK, limit, 0)) + ids + offer.records
+    bmc.sessions.begin_opening(
+        Opening(
+            console_id=int.from_bytes(console_id, "little"),
+            session_id=session_id,
+            suite=offer.suite,
+            limit=limit,
+            peer=peer,
+            since_s=bmc.clock.now_s(),
+        )
+    )
 
 
-def _opening(bmc: Bmc, request: bytes, peer: Peer) -> Opening | Status:
-    """The login that a request begins, or what is wrong with it."""
-    role = request[1] & _ROLE_MASK
+def _offer(bmc: Bmc, request: bytes, role: int) -> _Offer | Status:
+    """What a request gets, or what is wrong with it."""
     if role > Privilege.OEM:
         return Status.INVALID_ROLE
-    usable = suite_privileges(bmc)
-    suite = _choose_suite(usable, request[_PROPOSALS_START:_OPEN_LENGTH])
-    if isinstance(suite, Status):
-        return suite
-    limit = min(suite_limit(bmc, suite), bmc.state.channels.volatile.limit)
+    offer = _choose(suite_privileges(bmc), request[_PROPOSALS_START:_OPEN_LENGTH])
+    if isinstance(offer, Status):
+        return offer
+    limit = min(offer.limit, bmc.state.channels.volatile.limit)
     if role > limit:
         return Status.UNAUTHORIZED_ROLE
     if bmc.sessions.is_full():
         return Status.INSUFFICIENT_RESOURCES
-    return Opening(
-        console_id=int.from_bytes(request[4:8], "little"),
-        session_id=bmc.sessions.new_id(),
-        suite=suite,
-        limit=Privilege(role) if role else limit,
-        peer=peer,
-        since_s=bmc.clock.now_s(),
-    )
+    return offer._replace(limit=limit)
+
+
+class _Offer(NamedTuple):
+    """A suite with the most that its sessions may be, and how a response says what was chosen."""
+
+    suite: Suite
+    limit: Privilege
+    records: bytes
 
 
 # What clients propose differs by little.
 @lru_cache(maxsize=16)
-def _choose_suite(usable: tuple[tuple[int, Privilege], ...], proposals: bytes) -> Suite | Status:
+def _choose(usable: tuple[tuple[int, Privilege], ...], proposals: bytes) -> _Offer | Status:
     """The best usable suite that fits the proposals; one of length 0 leaves the choice to the BMC."""
     suites = [SUITES[number] for number, _ in usable if number in SUITES]
     fitting = suites
@@ -120,15 +130,14 @@ def _choose_suite(usable: tuple[tuple[int, Privilege], ...], proposals: bytes) -
             # "None" is a known algorithm, only not one that any suite here has.
             return Status.NO_CIPHER_SUITE_MATCH if algorithm == 0 else fault
         fitting = [suite for suite in fitting if suite.algorithms[kind] == algorithm]
-    # The last one that fits has the longest hash.
-    return fitting[-1] if fitting else Status.NO_CIPHER_SUITE_MATCH
-
-
-def _records(suite: Suite) -> bytes:
-    """What was chosen of the proposals, in their form."""
-    return b"".join(
+    if not fitting:
+        return Status.NO_CIPHER_SUITE_MATCH
+    # The last one has the longest hash.
+    suite = fitting[-1]
+    records = b"".join(
         bytes((kind, 0, 0, _PROPOSAL_LENGTH, each, 0, 0, 0)) for kind, each in enumerate(suite.algorithms)
     )
+    return _Offer(suite, dict(usable)[suite.number], records)
 
 
 def answer_rakp_1(bmc: Bmc, request: bytes, peer: Peer) -> Iterator[bytes]:
@@ -164,7 +173,7 @@ def _user(bmc: Bmc, opening: Opening, request: bytes) -> User | Status:
     if found is None or bmc.sessions.lockout.is_locked(found[0]):
         return Status.UNAUTHORIZED_NAME
     opening.user_id, user = found
-    most = min(user_limit(bmc, user), suite_limit(bmc, opening.suite), opening.limit)
+    most = min(user_limit(bmc, user), opening.limit)
     if role > most:
         return Status.UNAUTHORIZED_ROLE
     if bmc.sessions.is_full(opening.user_id):

@@ -112,8 +112,9 @@ class Sessions:
     def new_id(self) -> int:
         """An id that nothing has and nobody can guess."""
         while True:
-            number = secrets.randbits(32)
-            if number and not any(number in each for each in (self._links, self._openings, self._challenges)):
+            number = int.from_bytes(secrets.token_bytes(4), "little")
+            taken = number in self._links or number in self._openings or number in self._challenges
+            if number and not taken:
                 return number
 
     def new_handle(self) -> int:
