@@ -1,14 +1,17 @@
 """What a node's BMC costs: beside a bare ipmi_sim with a LAN of its own, and beside VirtualBMC.
 
 ``--engine`` names a Python that has VirtualBMC with libvirt, or at least pyghmi, the engine under it (see
-``engine.py``). Without either those rows are left out. Every number is of the real ``ipmitool``, but for the
-bare session set-up, which the tests' own LAN client does over a socket.
+``engine.py``). Without either those rows are left out. The numbers are of real clients, ``ipmitool`` and
+FreeIPMI's ``ipmipower``, but for two: the bare session set-up, which the tests' own LAN client does over a
+socket, and the poller, which has its requests sealed beforehand and looks at the answers afterwards, so that
+what is timed are the BMCs.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import selectors
 import socket
 import statistics
 import subprocess
@@ -25,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "unittest" / "bmc_core"))
 
 from bench_lab import Lab, interleaved, lab, show_rate, show_ratio, timed
-from lan_client import PlusClient
+from lan_client import PlusClient, answer_in, message
 
 COMMANDS = (("mc", "info"), ("power", "status"), ("sdr", "list"))
 GET_DEVICE_ID = ("raw", "6", "1")
@@ -33,6 +36,11 @@ POWER_STATUS = ("power", "status")
 REQUESTS = 2000
 POLLED = 20
 POLLS = 100
+# Rounds of the poller, and when it asks again, as ipmitool does.
+ROUNDS = 200
+RESEND_S = 1.0
+# A display that nodes beside these hardly take.
+FIRST_DISPLAY = 75
 LOGINS = 40
 
 LATENCY = 1.3
@@ -131,19 +139,30 @@ def power_on(runs: int, ours: Place) -> None:
 
 
 def polled_at_once(runs: int, scratch: Lab, theirs: Sequence[Place], kind: str) -> None:
-    """Requests per second of clients that each ask a BMC of their own."""
+    """Requests per second to many BMCs: of a poller with a session to each, and of real clients."""
     third = 1 + os.getpid() % 250
     names = [f"p{number}" for number in range(POLLED)]
     places = [(f"127.78.{third}.{1 + number}", 623) for number in range(POLLED)]
     for name, (address, _) in zip(names, places, strict=True):
-        scratch.start(name, bmc={"address": address, "startnow": False})
+        scratch.start(
+            name,
+            bmc={"address": address, "startnow": False},
+            compute={"vnc_display": FIRST_DISPLAY + int(name[1:])},
+        )
+    target = TIMES_THE_ENGINE_POLLED if kind == "virtualbmc" else None
+    ways = (
+        ("by one poller", poll_all, target),
+        ("by ipmipower, log-in and all", ipmipower, None),
+        (f"by {POLLED} ipmitool", poll_each, None),
+        (f"by {POLLED} ipmitool, without their start", poll_each_without_start, None),
+    )
     try:
-        mine, other = interleaved(max(3, runs // 3), partial(poll, places), partial(poll, theirs))
+        for what, way, wanted in ways:
+            mine, other = interleaved(max(3, runs // 3), partial(way, places), partial(way, theirs))
+            show_rate(f"{POLLED} BMCs {what}: node / {kind} (1/s)", rates(mine), rates(other), wanted)
     finally:
         for name in names:
             scratch.must("node", "stop", name)
-    target = TIMES_THE_ENGINE_POLLED if kind == "virtualbmc" else None
-    show_rate(f"{POLLED} BMCs polled at once: node / {kind} (1/s)", rates(mine), rates(other), target)
 
 
 # --- the BMCs
@@ -252,9 +271,57 @@ def power_on_request(place: Place) -> float:
     return ipmitool(place, "power", "on") - asked
 
 
-def poll(places: Sequence[Place]) -> float:
-    """Seconds per request when every BMC is asked at once by a client of its own."""
-    with script(POWER_STATUS, POLLS) as path:
+def poll_all(places: Sequence[Place]) -> float:
+    """Seconds per request of a process with a session to each BMC: it asks all, waits for all, and so on."""
+    wires: list[Any] = [Wire(place) for place in places]
+    clients = {wire: PlusClient(wire).login() for wire in wires}
+    # Get Chassis Status. Source: IPMI 2.0 section 28.2.
+    requests = [{wire: client.seal(message(0, 1)) for wire, client in clients.items()} for _ in range(ROUNDS)]
+    answers = []
+    with selectors.DefaultSelector() as waiting:
+        for wire in wires:
+            waiting.register(wire.socket, selectors.EVENT_READ, wire)
+        begin = time.monotonic()
+        for asked in requests:
+            for wire, request in asked.items():
+                wire.socket.send(request)
+            while asked:
+                ready = waiting.select(RESEND_S)
+                for key, _ in ready:
+                    answers.append((key.data, key.data.socket.recv(4096)))
+                    asked.pop(key.data, None)
+                for wire, request in () if ready else asked.items():
+                    wire.socket.send(request)
+        seconds = time.monotonic() - begin
+    for wire, answer in answers:
+        if answer_in(clients[wire].open(answer)[2], 0, 1)[:1] != b"\0":
+            raise SystemExit("a BMC answered with an error when all were polled")
+    for wire, client in clients.items():
+        log_out(wire, client)
+    return seconds / (ROUNDS * len(places))
+
+
+def ipmipower(places: Sequence[Place]) -> float:
+    """Seconds per BMC of FreeIPMI's program for many machines: log in to all at once, ask, log out."""
+    hosts = ",".join(address for address, _ in places)
+    words = ["ipmipower", "-D", "LAN_2_0", "-I", "3", "-u", "admin", "-p", "admin", "-h", hosts, "--stat"]
+    begin = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - begin
+    states = [line.split()[-1] for line in done.stdout.splitlines()]
+    if len(states) != len(places) or not {"on", "off"}.issuperset(states):
+        raise SystemExit(f"{' '.join(words)}: {done.stdout}{done.stderr}")
+    return seconds / len(places)
+
+
+def poll_each_without_start(places: Sequence[Place]) -> float:
+    """The same, for the requests alone: what it takes to start the clients is taken off."""
+    return (poll_each(places) * POLLS - poll_each(places, 1)) / (POLLS - 1)
+
+
+def poll_each(places: Sequence[Place], polls: int = POLLS) -> float:
+    """Seconds per request when every BMC is asked at once by an ipmitool of its own, start and all."""
+    with script(POWER_STATUS, polls) as path:
         begin = time.monotonic()
         clients = [
             subprocess.Popen(
@@ -264,7 +331,7 @@ def poll(places: Sequence[Place]) -> float:
         ]
         if any(client.wait() for client in clients):
             raise SystemExit("a BMC did not answer when all were polled")
-        return (time.monotonic() - begin) / (POLLS * len(places))
+        return (time.monotonic() - begin) / (polls * len(places))
 
 
 class Wire:
@@ -288,10 +355,14 @@ def login(place: Place) -> float:
         wire: Any = Wire(place)
         client = PlusClient(wire)
         seconds.append(timed(client.login))
-        # Close Session. Source: IPMI 2.0 section 22.19.
-        client.ask(6, 0x3C, client.session.to_bytes(4, "little"))
-        wire.socket.close()
+        log_out(wire, client)
     return statistics.median(seconds)
+
+
+def log_out(wire: Wire, client: PlusClient) -> None:
+    """Close Session. Source: IPMI 2.0 section 22.19."""
+    client.ask(6, 0x3C, client.session.to_bytes(4, "little"))
+    wire.socket.close()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The login of RMCP+: open session request and RAKP messages. Source: IPMI 2.0 sections 13.17 to 13.24.
 
-Each function yields its answer as soon as it knows it, and does what else is to be done while that is on its way.
+Each function yields its answer as soon as it knows it, and does the rest while that is on its way.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _RANDOM_LENGTH = 16
 _OPEN_LENGTH = 32
 _RAKP_1_LENGTH = 28
 _RAKP_3_LENGTH = 8
-# The three proposals of an open session request, behind its first 8 bytes: each of this length and of the type
-# that is its place here, with what is wrong with it.
+# The three proposals of an open session request, behind its first 8 bytes: each has this length, and as its
+# type its place here; the value is what is wrong with it.
 _PROPOSALS_START, _PROPOSAL_LENGTH = 8, 8
 _PROPOSALS = (Status.INVALID_AUTHENTICATION, Status.INVALID_INTEGRITY, Status.INVALID_CONFIDENTIALITY)
 _ALGORITHM_MASK = 0x3F

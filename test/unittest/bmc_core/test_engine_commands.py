@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from bmc_bench import Bench
 
 from infrasim.bmc_core.codes import NetFn
+from infrasim.bmc_core.lifecycle import engine_started
 from infrasim.bmc_core.message import Refused
 
 SENSOR = NetFn.SENSOR
@@ -67,3 +70,16 @@ def test_the_event_status_of_a_discrete_sensor() -> None:
 def test_no_reading_can_be_set() -> None:
     assert sensor_bench().ask(SENSOR, 0x30, b"\x30\x01\x19") == b"\x80"
     assert sensor_bench().ask(SENSOR, 0x30, b"\x30") == b"\xc7"
+
+
+def test_what_ipmi_sim_is_is_asked_once_each_time_it_starts() -> None:
+    bench = Bench()
+    asked = (NetFn.APP, 0x01)
+    bench.engine.answers[asked] = b"first"
+    assert bench.ask(*asked) == b"\0first"
+    asyncio.run(engine_started(bench.bmc))
+    bench.engine.answers[asked] = b"second"
+    assert bench.ask(*asked) == b"\0first"
+    asyncio.run(engine_started(bench.bmc))
+    assert bench.ask(*asked) == b"\0second"
+    assert bench.engine.asked.count((*asked, b"")) == 3

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lan_client import INSECURE, PEER, RMCP, SUITES, LoginFailed, Net, OldClient, PlusClient, message, plus
 
 from infrasim.bmc_core.codes import Privilege
+from infrasim.bmc_core.lan.door import LanDoor
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import Refused
 from infrasim.bmc_core.users import UserAccess
@@ -60,6 +61,20 @@ def test_an_unknown_algorithm_is_named() -> None:
     for algorithms, status in (((9, 1, 1), 0x04), ((1, 9, 1), 0x05), ((1, 1, 9), 0x10), ((3, 1, 1), 0x11)):
         client.authentication, client.integrity, client.confidentiality = algorithms
         assert refusal(client.open_session) == status
+
+
+def test_an_answer_leaves_before_what_is_not_part_of_it() -> None:
+    net = Net()
+    sessions, begun = net.bench.bmc.sessions, []
+
+    def send(datagram: bytes, peer: object) -> None:
+        begun.append((sessions.logins, len(sessions)))
+        net.sent.append((datagram, peer))
+
+    net.door = LanDoor(net.bench.bmc, send, net.deferred.append)
+    PlusClient(net).login()
+    assert begun == [(0, 0), (1, 0), (1, 0)]
+    assert (sessions.logins, len(sessions)) == (0, 1)
 
 
 def test_the_bmc_chooses_what_is_left_open() -> None:
