@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -34,11 +35,71 @@ WILDCARDS = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
+class QemuDevice:
+    """A device that a QEMU can give its machine.
+
+    ``bus`` is what it sits on, such as ``PCI``, empty for none; ``category`` the heading it is listed under,
+    such as ``Network``. ``properties`` is None if this QEMU cannot tell.
+    """
+
+    name: str
+    bus: str = ""
+    category: str = ""
+    properties: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class QemuAbilities:
+    """What one QEMU can do, by the names it has for it; ``version`` and ``program`` say which QEMU.
+
+    ``aliases`` are other names of devices. A machine's properties are None where this QEMU cannot tell.
+    """
+
+    program: str
+    version: str
+    devices: Mapping[str, QemuDevice]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    machines: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    cpus: frozenset[str] = frozenset()
+    cpu_features: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
+    netdevs: frozenset[str] = frozenset()
+
+    def device(self, name: str) -> QemuDevice | None:
+        """The device of that name or alias; None if there is none."""
+        return self.devices.get(self.aliases.get(name, name))
+
+    def has_device(self, name: str) -> bool:
+        """Whether there is a device of that name or alias."""
+        return self.device(name) is not None
+
+    def has_property(self, device: str, name: str) -> bool:
+        """Whether a device has that property, as far as this QEMU can tell."""
+        found = self.device(device)
+        return found is not None and (found.properties is None or name in found.properties)
+
+    def devices_on(self, bus: str, category: str = "") -> tuple[str, ...]:
+        """The devices that sit on that kind of bus, sorted; only those of ``category`` if it is given."""
+        return tuple(
+            sorted(
+                device.name
+                for device in self.devices.values()
+                if device.bus == bus and category in ("", device.category)
+            )
+        )
+
+
+# Asks a QEMU what it can do; with ``again`` the program itself and not what is kept of its answers.
+AskQemu = Callable[[bool], QemuAbilities]
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first.
 
     ``memory_free_mib`` is what can be had now without swapping, ``memory_most_mib`` what one process can
     ask for at all; None where that is not known, or where there is no limit.
+    What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
     """
 
     qemu_program: str
@@ -53,6 +114,7 @@ class HostFacts:
     machine_id: str = ""
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
+    ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""

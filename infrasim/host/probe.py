@@ -6,18 +6,17 @@ the KVM verdict until the next boot.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import socket
 import struct
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError
-from infrasim.host.facts import HostFacts, KvmVerdict, Socket
-from infrasim.host.files import make_dir, write_atomic
+from infrasim.host.cache import read_cache, write_cache
+from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, QemuAbilities, Socket
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
 QEMU_PROGRAM = "qemu-system-x86_64"
@@ -69,7 +68,43 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         machine_id=machine_id(),
         memory_free_mib=free_mib,
         memory_most_mib=most_mib,
+        ask_qemu=_asker(qemu, cache),
     )
+
+
+def with_qemu(facts: HostFacts, cache: Path, program: str) -> HostFacts:
+    """The same machine with another QEMU, a path or a name; KVM is tried with it where it works at all.
+
+    Raises:
+        HostError: there is no such program.
+    """
+    qemu = require_program(program)
+    answers = cache_of(cache, program)
+    return replace(
+        facts,
+        qemu_program=qemu,
+        qemu_version=qemu_version(qemu, answers),
+        kvm=kvm_verdict(qemu, answers) if facts.kvm.works else facts.kvm,
+        ask_qemu=_asker(qemu, cache),
+    )
+
+
+def cache_of(cache: Path, qemu_program: str) -> Path:
+    """Where the answers of a QEMU are kept: those of the usual one beside those of the machine."""
+    if qemu_program == QEMU_PROGRAM:
+        return cache
+    import hashlib
+
+    return cache / "qemu" / hashlib.sha256(qemu_program.encode()).hexdigest()[:16]
+
+
+def _asker(qemu: str, cache: Path) -> AskQemu:
+    def ask(again: bool) -> QemuAbilities:
+        from infrasim.host.qemu_abilities import qemu_abilities  # late: a plain node needs none
+
+        return qemu_abilities(qemu, cache, again=again)
+
+    return ask
 
 
 def memory_mib(proc: Path = Path("/proc")) -> tuple[int | None, int | None]:
@@ -109,7 +144,7 @@ def qemu_version(program: str, cache: Path) -> tuple[int, ...]:
     """
     status = Path(program).stat()
     key = [program, status.st_size, status.st_mtime_ns]
-    kept = _read_cache(cache / "qemu.json")
+    kept = read_cache(cache / "qemu.json")
     if kept.get("key") == key:
         return tuple(kept["version"])
     said = run([program, "--version"], timeout_s=20).stdout
@@ -117,7 +152,7 @@ def qemu_version(program: str, cache: Path) -> tuple[int, ...]:
     if found is None:
         raise HostError(f"{program} --version said {said.strip()!r}, not a version")
     version = [int(part) for part in found.group(1).split(".")]
-    _write_cache(cache / "qemu.json", {"key": key, "version": version})
+    write_cache(cache / "qemu.json", {"key": key, "version": version})
     return tuple(version)
 
 
@@ -126,13 +161,13 @@ def kvm_verdict(qemu: str, cache: Path, *, again: bool = False) -> KvmVerdict:
 
     /dev/kvm may exist and open, and yet no operating system may boot with it. Source: measured.
     """
-    kept = _read_cache(cache / "kvm.json")
+    kept = read_cache(cache / "kvm.json")
     # Another user may have other rights to the device.
     key = [boot_id(), qemu, os.geteuid()]
     if kept.get("key") == key and not again:
         return KvmVerdict(bool(kept["works"]), str(kept["reason"]))
     verdict = _ask_kvm(qemu)
-    _write_cache(cache / "kvm.json", {"key": key, "works": verdict.works, "reason": verdict.reason})
+    write_cache(cache / "kvm.json", {"key": key, "works": verdict.works, "reason": verdict.reason})
     return verdict
 
 
@@ -262,16 +297,3 @@ def _ipv6_addresses() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])) for line in lines)
-
-
-def _read_cache(path: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
-
-
-def _write_cache(path: Path, value: dict[str, object]) -> None:
-    make_dir(path.parent)
-    write_atomic(path, json.dumps(value))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import CompiledPersonality
@@ -228,7 +229,6 @@ def _qemu_argv(
     indexes = {device.device_id: device.index for device in boot_order}
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (
-        parts.facts.qemu_program,
         *system.identity(paths.name, str(parts.identity.uuid), smbios),
         *system.machine(parts.accelerator),
         *system.cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
@@ -240,8 +240,27 @@ def _qemu_argv(
         *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port, parts.compiled.kcs_irq),
         *(word for part in host_parts for word in part.argv(indexes)),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
-        *compute.extra_option,
     )
+
+
+def _check_qemu(parts: _Parts, host_parts: tuple[HostPart, ...], argv: tuple[str, ...]) -> None:
+    """Whether the QEMU in use has all that ``argv`` asks of it.
+
+    Raises:
+        InvalidNodeFile: with everything it does not have.
+    """
+    from infrasim.qemu.check import is_ordinary, lacks
+
+    ask = parts.facts.ask_qemu
+    if ask is None or (parts.spec.compute.qemu_bin is None and is_ordinary(argv)):
+        return
+    keys = {"-machine": "compute.machine", "-cpu": "compute.cpu"}
+    keys |= {f"-cpu.{name}": f"compute.cpu.{name}" for name in ("type", "features")}
+    for device in (device for part in host_parts for device in part.devices):
+        keys |= device.places
+    # A module that was installed meanwhile can have brought what was not there when it was asked.
+    if lacks(argv, keys, ask(False)) and (found := lacks(argv, keys, ask(True))):
+        raise InvalidNodeFile(Problem("", 0, 0, lack.key, lack.message, lack.hint) for lack in found)
 
 
 # --- processes, ports, files
@@ -273,9 +292,11 @@ def _processes(
         f"{bmc.private_address} {bmc.channel_port}",
         _READY_TIMEOUTS_S[IPMI_SIM],
     )
+    argv = _qemu_argv(parts, host_parts, boot_order)
+    _check_qemu(parts, host_parts, argv)
     host = ProcessSpec(
         QEMU,
-        _qemu_argv(parts, host_parts, boot_order),
+        (facts.qemu_program, *argv, *parts.spec.compute.extra_option),
         paths.log("qemu"),
         ReadyCheck.QMP_GREETING,
         str(paths.qmp_socket),

@@ -15,7 +15,8 @@ Value = str | int | bool | Path | None
 class Device:
     """A ``-device``: ``properties`` have QEMU's own names; None leaves one out.
 
-    ``key`` is the place in the node file it comes from, in dotted form. A device with a ``boot_class`` can
+    ``key`` is the place in the node file it comes from, in dotted form; ``keys`` leads from a property to the
+    key below it that the property comes from. A device with a ``boot_class`` can
     be booted from, at ``boot_index`` or, without one, where the order of boot puts its class.
     """
 
@@ -25,6 +26,15 @@ class Device:
     properties: Mapping[str, Value] = field(default_factory=dict)
     boot_class: BootClass | None = None
     boot_index: int | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where it comes from: the whole by its id, properties by ``id.property``."""
+        return {
+            self.id: self.key,
+            **{f"{self.id}.{name}": f"{self.key}.{key}" for name, key in self.keys.items()},
+        }
 
     def argv(self, boot_index: int | None = None) -> tuple[str, ...]:
         """The device as two argv items, booted from at ``boot_index``."""

@@ -59,7 +59,12 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     moves = {power: moves_of(planned.plan, power=power) for power in (True, False)}
     # What changed since it was planned would be taken for what the plan was made from.
     same = planned.made_from == origin_digest(
-        home, paths.name, planned.node_text, included=planned.included, settings=planned.settings
+        home,
+        paths.name,
+        planned.node_text,
+        included=planned.included,
+        settings=planned.settings,
+        qemu=planned.qemu,
     )
     # An opening is for a start without settings.
     certain = not (planned.warnings or planned.names_interface or planned.settings)
@@ -161,7 +166,7 @@ def _policy(number: int | None, settings: CoreSettings) -> RestorePolicy:
 
 
 def _what_stays(home: Home, paths: NodePaths, planned: Planned) -> Iterator[Path]:
-    found = list(sources(home))
+    found = list(sources(home, planned.qemu))
     yield from found
     # So that a file that is new is noticed too.
     yield from sorted({path.parent for path in found if path.is_relative_to(home.cache) is False})

@@ -124,8 +124,9 @@ def _check_settings(home: Home, paths: NodePaths, settings: tuple[Setting, ...])
     """Refuse settings that would be lost, because the node runs with others."""
     kept = json.loads(paths.plan.read_bytes()) if paths.plan.exists() else {}
     text, included = home.map_file(paths.name).read_text(encoding="utf-8"), kept.get("included", {})
+    qemu = kept.get("qemu", probe.QEMU_PROGRAM)
     if kept.get("made_from") != origin_digest(
-        home, paths.name, text, included=included, settings=settings
+        home, paths.name, text, included=included, settings=settings, qemu=qemu
     ) or not includes_are_as_they_were(included):
         raise UsageError(
             f"node {paths.name} runs already, so {SET} cannot act",

@@ -31,7 +31,8 @@ class Planned:
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
     bound sockets, other nodes and the address of an interface that the node file names. ``included`` are the
-    files that the node file includes, with the SHA-256 of each, and ``settings`` what went before it.
+    files that the node file includes, with the SHA-256 of each, and ``settings`` what went before it;
+    ``qemu`` is the QEMU that it names.
     ``is_last`` says that it is the plan of the last start, whose files lie in the workspace, so it carries
     none.
     """
@@ -43,6 +44,7 @@ class Planned:
     names_interface: bool = False
     included: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[Setting, ...] = ()
+    qemu: str = probe.QEMU_PROGRAM
     is_last: bool = False
 
 
@@ -65,15 +67,17 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
     includes = Includes()
     loaded = read_node(home, node_file, text, name=name, includes=includes, settings=settings)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
+    qemu = loaded.spec.compute.qemu_bin or probe.QEMU_PROGRAM
     decided, doubts = decide(home, loaded, facts)
     return Planned(
         decided,
         text,
         (*loaded.warnings, *doubts),
-        origin_digest(home, name, text, included=includes.digests, settings=settings),
+        origin_digest(home, name, text, included=includes.digests, settings=settings, qemu=qemu),
         names_interface=loaded.spec.bmc.interface is not None,
         included=includes.digests,
         settings=tuple(settings),
+        qemu=qemu,
     )
 
 
@@ -93,6 +97,8 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
     previous = read_plan(paths.plan)
     if previous is not None and living(read_state(paths.state)):
         facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
+    if spec.compute.qemu_bin is not None:
+        facts = _with_own_qemu(home, loaded, facts, spec.compute.qemu_bin)
     faults = list(limits.faults(spec, facts))
     decided = None
     with problems_on_lines_of(loaded.document):
@@ -111,6 +117,17 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
         if faults or decided is None:
             raise InvalidNodeFile(faults)
     return decided, relocated(limits.doubts(spec, facts), loaded.document)
+
+
+def _with_own_qemu(home: Home, loaded: LoadedNode, facts: HostFacts, program: str) -> HostFacts:
+    from infrasim.plan.identity import problem
+
+    with problems_on_lines_of(loaded.document):
+        if find_program(program) is None:
+            raise problem(
+                "compute.qemu_bin", f"there is no program {program}", "leave it out for the usual QEMU"
+            )
+        return probe.with_qemu(facts, home.cache, program)
 
 
 def relocated(problems: Iterable[Problem], document: Document) -> tuple[Problem, ...]:
@@ -156,8 +173,8 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
     previous = read_plan(paths.plan)
     try:
         kept = json.loads(paths.plan.read_bytes())
-        included = kept["included"]
-        made_from = origin_digest(home, name, text, included=included, settings=settings)
+        included, qemu = kept["included"], kept["qemu"]
+        made_from = origin_digest(home, name, text, included=included, settings=settings, qemu=qemu)
         if previous is None or kept["made_from"] != made_from or kept["warnings"]:
             return None
         if not includes_are_as_they_were(included):
@@ -177,7 +194,9 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
         return None
-    return Planned(previous, text, (), made_from, included=included, settings=tuple(settings), is_last=True)
+    return Planned(
+        previous, text, (), made_from, included=included, settings=tuple(settings), qemu=qemu, is_last=True
+    )
 
 
 def includes_are_as_they_were(included: Mapping[str, str]) -> bool:
@@ -190,7 +209,7 @@ def includes_are_as_they_were(included: Mapping[str, str]) -> bool:
 
 
 def origin_digest(
-    home: Home, name: str, text: str, *, included: Mapping[str, str], settings: Sequence[Setting]
+    home: Home, name: str, text: str, *, included: Mapping[str, str], settings: Sequence[Setting], qemu: str
 ) -> str:
     """A digest of what a plan is made from, as hex.
 
@@ -200,7 +219,7 @@ def origin_digest(
     digest = hashlib.sha256(f"{home.root}\0{home.log_root}\0{name}\0{text}\0{boot_id()}".encode())
     for words in (*(f"{path}\0{sha256}" for path, sha256 in included.items()), *map(setting_text, settings)):
         digest.update(f"\0{words}".encode())
-    for path in sources(home):
+    for path in sources(home, qemu):
         try:
             status = path.stat()
         except OSError:
@@ -232,7 +251,7 @@ def reserved_by_others(home: Home, name: str) -> Reserved:
     return Reserved(frozenset(sockets), frozenset(displays), disks)
 
 
-def sources(home: Home) -> Iterator[Path]:
+def sources(home: Home, qemu: str) -> Iterator[Path]:
     """Every file a plan depends on beside the node file: infrasim itself, its data, the programs."""
     package = Path(__file__).parents[1]
     roots: Sequence[tuple[Path, str]] = (
@@ -240,8 +259,9 @@ def sources(home: Home) -> Iterator[Path]:
         (template_dir(), "**/*"),
         *((folder, "*/*") for folder in home.type_folders),
         (home.cache, "*.json"),
+        *(((probe.cache_of(home.cache, qemu), "*.json"),) if qemu != probe.QEMU_PROGRAM else ()),
     )
     for root, pattern in roots:
         yield from sorted(root.glob(pattern))
-    programs = (probe.QEMU_PROGRAM, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM)
+    programs = (qemu, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM)
     yield from (Path(found) for program in programs if (found := find_program(program)))

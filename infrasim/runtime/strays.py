@@ -11,7 +11,7 @@ import os.path
 import re
 from collections.abc import Iterable, Sequence
 
-from infrasim.host.probe import IPMI_SIM_PROGRAM, QEMU_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE
+from infrasim.host.probe import IPMI_SIM_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE
 from infrasim.host.process import Identity
 from infrasim.host.table import Found, find_processes
 from infrasim.paths import NodePaths
@@ -44,9 +44,6 @@ def role(argv: Sequence[str], paths: NodePaths) -> str | None:
         mine = [paths.name, str(paths.workspace)]
         return SUPERVISOR if list(argv[place + 1 : place + 3]) == mine else None
     match os.path.basename(argv[0]):  # noqa: PTH119 - asked of every process there is
-        case program if program == QEMU_PROGRAM:
-            monitor = f"socket,id=qmp,path={escape(str(paths.qmp_socket))},"
-            return QEMU if any(word.startswith(monitor) for word in argv) else None
         case program if program == IPMI_SIM_PROGRAM:
             configured = ("-c", str(paths.vbmc_conf)) in itertools.pairwise(argv)
             return IPMI_SIM if configured else None
@@ -55,4 +52,6 @@ def role(argv: Sequence[str], paths: NodePaths) -> str | None:
             plain = (re.sub(r"\\(.)", r"\1", word) for word in argv)
             return SOCAT if any(word.startswith(f"PTY,link={paths.pty},") for word in plain) else None
         case _:
-            return None
+            # A node file may name any program as its QEMU, so the monitor tells.
+            monitor = f"socket,id=qmp,path={escape(str(paths.qmp_socket))},"
+            return QEMU if "-mon" in argv and any(word.startswith(monitor) for word in argv) else None

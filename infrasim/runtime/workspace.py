@@ -61,6 +61,7 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
         "warnings": len(planned.warnings),
         "names_interface": planned.names_interface,
         "included": dict(planned.included),
+        "qemu": planned.qemu,
         "set": [setting_text(setting).partition("=")[0] for setting in planned.settings],
     }
     write_atomic(paths.plan, json.dumps(described, indent=1))

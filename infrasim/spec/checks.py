@@ -136,6 +136,17 @@ def absolute_path(text: str) -> str:
     return text
 
 
+def program(text: str) -> str:
+    """A program by its absolute path or its name."""
+    one_line(text)
+    if not text or (not text.startswith("/") and ("/" in text or text.startswith("-"))):
+        raise WrongValue(
+            f"{text!r} is neither an absolute path nor the name of a program",
+            hint="such as /opt/qemu/bin/qemu-system-x86_64",
+        )
+    return text
+
+
 def one_line(text: str) -> str:
     """Text without line breaks and control characters."""
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):

@@ -68,7 +68,6 @@ REFUSED = {
     "bmc.shm_key": _FORK,
     "bmc.peer-bmcs": _FORK,
     "bmc.port_ipmb": _FORK,
-    "compute.qemu_bin": _LATER,
     "compute.mem_path": _LATER,
     "compute.machine": _LATER,
     "compute.boot.menu": _LATER,

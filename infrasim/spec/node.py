@@ -61,6 +61,12 @@ class Compute(Part):
         description="`true` demands KVM, `false` emulates. Left out: KVM where it really runs a guest.",
         examples=[True],
     )
+    qemu_bin: Annotated[str, AfterValidator(checks.program)] | None = Field(
+        None,
+        description="The QEMU that is the host: its absolute path, or the name of a program on `PATH`. What "
+        "it can do is asked of it. Left out: `qemu-system-x86_64`.",
+        examples=["/opt/qemu/bin/qemu-system-x86_64"],
+    )
     cpu: Cpu = Field(default_factory=Cpu, description="The processors.")
     memory: Memory = Field(default_factory=Memory, description="The memory.")
     boot: Boot = Field(default_factory=Boot, description="What the firmware boots.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fake_qemu import FakeQemu
 
 from infrasim.errors import DeadlineError, HostError
 from infrasim.host import probe
@@ -351,3 +352,18 @@ def test_memory_that_is_not_told(tmp_path: Path) -> None:
     assert probe.memory_mib(tmp_path) == (None, None)
     (tmp_path / "meminfo").write_text("MemTotal: x\n")
     assert probe.memory_mib(tmp_path) == (None, None)
+
+
+@pytest.mark.allow("process")
+def test_another_qemu_has_answers_of_its_own(tmp_path: Path) -> None:
+    fake = FakeQemu(tmp_path, devices='name "VGA", bus PCI\n', properties={})
+    usual = dataclasses.replace(FACTS, qemu_program="/usr/bin/qemu-system-x86_64", qemu_version=(7,))
+    facts = probe.with_qemu(usual, tmp_path / "cache", str(fake.program))
+    assert (facts.qemu_program, facts.qemu_version) == (str(fake.program), (9, 1, 2))
+    assert facts.kvm == FACTS.kvm
+    assert facts.ask_qemu is not None
+    assert facts.ask_qemu(False).has_device("VGA")
+    # What depends on the usual one is as it was.
+    assert list((tmp_path / "cache").glob("*.json")) == []
+    with pytest.raises(HostError):
+        probe.with_qemu(usual, tmp_path / "cache", str(tmp_path / "none"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infrasim.errors import InvalidNodeFile, UsageError
-from infrasim.host.facts import HostFacts, KvmVerdict, Reserved, Socket
+from infrasim.host.facts import HostFacts, KvmVerdict, QemuAbilities, QemuDevice, Reserved, Socket
 from infrasim.paths import Home, NodePaths, shipped_types
 from infrasim.personality.emu import parse_emu
 from infrasim.personality.model import Personality
@@ -279,3 +279,65 @@ def test_shipped_type_gives_every_smbios_file_to_qemu() -> None:
     given = [word.removeprefix("file=") for word in decided.process(QEMU).argv if word.startswith("file=/")]
     assert given == [str(file.path) for file in decided.files if file.path.suffix == ".bin"]
     assert len(given) >= 10
+
+
+def _asked(qemu: QemuAbilities, later: QemuAbilities | None = None) -> tuple[HostFacts, list[bool]]:
+    """Facts of a machine whose QEMU can do that, and how it is asked; ``later`` is what it can do now."""
+    asked: list[bool] = []
+
+    def ask(again: bool) -> QemuAbilities:
+        asked.append(again)
+        return later if again and later else qemu
+
+    return dataclasses.replace(FACTS, ask_qemu=ask), asked
+
+
+SMALL_QEMU = QemuAbilities(
+    "/opt/qemu",
+    "9.1.2",
+    {},
+    machines={"q35": None},
+    cpus=frozenset({"Haswell", "max"}),
+    netdevs=frozenset({"user"}),
+)
+BARE_HOST = "storage_backend: [], networks: []"
+
+
+def test_an_ordinary_host_asks_no_qemu(plan: Plan) -> None:
+    facts, asked = _asked(SMALL_QEMU)
+    plan("compute: {cdrom: /i.iso}", facts=facts)
+    assert asked == []
+
+
+def test_what_this_qemu_lacks_is_a_problem_of_the_key(plan: Plan) -> None:
+    facts, asked = _asked(SMALL_QEMU)
+    with pytest.raises(InvalidNodeFile) as caught:
+        plan(f"compute: {{qemu_bin: qemu-x, cpu: {{type: Haswel}}, {BARE_HOST}}}", facts=facts)
+    found = {problem.path: problem for problem in caught.value.problems}
+    assert found["compute.cpu.type"].message == (
+        "needs the CPU model 'Haswel', which QEMU 9.1.2 (/opt/qemu) does not have"
+    )
+    assert found["compute.cpu.type"].hint == "nearest here: Haswell"
+    # The devices that every node has, which this one would not have either.
+    assert any("needs the device 'VGA'" in problem.message for problem in caught.value.problems)
+    assert asked == [False, True]
+
+
+def test_what_this_qemu_has_is_accepted_with_and_without_asking_it_again(plan: Plan) -> None:
+    node = "compute: {cpu: {type: Haswell}, storage_backend: [], networks: []}"
+    devices = ("VGA", "isa-serial", "ipmi-bmc-extern", "isa-ipmi-kcs")
+    full = dataclasses.replace(SMALL_QEMU, devices={name: QemuDevice(name) for name in devices})
+    facts, asked = _asked(full)
+    plan(node, facts=facts)
+    assert asked == [False]
+    # A package brought the devices after it was asked last.
+    facts, asked = _asked(SMALL_QEMU, later=full)
+    plan(node, facts=facts)
+    assert asked == [False, True]
+
+
+def test_further_arguments_are_passed_on_unchecked(plan: Plan) -> None:
+    facts, asked = _asked(SMALL_QEMU)
+    argv = plan("compute: {extra_option: -device whatever}", facts=facts).process(QEMU).argv
+    assert argv[-2:] == ("-device", "whatever")
+    assert asked == []

@@ -18,7 +18,7 @@ from infrasim.bmc_core.boot import BootState
 from infrasim.bmc_core.chassis import ChassisState, RestorePolicy
 from infrasim.bmc_core.clock import ClockState
 from infrasim.bmc_core.state import BmcState
-from infrasim.errors import HostError
+from infrasim.errors import HostError, InvalidNodeFile
 from infrasim.host import bare, probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import Identity
@@ -103,6 +103,37 @@ def test_only_plain_starts_are_taken(words: str, name: str | None) -> None:
 
 def test_a_node_nobody_touched_fits(remembered: Home) -> None:
     assert fits(remembered)
+
+
+def test_another_build_of_the_nodes_own_qemu_is_noticed(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        probe, "with_qemu", lambda facts, cache, program: dataclasses.replace(facts, qemu_program=program)
+    )
+    qemu = tmp_path / "qemu"
+    qemu.write_text("#!/bin/sh\n")
+    qemu.chmod(0o755)
+    bmc = f"bmc: {{address: 127.9.9.9, ipmi_over_lan_port: {PORT}}}\n"
+    home.map_file("a").write_text(f"compute: {{qemu_bin: {qemu}}}\n{bmc}")
+    remember(home)
+    assert fits(home)
+    assert planning.last_plan(home, "a") is not None
+    qemu.write_text("#!/bin/sh\n# another\n")
+    assert not fits(home)
+    assert planning.last_plan(home, "a") is None
+
+
+def test_a_qemu_that_is_not_there(home: Home) -> None:
+    home.map_file("a").write_text("compute:\n  qemu_bin: /nowhere/qemu\n")
+    with pytest.raises(InvalidNodeFile) as caught:
+        planning.plan(home, "a")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.path, problem.message) == (
+        2,
+        "compute.qemu_bin",
+        "there is no program /nowhere/qemu",
+    )
 
 
 def _other_node(home: Home) -> None:

@@ -1,0 +1,230 @@
+"""Does the QEMU in use have what a finished command line asks of it? Pure.
+
+``lacks`` compares devices and their properties, machine, CPU model and features, networks and objects with
+what that QEMU said of itself; so a QEMU with more devices is simply accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from infrasim.host.facts import QemuAbilities
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something this QEMU does not have; ``key`` is the place in the node file that asks for it."""
+
+    key: str
+    message: str
+    hint: str
+
+
+# Devices and properties that every QEMU since 6.2 has and every node may use: nobody need be asked for them.
+_ORDINARY_DEVICES = {
+    "VGA": frozenset[str](),
+    "isa-serial": frozenset({"chardev", "index"}),
+    "ipmi-bmc-extern": frozenset({"chardev"}),
+    "isa-ipmi-kcs": frozenset({"bmc", "ioport", "irq"}),
+    "ich9-ahci": frozenset[str](),
+    "ide-hd": frozenset({"drive", "serial", "model", "wwn", "ver", "rotation_rate"}),
+    "ide-cd": frozenset({"drive"}),
+    "e1000": frozenset({"netdev", "mac"}),
+}
+_ORDINARY_MACHINE = ("q35", frozenset({"graphics", "sata", "vmport"}))
+_ORDINARY_CPUS = frozenset({"host", "max"})
+_ORDINARY_NETDEVS = frozenset({"user"})
+
+# What every device can be given. Source: QEMU softmmu/qdev-monitor.c, qdev_device_add_from_qdict.
+_OF_EVERY_DEVICE = frozenset({"id", "bus", "bootindex"})
+# Options of -machine that are not properties of a machine. Source: QEMU softmmu/vl.c and accel/.
+_OF_EVERY_MACHINE = frozenset({"accel", "kernel-irqchip", "kvm-shadow-mem", "igd-passthru"})
+
+# What comes nearest to a device that no QEMU of a distribution has, by pattern; devices first, then advice.
+_NEAREST_DEVICES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "lsisas*": (("megasas-gen2", "mptsas1068"), ""),
+    "pmc*": (("megasas-gen2", "mptsas1068"), ""),
+    "ses": ((), "no other device is an enclosure; leave it out"),
+    "skx_ntb": (("ivshmem-plain",), "it shares memory between two hosts"),
+    "ioat_dma": ((), "no other device is a DMA engine; leave it out"),
+    "imc_m2mem": ((), "SMBIOS can describe memory modules: compute.smbios.type17"),
+    "pcu_cr*": ((), "SMBIOS can describe processors and memory: compute.smbios.type4 and type17"),
+    "vmd": (("pcie-root-port",), "NVMe drives can sit behind it"),
+    "pci-assign": (("vfio-pci",), ""),
+    "sga": ((), "the firmware's screen is on the serial port anyway"),
+}
+# The same for properties: device pattern, property -> advice.
+_NEAREST_PROPERTIES: Mapping[tuple[str, str], str] = {
+    ("scsi-*", "page_file"): "vendor, product, version, serial, wwn and rotation_rate say what a disk is",
+    ("ide-*", "page_file"): "model, version, serial, wwn and rotation_rate say what a disk is",
+    ("scsi-*", "slot_number"): "scsi-id and lun give a disk its place",
+    ("scsi-*", "atta_wwn"): "port_wwn is the disk's own port",
+    ("scsi-*", "atta_phy_id"): "port_index is the disk's own port",
+    ("nvme", "nlbaf"): "logical_block_size of the drive chooses its format",
+    ("nvme", "lba_index"): "logical_block_size of the drive chooses its format",
+    ("nvme", "oncs"): "mdts and zoned namespaces are the optional features that can be chosen",
+    ("nvme", "vendor_id"): "use-intel-id gives it the ids of an Intel drive",
+    ("nvme", "device_id"): "use-intel-id gives it the ids of an Intel drive",
+    ("nvme", "subsystem_*"): "use-intel-id gives it the ids of an Intel drive",
+    ("nvme", "model_number"): "serial is what can be chosen",
+    ("nvme", "firmware_version"): "serial is what can be chosen",
+    ("nvme", "config_file"): "each property has a key of its own",
+    ("nvme", "pci_config"): "bus and addr give it its place",
+    ("nvme", "slot_number"): "a pcie-root-port has a slot: compute.pcie_topology",
+    ("pcie-*", "sec_bus"): "the firmware numbers buses itself",
+    ("-machine", "spid"): "serial_number and asset_tag tell servers of a chassis apart",
+}
+_SHOWN = 3
+
+
+def is_ordinary(argv: Sequence[str]) -> bool:
+    """Whether every QEMU has all that ``argv`` asks for, so that none need be asked."""
+    return all(_is_ordinary(asked) for asked in _asked(argv))
+
+
+def _is_ordinary(asked: _Asked) -> bool:
+    match asked.flag:
+        case "-device":
+            known = _ORDINARY_DEVICES.get(asked.first)
+            return known is not None and asked.names.keys() - _OF_EVERY_DEVICE <= known
+        case "-machine":
+            return asked.first == _ORDINARY_MACHINE[0] and asked.names.keys() <= _ORDINARY_MACHINE[1]
+        case "-cpu":
+            return asked.first in _ORDINARY_CPUS and not asked.names
+        case "-netdev":
+            return asked.first in _ORDINARY_NETDEVS
+        case _:
+            return False
+
+
+def lacks(argv: Sequence[str], keys: Mapping[str, str], qemu: QemuAbilities) -> tuple[Lack, ...]:
+    """Everything ``argv`` asks for that ``qemu`` does not have.
+
+    ``keys`` leads to places in the node file: from the id of a device, network or object, from
+    ``id.property`` where a property has a key of its own, and from ``-machine`` and ``-cpu``, with
+    ``.property`` too.
+    """
+    found: list[Lack] = []
+    for asked in _asked(argv):
+        place = asked.names.get("id", asked.flag)
+        lacking = _lacking(asked, qemu)
+        for name, what, hint in lacking:
+            key = keys.get(f"{place}.{name}", "") or keys.get(place, "compute")
+            lack = Lack(key, f"needs {what}, which QEMU {qemu.version} ({qemu.program}) does not have", hint)
+            if lack not in found:
+                found.append(lack)
+    return tuple(found)
+
+
+# --- what is asked for
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One option: ``first`` is its first word, ``names`` are its properties."""
+
+    flag: str
+    first: str
+    names: Mapping[str, str]
+
+
+def _asked(argv: Sequence[str]) -> Iterator[_Asked]:
+    for flag, text in itertools.pairwise(argv):
+        if flag in ("-device", "-machine", "-cpu", "-netdev", "-object"):
+            first, *words = _split(text)
+            pairs = (word.partition("=") for word in words)
+            yield _Asked(flag, first, {name: value for name, _, value in pairs})
+
+
+def _split(text: str) -> list[str]:
+    """The words between single commas; a doubled comma is a comma. Source: QEMU util/keyval.c."""
+    return [word.replace("\0", ",") for word in text.replace(",,", "\0").split(",")]
+
+
+# --- what is not there
+
+
+def _lacking(asked: _Asked, qemu: QemuAbilities) -> Iterable[tuple[str, str, str]]:
+    """Of each thing that is not there: the property it is, or nothing; what it is called; advice."""
+    match asked.flag:
+        case "-device":
+            return _lacking_of_device(asked, qemu)
+        case "-machine":
+            return _lacking_of_machine(asked, qemu)
+        case "-cpu":
+            return _lacking_of_cpu(asked, qemu)
+        case "-netdev":
+            return _lacking_kind(asked.first, "the network backend", qemu.netdevs)
+        case _:
+            return _lacking_kind(asked.first, "the object", qemu.objects)
+
+
+def _lacking_of_device(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str, str, str]]:
+    device = qemu.device(asked.first)
+    if device is None:
+        yield "", f"the device {asked.first!r}", _nearest_device(asked.first, qemu)
+    elif device.properties is not None:
+        for name in asked.names.keys() - _OF_EVERY_DEVICE - device.properties:
+            advice = _nearest_property(asked.first, name) or _close(name, device.properties)
+            yield name, f"the property {name!r} of the device {asked.first!r}", advice
+
+
+def _lacking_of_machine(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str, str, str]]:
+    if asked.first not in qemu.machines:
+        yield "type", f"the machine {asked.first!r}", _close(asked.first, qemu.machines)
+        return
+    known = qemu.machines[asked.first]
+    if known is not None:
+        for name in asked.names.keys() - _OF_EVERY_MACHINE - known:
+            advice = _nearest_property("-machine", name) or _close(name, known)
+            yield name, f"the property {name!r} of the machine {asked.first!r}", advice
+
+
+def _lacking_of_cpu(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str, str, str]]:
+    if asked.first not in qemu.cpus:
+        yield "type", f"the CPU model {asked.first!r}", _close(asked.first, qemu.cpus)
+    # A feature may be written with an underscore or dot for a dash. Source: QEMU target/i386/cpu.c.
+    known = {_feature(name) for name in qemu.cpu_features}
+    for word in asked.names:
+        name = _feature(word.lstrip("+-"))
+        if known and name not in known:
+            yield "features", f"the CPU feature {name!r}", _close(name, known)
+
+
+def _feature(name: str) -> str:
+    return name.replace("_", "-").replace(".", "-")
+
+
+def _lacking_kind(kind: str, what: str, known: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    if kind not in known:
+        yield "", f"{what} {kind!r}", _close(kind, known)
+
+
+def _nearest_device(name: str, qemu: QemuAbilities) -> str:
+    for pattern, (devices, advice) in _NEAREST_DEVICES.items():
+        if fnmatchcase(name, pattern):
+            there = _shown(each for each in devices if qemu.has_device(each))
+            return "; ".join(filter(None, (there, advice)))
+    return _close(name, (*qemu.devices, *qemu.aliases))
+
+
+def _nearest_property(owner: str, name: str) -> str:
+    found = (
+        advice
+        for (owners, names), advice in _NEAREST_PROPERTIES.items()
+        if fnmatchcase(owner, owners) and fnmatchcase(name, names)
+    )
+    return next(found, "")
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    return _shown(get_close_matches(name, sorted(known), n=_SHOWN))
+
+
+def _shown(names: Iterable[str]) -> str:
+    listed = ", ".join(names)
+    return f"nearest here: {listed}" if listed else ""
