@@ -195,7 +195,8 @@ def test_a_password_is_in_no_message_about_it() -> None:
 def test_nothing_broken_reaches_the_disk(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", tmp_path / "logs")
     source = tmp_path / "n.yml"
-    for broken in BROKEN[::7]:
+    # A wrong name does not stay: whoever registers a file gives it another.
+    for broken in [broken for broken in BROKEN if not broken.what.startswith("name:")][::7]:
         source.write_text(broken.text)
         for change in (node_map.add, node_map.update):
             with pytest.raises(UsageError):
