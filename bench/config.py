@@ -1,0 +1,65 @@
+"""How much processor time it takes to validate the node file that has every key, and to plan it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench_lab import interleaved, runs_wanted, show_ratio
+
+from infrasim.paths import HOME_VARIABLE, template_dir
+
+VALIDATE_TARGET_S = 0.15
+PLAN_TARGET_S = 0.25
+BARE = "import yaml; from pydantic import BaseModel"
+VALIDATE = (
+    "import sys; from pathlib import Path; from infrasim.spec.load import load_node; "
+    "path = Path(sys.argv[1]); load_node(path, path.read_bytes())"
+)
+# What is of no machine: the interface of the example.
+PLAN = (
+    "import sys; from infrasim.paths import Home; from infrasim.runtime.planning import plan; "
+    "from infrasim.spec.setting import parse_settings; "
+    "plan(Home.from_environment(), 'node-0', parse_settings(sys.argv[1:]))"
+)
+ANYWHERE = ("bmc.interface=",)
+
+
+def processor_time_s(words: Sequence[str]) -> float:
+    """Seconds of processor time that a program and its children took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(words, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def main() -> None:
+    """Measure and print."""
+    runs = runs_wanted()
+    full = template_dir() / "node.full.yml"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[HOME_VARIABLE] = folder
+        registered = Path(folder) / ".node_map" / "node-0.yml"
+        registered.parent.mkdir()
+        registered.write_bytes(full.read_bytes())
+        bare, validated, planned = interleaved(
+            runs,
+            lambda: processor_time_s([sys.executable, "-c", BARE]),
+            lambda: processor_time_s([sys.executable, "-c", VALIDATE, str(full)]),
+            lambda: processor_time_s([sys.executable, "-c", PLAN, *ANYWHERE]),
+        )
+    show_ratio("validate the full example / 0.15 s of CPU (ms)", validated, [VALIDATE_TARGET_S], 1.0)
+    show_ratio("validate the full example / import yaml, pydantic (ms)", validated, bare, None)
+    show_ratio("plan the full example / 0.25 s of CPU (ms)", planned, [PLAN_TARGET_S], 1.0)
+    show_ratio("plan the full example / import yaml, pydantic (ms)", planned, bare, None)
+
+
+if __name__ == "__main__":
+    main()
