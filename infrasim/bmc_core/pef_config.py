@@ -29,7 +29,8 @@ class Action(IntFlag):
     DIAGNOSTIC_INTERRUPT = 0x20
 
 
-# Everything but OEM actions and group control operations.
+# Everything but OEM actions, and group control operations, which would act on other chassis over ICMB.
+# Capabilities say so, and a filter that asks for them is refused.
 SUPPORTED_ACTIONS = (
     Action.ALERT | Action.POWER_OFF | Action.RESET | Action.POWER_CYCLE | Action.DIAGNOSTIC_INTERRUPT
 )
@@ -152,6 +153,11 @@ _PRESET = (
 )
 
 
+def _are_supported(actions: int) -> bool:
+    # As a number: the complement of a flag is of the flags that have a name.
+    return actions & ~int(SUPPORTED_ACTIONS) == 0
+
+
 def _preset_filter(selector: int) -> bytes:
     if selector > len(_PRESET):
         return bytes(20)
@@ -241,13 +247,19 @@ def _table() -> tuple[Parameter, ...]:
             "PEF Action Global Control",
             1,
             fixed(bytes([SUPPORTED_ACTIONS])),
-            valid=lambda value: value[0] & ~SUPPORTED_ACTIONS == 0,
+            valid=lambda value: _are_supported(value[0]),
         ),
         Parameter(_STARTUP_DELAY, "PEF Startup Delay", 1, fixed(b"\x3c")),
         Parameter(_ALERT_STARTUP_DELAY, "PEF Alert Startup Delay", 1, fixed(b"\x3c")),
         Parameter(5, "Number of Event Filters", 1, fixed(bytes([FILTERS])), writable=False),
         Parameter(
-            _FILTER, "Event Filter Table", 20, _preset_filter, sets=range(1, FILTERS + 1), set_mask=0x7F
+            _FILTER,
+            "Event Filter Table",
+            20,
+            _preset_filter,
+            sets=range(1, FILTERS + 1),
+            set_mask=0x7F,
+            valid=lambda entry: _are_supported(entry[1]),
         ),
         Parameter(
             _FILTER_DATA_1,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.lan.packet import PAYLOAD_TYPE_MASK
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.sol import PAYLOAD_SIZE
@@ -27,6 +28,9 @@ _ENCRYPTION_NEEDED = 0x84
 _ALREADY_DEACTIVATED = 0x80
 # Of Get Channel Payload Version. Source: IPMI 2.0 table 24-10.
 _PAYLOAD_NOT_AVAILABLE = 0x80
+# Of Suspend/Resume Payload Encryption. Source: IPMI 2.0 table 24-4.
+_NOT_FOR_PAYLOAD, _NOT_AS_CONFIGURED, _NOT_ENCRYPTED, _NOT_ACTIVE = 0x80, 0x81, 0x82, 0x83
+_SUSPEND, _RESUME, _NEW_VECTOR = 0, 1, 2
 # Of Set and Get SOL Configuration Parameters. Source: IPMI 2.0 tables 26-3 and 26-4.
 _PARAMETER_UNSUPPORTED = 0x80
 _ALREADY_BEING_SET = 0x81
@@ -69,10 +73,11 @@ def activate_payload(bmc: Bmc, request: Request) -> bytes:
     if not may_use_payload(bmc, session.user_id, PayloadType.SOL):
         raise Refused(_PAYLOAD_DISABLED)
     _need_security(bmc, session, data[2])
+    if bmc.sol.session not in (None, session):
+        raise Refused(_ALREADY_ACTIVE)
+    _encrypt(session, wanted=bool(data[2] & _WITH_ENCRYPTION))
     if bmc.sol.session is None:
         bmc.sol.activate(session)
-    elif bmc.sol.session is not session:
-        raise Refused(_ALREADY_ACTIVE)
     sizes = (PAYLOAD_SIZE, PAYLOAD_SIZE, bmc.settings.lan_port, _NO_VLAN)
     return bytes(4) + b"".join(number.to_bytes(2, "little") for number in sizes)
 
@@ -86,6 +91,31 @@ def deactivate_payload(bmc: Bmc, request: Request) -> bytes:
     if bmc.sol.session is None:
         raise Refused(_ALREADY_DEACTIVATED)
     bmc.sol.deactivate(tell=bmc.sol.session is not request.origin.session)
+    return b""
+
+
+def _encrypt(session: Session, *, wanted: bool) -> None:
+    session.plain_payloads = frozenset() if wanted else frozenset((PayloadType.SOL,))
+
+
+def suspend_resume_encryption(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 24.3. What the console sends may be either way at any time."""
+    payload, instance, operation = request.need(3)
+    operation &= 0x1F
+    if payload & PAYLOAD_TYPE_MASK != PayloadType.SOL or instance != _INSTANCE:
+        raise Refused(_NOT_FOR_PAYLOAD)
+    session = request.origin.session
+    if session is None or bmc.sol.session is not session:
+        raise Refused(_NOT_ACTIVE)
+    if not session.is_encrypted:
+        raise Refused(_NOT_ENCRYPTED)
+    if operation > _NEW_VECTOR:
+        raise Refused(Completion.INVALID_FIELD)
+    if operation == _SUSPEND and bmc.state.sol.force_encryption:
+        raise Refused(_NOT_AS_CONFIGURED)
+    # Each packet has a vector of its own anyway.
+    if operation != _NEW_VECTOR:
+        _encrypt(session, wanted=operation == _RESUME)
     return b""
 
 
@@ -261,7 +291,7 @@ def _write_volatile_bit_rate(bmc: Bmc, values: bytes) -> None:
 
 
 def _bit_rate(values: bytes) -> int:
-    """0 would be the rate of the serial channel, and there is none."""
+    """0 would be the rate of the serial channel of IPMI 2.0 section 6.3, and there is none."""
     if values[0] & 0x0F not in _BIT_RATES:
         raise Refused(Completion.INVALID_FIELD)
     return values[0] & 0x0F
@@ -289,6 +319,7 @@ COMMANDS = (
     Command(_APP, 0x4B, "Get Payload Instance Info", _USER, "24.5", get_payload_instance_info),
     Command(_APP, 0x4E, "Get Channel Payload Support", _USER, "24.8", get_channel_payload_support),
     Command(_APP, 0x4F, "Get Channel Payload Version", _USER, "24.9", get_channel_payload_version),
+    Command(_APP, 0x55, "Suspend/Resume Payload Encryption", _USER, "24.3", suspend_resume_encryption),
     Command(_TRANSPORT, 0x21, "Set SOL Configuration Parameters", _ADMINISTRATOR, "26.2", set_sol_parameter),
     Command(_TRANSPORT, 0x22, "Get SOL Configuration Parameters", _USER, "26.3", get_sol_parameter),
 )

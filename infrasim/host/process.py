@@ -420,6 +420,16 @@ def wait_for_deaths(identities: Sequence[Identity], timeout_s: float) -> bool:
     return all(wait_gone(identity, max(0.0, deadline - time.monotonic())) for identity in identities)
 
 
+def group_is_suspended(leader: int) -> bool:
+    """Whether every process of a group was stopped by a signal. Source: proc(5): state and process group."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            fields = _stat(int(folder.name))
+            if fields is not None and int(fields[2]) == leader and fields[0] not in "TXZ":
+                return False
+    return True
+
+
 def _stat(pid: int) -> list[str] | None:
     """Fields 3 and on of /proc/PID/stat; the command name before them may hold blanks and brackets."""
     try:

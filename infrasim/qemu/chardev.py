@@ -14,11 +14,14 @@ RECONNECT_S = 1
 
 
 def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
-    """The first serial port, joined to ``socket``; without one its bytes go to ``log``, begun anew."""
+    """The first serial port, joined to ``socket``; without one its bytes are appended to ``log``.
+
+    So the log can be emptied while QEMU writes it.
+    """
     backend = (
         option("-chardev", "socket", id=SERIAL_CHARDEV, path=socket, reconnect=RECONNECT_S)
         if socket
-        else option("-chardev", "null", id=SERIAL_CHARDEV, logfile=log, logappend=False)
+        else option("-chardev", "null", id=SERIAL_CHARDEV, logfile=log, logappend=True)
     )
     return (*backend, *option("-device", "isa-serial", chardev=SERIAL_CHARDEV, index=0))
 

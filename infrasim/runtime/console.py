@@ -14,11 +14,13 @@ import termios
 import time
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 from infrasim.errors import HostError, UsageError
 from infrasim.paths import Home
 from infrasim.plan.model import read_plan
 from infrasim.runtime.node import require_running
+from infrasim.runtime.serial_log import unread
 
 DETACH_KEY = b"\x1d"  # Ctrl-]
 _REPLAY_BYTES = 8192
@@ -94,15 +96,19 @@ def _send(line: int, keys: bytes) -> bytes:
 
 def _copy_new_output(log: str, offset: int) -> int:
     size = _size(log)
+    data = b""
     if size < offset:
-        offset = 0  # the host was powered on anew
+        # The host was powered on anew, or the log was cut.
+        data, offset = unread(Path(log), offset), 0
     if size > offset:
         with open(log, "rb") as stream:  # noqa: PTH123 - asked thirty times a second
             stream.seek(offset)
-            data = stream.read()
+            more = stream.read()
+        data += more
+        offset += len(more)
+    if data:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-        offset += len(data)
     return offset
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from infrasim.errors import HostError, UsageError
 from infrasim.host.files import last_lines, make_dir, write_if_changed
 from infrasim.paths import LOG_VARIABLE, Home, NodePaths
+from infrasim.runtime.serial_log import unread
 
 _POLL_S = 0.2
 
@@ -89,18 +90,17 @@ def _stream(files: dict[str, Path], *, lines: int, follow: bool) -> Iterator[str
 def _new_lines(path: Path, offsets: dict[str, int], word: str) -> list[str]:
     """Whole lines that came since; a log that shrank was begun anew."""
     size = path.stat().st_size if path.exists() else 0
+    before = b""
     if size < offsets[word]:
-        offsets[word] = 0
+        before, offsets[word] = unread(path, offsets[word]), 0
     if size == offsets[word]:
-        return []
+        return before.decode(errors="replace").splitlines()
     with path.open("rb") as stream:
         stream.seek(offsets[word])
         data = stream.read()
-    whole, _, _ = data.rpartition(b"\n")
-    if not whole:
-        return []
-    offsets[word] += len(whole) + 1
-    return whole.decode(errors="replace").splitlines()
+    whole, end, _ = data.rpartition(b"\n")
+    offsets[word] += len(whole + end)
+    return (before + whole).decode(errors="replace").splitlines()
 
 
 def _labelled(word: str, line: str, *, alone: bool) -> str:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import time
@@ -22,7 +21,7 @@ from typing import Any, assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.host.files import append_line, last_lines, make_dir, overwrite
-from infrasim.host.process import Identity, alive, early_death, identify, stop
+from infrasim.host.process import Identity, alive, early_death, group_is_suspended, identify, stop
 from infrasim.host.table import has_open
 from infrasim.paths import NodePaths
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan, ReadyCheck
@@ -62,6 +61,7 @@ from infrasim.runtime.machine import (
     StopTimer,
     TimerFired,
 )
+from infrasim.runtime.serial_log import SerialLog
 from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, state_text, write_state
 
 LOG = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ _TROUBLE_KEPT = 20
 _SHOW_AGAIN_S = 1.0
 # A child that was ready is joined in a millisecond; one that hangs is not worth more of everybody's time.
 _JOINS_WITHIN_S = 2.0
+# How often the length of the serial log is looked at; a host prints a few megabytes per second at most.
+_SERIAL_LOG_EVERY_S = 5.0
 # QEMU closes its monitor before it ends.
 _ENDS_WITHIN_S = 1.0
 
@@ -120,6 +122,8 @@ class Supervisor:
         self._left: tuple[Identity, ...] = ()
         self._unwritten = False
         self._loop_said = ""
+        self._serial_log = SerialLog(paths.serial_log)
+        self._is_cutting = False
         asyncio.get_running_loop().set_exception_handler(self._loop_error)
         myself = identify(os.getpid())
         assert myself is not None
@@ -175,6 +179,10 @@ class Supervisor:
         if begun:
             # Whoever asked the BMC meanwhile finds it whole.
             await self.bmc.take_over(begun.listeners, begun.system_interface)
+        if begun is None:
+            # Whoever was about to cut the log may have died over it.
+            self._children.signal(self._serial_log_writer, signal.SIGCONT)
+        self._watch_serial_log()
         if QEMU in adopted:
             core.dcmi.held_w()
             self.in_background(self.host.look())
@@ -371,7 +379,7 @@ class Supervisor:
     def _spawn(self, name: str) -> None:
         spec = self.plan.process(name)
         if name == QEMU:
-            self._begin_serial_log()
+            self._serial_log.begin()
             self._ports.release()
         if spec.ready is not ReadyCheck.VM_CHANNEL:
             # What a predecessor left would be taken for the new child's.
@@ -400,17 +408,32 @@ class Supervisor:
                 self.record("error", message=fault)
             self._ports_lost = faults
 
-    def _begin_serial_log(self) -> None:
-        """Begin the serial log anew; what the host said before is kept once.
+    def _watch_serial_log(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers["serial-log"] = loop.call_later(_SERIAL_LOG_EVERY_S, self._watch_serial_log)
+        writer = self._children.identity(self._serial_log_writer)
+        if writer is not None and self._serial_log.is_long() and not self._is_cutting:
+            self._is_cutting = True
+            self.in_background(self._cut_serial_log(self._serial_log_writer, writer))
 
-        socat holds the file open for appending, so it is copied and emptied, not renamed.
-        """
-        log = self.paths.serial_log
-        with contextlib.suppress(OSError):
-            shutil.copyfile(log, log.with_suffix(".log.1"))
-        # Also when there was no room for the copy: emptying makes some.
-        with contextlib.suppress(OSError):
-            os.truncate(log, 0)
+    @property
+    def _serial_log_writer(self) -> str:
+        return SOCAT if SOCAT in self.machine.children else QEMU
+
+    async def _cut_serial_log(self, writer: str, identity: Identity) -> None:
+        try:
+            done = await self._serial_log.cut(
+                lambda: self._children.signal(writer, signal.SIGSTOP),
+                lambda: group_is_suspended(identity.pid),
+                lambda: self._children.signal(writer, signal.SIGCONT),
+            )
+        except OSError as exc:
+            self.record("error", message=f"the serial log cannot be cut: {exc.strerror}")
+        else:
+            if done:
+                self.record("serial-log-cut")
+        finally:
+            self._is_cutting = False
 
     async def _become_ready(self, name: str) -> None:
         if name == QEMU:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pexpect
 import psutil
 from lab import NODE, Lab, execute, wait_for
+from outpour import counting_disk, numbered, pour, session, shown
 
 WAIT_S = 60
 
@@ -43,6 +44,39 @@ def test_sol_shows_the_firmware_from_its_first_byte(running: Lab) -> None:
     logged = firmware_text(running.serial()).partition("No bootable device")[0]
     assert seen == logged
     assert logged.index("SeaBIOS") < 40
+
+
+def test_no_byte_of_much_output_is_lost(running: Lab) -> None:
+    """Two megabytes, as fast as serial-over-LAN carries them: a host that prints faster waits."""
+    running.ipmi("power", "off")
+    said = running.root / "said"
+    expected = numbered(240_000)
+    with session(running, said):
+        host = pour(running, 240_000)
+        wait_for(lambda: b"%08x" % 239_999 in said.read_bytes()[-64:], what="the last line")
+        host.join()
+    assert expected in shown(said)
+    assert expected in (running.logs / NODE / "serial.log").read_bytes()
+
+
+def test_ipmitools_loop_test(running: Lab) -> None:
+    """``sol looptest`` activates and deactivates again and again."""
+    assert running.ipmitool("sol", "looptest", "3", "200").code == 0
+    assert running.raw(6, 0x4A, 1)[1] == 0, "nobody has the serial port in the end"
+    ran = running.ipmitool("sol", "deactivate")
+    assert "already de-activated" in ran.out + ran.err
+
+
+def test_a_host_that_prints_as_fast_as_it_can(scratch: Lab) -> None:
+    drive = counting_disk(scratch.root / "counting.img", 15_000)
+    storage = [{"type": "ahci", "drives": [drive]}]
+    scratch.start(compute={"memory": {"size": 256}, "storage_backend": storage}, bmc={"startnow": False})
+    said = scratch.root / "said"
+    with session(scratch, said):
+        scratch.ipmi("power", "on")
+        wait_for(lambda: b"%08x" % 14_999 in said.read_bytes()[-64:], what="the last line")
+    assert numbered(15_000) in shown(said)
+    assert numbered(15_000) in (scratch.logs / NODE / "serial.log").read_bytes()
 
 
 def test_keys_typed_over_sol_reach_the_host(running: Lab) -> None:

@@ -112,9 +112,12 @@ class PlusLink(Link):
 
     def seal(self, kind: int, payload: bytes) -> bytes:
         """The datagram that carries ``payload`` of type ``kind``."""
-        if self._encryptor is not None:
+        flags = self._flags
+        if kind in self.session.plain_payloads:
+            flags &= ~PAYLOAD_ENCRYPTED
+        elif self._encryptor is not None:
             payload = self._encryptor.encrypt(payload)
-        datagram = plus_packet(kind | self._flags, self.console_id, self._next_outbound(), payload)
+        datagram = plus_packet(kind | flags, self.console_id, self._next_outbound(), payload)
         return self._signer.sign(datagram) if self._signer is not None else datagram
 
 

@@ -36,6 +36,7 @@ class Session:
     ``handle`` is the number Get Session Info knows it by, ``session_id`` the BMC's id for it.
     ``privilege`` is in effect,
     ``privilege_limit`` the most it may be. ``is_rmcp_plus`` sessions can carry other payloads.
+    ``plain_payloads`` are those that the BMC sends without encryption although the session has it.
     """
 
     handle: int
@@ -48,6 +49,7 @@ class Session:
     is_rmcp_plus: bool
     is_encrypted: bool
     send_payload: Callable[[PayloadType, bytes], None]
+    plain_payloads: frozenset[int] = frozenset()
 
 
 class SequenceWindow:

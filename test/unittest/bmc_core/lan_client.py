@@ -225,12 +225,12 @@ class PlusClient:
         name, length = {1: ("sha1", 12), 2: ("md5", 16), 4: ("sha256", 16)}[self.integrity]
         return hmac.new(self.k1, body[4:], name).digest()[:length]
 
-    def open(self, datagram: bytes) -> tuple[int, int, bytes]:
+    def open(self, datagram: bytes, *, is_plain: bool = False) -> tuple[int, int, bytes]:
         """Payload type, sequence and payload of a packet, after all its protection was checked."""
         assert datagram[:5] == RMCP + b"\x06"
         kind, session, sequence, length = struct.unpack("<BIIH", datagram[5:16])
         assert session == self.console_id
-        assert bool(kind & 0x80) == bool(self.confidentiality)
+        assert bool(kind & 0x80) == (bool(self.confidentiality) and not is_plain)
         assert bool(kind & 0x40) == bool(self.integrity)
         payload, rest = datagram[16 : 16 + length], datagram[16 + length :]
         if self.integrity:
@@ -241,7 +241,7 @@ class PlusClient:
             assert (16 + length + len(trailer)) % 4 == 0
         else:
             assert rest == b""
-        if self.confidentiality:
+        if self.confidentiality and not is_plain:
             decryptor = Cipher(algorithms.AES(self.k2[:16]), modes.CBC(payload[:16])).decryptor()
             plain = decryptor.update(payload[16:]) + decryptor.finalize()
             pad = plain[-1]

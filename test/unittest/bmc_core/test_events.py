@@ -68,6 +68,17 @@ def test_a_platform_event_over_lan_enters_the_log() -> None:
     assert bench.bmc.state.pef.last_by_bmc == 5
 
 
+@pytest.mark.parametrize("action", [0x10, 0x40, 0x80, 0x51])
+def test_a_filter_cannot_ask_for_what_the_capabilities_do_not_have(action: int) -> None:
+    bench = Bench()
+    assert bench.ask(NetFn.SENSOR, 0x10)[2] & action & ~0x01 == 0
+    entry = bytes([0x80, action, 1, 0x10, 0xFF, 0xFF, 1, 0xFF, 1, 0xFF, 0xFF, *bytes(9)])
+    assert bench.ask(NetFn.SENSOR, 0x12, b"\x06\x09" + entry) == b"\xcc"
+    assert bench.ask(NetFn.SENSOR, 0x12, b"\x06\x09" + entry[:1] + b"\x2f" + entry[2:]) == b"\0"
+    assert bench.ask(NetFn.SENSOR, 0x12, bytes([2, action])) == b"\xcc"
+    assert bench.ask(NetFn.SENSOR, 0x13, b"\x0f\x00\x00") == b"\x80", "no table of group controls"
+
+
 def test_a_platform_event_from_the_host_says_who_made_it() -> None:
     bench = pef_bench()
     assert bench.ask(S_E, 0x02, bytes.fromhex("41 04 12 83 6f 00")) == b"\x00"
@@ -102,7 +113,6 @@ def test_the_event_receiver_is_kept_and_restored() -> None:
         (0x20, ["nmi"], RestartCause.UNKNOWN),
         (0x2E, ["off"], RestartCause.UNKNOWN),
         (0x24, ["reset"], RestartCause.PEF_RESET),
-        (0x10, [], RestartCause.UNKNOWN),
     ],
 )
 def test_a_filter_acts_on_power(actions: int, orders: list[str], cause: RestartCause) -> None:

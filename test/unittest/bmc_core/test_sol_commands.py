@@ -111,6 +111,34 @@ def test_encryption_and_authentication_can_be_demanded() -> None:
     assert client.ask(0x48, ACTIVATE) == ANSWER
 
 
+@pytest.mark.parametrize(("wanted", "plain"), [(0xC0, False), (0x40, True)])
+def test_a_console_gets_encryption_if_it_asks_for_it(wanted: int, plain: bool) -> None:
+    client = Client(Bench())
+    assert client.ask(0x48, bytes([1, 1, wanted, 0, 0, 0])) == ANSWER
+    assert (PayloadType.SOL in client.session.plain_payloads) is plain
+
+
+def test_encryption_is_suspended_and_resumed() -> None:
+    bench = Bench()
+    client = Client(bench)
+    assert client.ask(0x55, b"\1\1\0") == b"\x83", "not active yet"
+    client.ask(0x48, ACTIVATE)
+    assert client.ask(0x55, b"\1\1\0") == b"\0"
+    assert client.session.plain_payloads == {PayloadType.SOL}
+    assert client.ask(0x55, b"\1\1\2") == b"\0"
+    assert client.session.plain_payloads == {PayloadType.SOL}
+    assert client.ask(0x55, b"\1\1\1") == b"\0"
+    assert not client.session.plain_payloads
+    assert client.ask(0x55, b"\1\1\3") == b"\xcc"
+    assert client.ask(0x55, b"\0\1\0") == client.ask(0x55, b"\1\2\0") == b"\x80"
+    assert Client(bench, number=2).ask(0x55, b"\1\1\0") == b"\x83", "another's"
+    bench.bmc.state.sol.force_encryption = True
+    assert client.ask(0x55, b"\1\1\0") == b"\x81"
+    assert client.ask(0x55, b"\1\1\1") == b"\0"
+    client.session.is_encrypted = False
+    assert client.ask(0x55, b"\1\1\1") == b"\x82"
+
+
 def test_sol_has_a_privilege_of_its_own() -> None:
     bench = Bench()
     user = Client(bench, privilege=Privilege.USER)

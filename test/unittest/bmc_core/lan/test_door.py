@@ -506,6 +506,18 @@ def test_sol_payloads_go_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.open(answer)[::2] == (1, b"text")
 
 
+def test_a_payload_whose_encryption_is_suspended_is_plain_and_signed() -> None:
+    net = Net()
+    client = PlusClient(net).login()
+    [session] = net.bench.bmc.sessions
+    session.plain_payloads = frozenset((PayloadType.SOL,))
+    session.send_payload(PayloadType.SOL, b"text")
+    [answer] = net.answers()
+    assert b"text" in answer
+    assert client.open(answer, is_plain=True)[::2] == (1, b"text")
+    assert client.ask(*STATUS)[0] == 0, "messages are encrypted all the same"
+
+
 def test_a_closed_channel_is_silent() -> None:
     net = Net()
     client = PlusClient(net).login()
