@@ -54,7 +54,7 @@ def test_serial_port_with_and_without_its_socket() -> None:
     )
     assert chardev.serial_port(None, Path("/log/serial.log")) == (
         "-chardev",
-        "null,id=serial0,logfile=/log/serial.log,logappend=off",
+        "null,id=serial0,logfile=/log/serial.log,logappend=on",
         *device,
     )
 
