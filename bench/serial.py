@@ -1,9 +1,9 @@
 """Serial-over-LAN for long: whether a byte is lost, and how many come through per second.
 
 So many ``--megabytes`` of numbered lines go through socat, the terminal, the BMC and ``ipmitool sol
-activate`` and into the serial log, which is cut at 64 MiB on the way. A reader follows the log as ``infrasim node
-console`` does. The host's place is taken by this program: under emulation QEMU prints some ten thousand bytes
-per second.
+activate`` and into the serial log, which is cut at 64 MiB on the way. A reader follows the log as
+``infrasim node console`` does. The host's place is taken by this program: under emulation QEMU prints
+some ten thousand bytes per second.
 """
 
 from __future__ import annotations
