@@ -179,6 +179,8 @@ def _with_value(structure: Structure, wanted: SmbiosValue) -> Structure:
     changes: dict[str, Any] = {wanted.field: wanted.value}
     if isinstance(structure, Processor) and wanted.field == "core_count":
         changed: Structure = _with_cores(structure, int(wanted.value))
+    elif isinstance(structure, Processor) and wanted.field == "thread_count":
+        changed = _with_counts(structure, _counts(structure)[0], int(wanted.value))
     elif isinstance(wanted.value, str) and isinstance(dict(slots(type(structure)))[wanted.field].kind, Text):
         changed = with_texts(structure, **{wanted.field: wanted.value})
     else:
@@ -189,10 +191,21 @@ def _with_value(structure: Structure, wanted: SmbiosValue) -> Structure:
 
 def _with_cores(processor: Processor, cores: int) -> Processor:
     """``processor`` with all of ``cores`` enabled and as many threads on each as before."""
-    old_cores = processor.core_count_2 if processor.core_count == _MANY else processor.core_count
-    old_threads = processor.thread_count_2 if processor.thread_count == _MANY else processor.thread_count
-    counts = {"core_count": cores, "core_enabled": cores}
-    counts["thread_count"] = cores * max(old_threads // old_cores if old_cores else 1, 1)
+    old_cores, old_threads = _counts(processor)
+    return _with_counts(processor, cores, cores * max(old_threads // old_cores if old_cores else 1, 1))
+
+
+def _counts(processor: Processor) -> tuple[int, int]:
+    """Cores and threads of a processor."""
+    cores, threads = processor.core_count, processor.thread_count
+    return (
+        processor.core_count_2 if cores == _MANY else cores,
+        processor.thread_count_2 if threads == _MANY else threads,
+    )
+
+
+def _with_counts(processor: Processor, cores: int, threads: int) -> Processor:
+    counts = {"core_count": cores, "core_enabled": cores, "thread_count": threads}
     changes = {name: min(count, _MANY) for name, count in counts.items()}
     if max(counts.values()) >= _MANY or processor.formatted_length() >= processor.end_of("thread_count_2"):
         changes |= {f"{name}_2": count for name, count in counts.items()}

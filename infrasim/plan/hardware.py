@@ -19,6 +19,7 @@ from infrasim.personality.smbios import Bios, MemoryDevice, Processor, Structure
 from infrasim.plan import addresses
 from infrasim.plan.identity import system_serial_number
 from infrasim.plan.part import HostPart
+from infrasim.plan.processors import processors
 from infrasim.qemu.boot import BootClass
 from infrasim.qemu.element import Device
 from infrasim.spec.document import undotted
@@ -134,7 +135,7 @@ def hardware(
         bmc_mac=addresses.mac(identity.uuid, "bmc"),
         bmc_user=spec.bmc.username,
         processors=tuple(str(each.version).strip() for each in _of(structures, Processor)),
-        logical_processors=spec.compute.cpu.quantities,
+        logical_processors=processors(spec.compute.cpu, personality).total,
         memory_mib=spec.compute.memory.size,
         modules=tuple(_module(each) for each in _of(structures, MemoryDevice) if _size_mib(each)),
         controllers=_controllers(

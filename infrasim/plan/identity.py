@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality, compile_personality
 from infrasim.personality.fru import ChassisArea
 from infrasim.personality.identity import Dimm, FruText, IdentityError, NodeIdentity, Part, SmbiosValue
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Chassis
 from infrasim.plan import addresses
+from infrasim.plan.fault import problem as problem
+from infrasim.plan.processors import processors, smbios_counts
 from infrasim.spec.node import NodeSpec
 
 # key of the node file -> field of the inventory
@@ -70,6 +71,7 @@ def own_identity(spec: NodeSpec, personality: Personality, node_uuid: UUID) -> O
     keys: dict[Part, str] = {"serial_number": "serial_number", "asset_tag": "asset_tag"}
     keys.update((part, key) for key, part in _fru(spec, personality))
     keys.update((part, key) for key, part in _smbios(spec, personality))
+    keys.update((part, key) for key, part in smbios_counts(spec.compute, personality))
     keys.update((part, key) for key, part in _dimms(spec))
     identity = NodeIdentity(
         uuid=node_uuid,
@@ -91,24 +93,13 @@ def compile_node(
     Raises:
         InvalidNodeFile: the file does not fit the server type; the problem carries no line yet.
     """
+    processors(spec.compute.cpu, personality)
     own = own_identity(spec, personality, node_uuid)
     try:
         compiled = compile_personality(personality, own.identity)
     except IdentityError as exc:
         raise problem(own.keys[exc.part], exc.message, exc.hint) from exc
-    processors = spec.compute.cpu.quantities
-    if processors % compiled.sockets:
-        raise problem(
-            "compute.cpu.quantities",
-            f"{processors} processors cannot be spread over the {compiled.sockets} sockets of {spec.type}",
-            f"use a multiple of {compiled.sockets}",
-        )
     return own.identity, compiled
-
-
-def problem(path: str, message: str, hint: str) -> InvalidNodeFile:
-    """A fault that shows only when more than the file is known; the caller puts it on the user's line."""
-    return InvalidNodeFile([Problem("", 0, 0, path, message, hint)])
 
 
 def system_serial_number(identity: NodeIdentity) -> str:

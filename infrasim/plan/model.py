@@ -86,6 +86,7 @@ class InputSpec:
 
     path: Path
     key: str
+    may_be_folder: bool = False
 
 
 @dataclass(frozen=True)

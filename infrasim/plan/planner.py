@@ -22,8 +22,9 @@ from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
+from infrasim.plan.fault import problem
 from infrasim.plan.hardware import hardware
-from infrasim.plan.identity import compile_node, problem, system_serial_number, wanted_uuid
+from infrasim.plan.identity import compile_node, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
     IPMI_SIM,
     QEMU,
@@ -41,9 +42,11 @@ from infrasim.plan.model import (
 )
 from infrasim.plan.networks import macs, networks_part
 from infrasim.plan.part import HostPart, boot_devices
+from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
 from infrasim.qemu.boot import BootDevice
+from infrasim.qemu.processors import Memory, Processors, cpu
 from infrasim.spec.node import NodeSpec
 
 # How long each program may take until it is ready, on a busy machine. Seconds.
@@ -68,6 +71,7 @@ class _Parts:
     identity: NodeIdentity
     compiled: CompiledPersonality
     accelerator: Accelerator
+    processors: Processors
     bmc: BmcPlan
     vnc_display: int
 
@@ -110,12 +114,12 @@ def plan_node(
             poweroff_wait_s=spec.bmc.poweroff_wait,
             kill_wait_s=spec.bmc.kill_wait,
             boot_devices=boot_order,
-            processors=spec.compute.cpu.quantities,
+            processors=parts.processors.total,
         ),
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),
         disks=_disks(host_parts, taken),
-        inputs=(*(given for part in host_parts for given in part.inputs), *_kernel_inputs(spec)),
+        inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(spec)),
         files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
     )
 
@@ -144,6 +148,7 @@ def _decide(
         identity=identity,
         compiled=compiled,
         accelerator=_accelerator(spec, facts),
+        processors=processors(spec.compute.cpu, personality),
         bmc=_bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved),
         vnc_display=display,
     )
@@ -227,13 +232,20 @@ def _qemu_argv(
 ) -> tuple[str, ...]:
     compute, paths = parts.spec.compute, parts.paths
     indexes = {device.device_id: device.index for device in boot_order}
+    memory = Memory(
+        size_mib=compute.memory.size,
+        path=Path(compute.mem_path) if compute.mem_path else None,
+        is_shared=compute.memory.share,
+        is_preallocated=compute.memory.prealloc,
+        nodes=numa_nodes(compute, parts.processors),
+    )
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (
         *system.identity(paths.name, str(parts.identity.uuid), smbios),
-        *system.machine(parts.accelerator),
-        *system.cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
-        *system.processors(compute.cpu.quantities, parts.compiled.sockets),
-        *system.memory(compute.memory.size),
+        *system.machine(parts.accelerator, memory.backend),
+        *cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
+        *parts.processors.argv(),
+        *memory.argv(),
         *system.screen(_VNC_ADDRESS, parts.vnc_display),
         *system.monitor(paths.qmp_socket),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
@@ -293,10 +305,11 @@ def _processes(
         _READY_TIMEOUTS_S[IPMI_SIM],
     )
     argv = _qemu_argv(parts, host_parts, boot_order)
+    more = (word for device in parts.spec.compute.extra_device for word in ("-device", device))
     _check_qemu(parts, host_parts, argv)
     host = ProcessSpec(
         QEMU,
-        (facts.qemu_program, *argv, *parts.spec.compute.extra_option),
+        (facts.qemu_program, *argv, *more, *parts.spec.compute.extra_option),
         paths.log("qemu"),
         ReadyCheck.QMP_GREETING,
         str(paths.qmp_socket),
@@ -330,9 +343,13 @@ def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSp
     return disks
 
 
-def _kernel_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
+def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
     named = ((spec.compute.kernel, "compute.kernel"), (spec.compute.initrd, "compute.initrd"))
-    return tuple(InputSpec(Path(path), key) for path, key in named if path)
+    memory = spec.compute.mem_path
+    return (
+        *(InputSpec(Path(path), key) for path, key in named if path),
+        *((InputSpec(Path(memory), "compute.mem_path", may_be_folder=True),) if memory else ()),
+    )
 
 
 def _files(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[FileSpec, ...]:

@@ -1,4 +1,4 @@
-"""The machine itself: board, accelerator, CPU, memory, identity, firmware menu, screen, monitor."""
+"""The machine itself: board, accelerator, identity, firmware menu, screen, monitor."""
 
 from __future__ import annotations
 
@@ -13,34 +13,19 @@ from infrasim.qemu.element import option
 MENU_WAIT_MS = 300
 
 
-def machine(accelerator: Accelerator) -> tuple[str, ...]:
+def machine(accelerator: Accelerator, memory_backend: str | None = None) -> tuple[str, ...]:
     """A Q35 board without QEMU's default devices, paused until its monitor says go.
 
-    ``graphics=off`` makes the firmware repeat its screen on the serial port.
+    ``graphics=off`` makes the firmware repeat its screen on the serial port. ``memory_backend`` is the
+    object that is its memory, if there is one.
     """
     return (
         *("-S", "-no-user-config", "-nodefaults"),
-        *option("-machine", "q35", graphics=False, sata=False, vmport=False),
+        *option("-machine", "q35", graphics=False, sata=False, vmport=False, memory_backend=memory_backend),
         *option("-accel", accelerator.value),
         *option("-rtc", base="utc"),
         *option("-boot", menu=True, splash_time=MENU_WAIT_MS),
     )
-
-
-def cpu(model: str, features: str, accelerator: Accelerator) -> tuple[str, ...]:
-    """The CPU model, by default all that the accelerator can do, with ``+feature`` words after it."""
-    default = "host" if accelerator is Accelerator.KVM else "max"
-    return ("-cpu", ",".join([model or default, *features.split(",")] if features else [model or default]))
-
-
-def processors(total: int, sockets: int) -> tuple[str, ...]:
-    """``total`` processors spread evenly over ``sockets``, which must divide it."""
-    return option("-smp", str(total), sockets=sockets, cores=total // sockets, threads=1)
-
-
-def memory(size_mib: int) -> tuple[str, ...]:
-    """The size of the memory."""
-    return ("-m", str(size_mib))
 
 
 def identity(node: str, uuid: str, smbios: Iterable[Path]) -> tuple[str, ...]:

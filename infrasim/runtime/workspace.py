@@ -34,7 +34,7 @@ def check_inputs(plan: NodePlan) -> None:
     """
     faults = [
         *((disk.key, _disk_fault(disk)) for disk in plan.disks),
-        *((given.key, _file_fault(given.path)) for given in plan.inputs),
+        *((given.key, _file_fault(given.path, may_be_folder=given.may_be_folder)) for given in plan.inputs),
     ]
     problems = [Problem("", 0, 0, key, *fault) for key, fault in faults if fault]
     if problems:
@@ -150,9 +150,9 @@ def _disk_fault(disk: DiskSpec) -> tuple[str, str] | None:
     return None
 
 
-def _file_fault(path: Path) -> tuple[str, str] | None:
+def _file_fault(path: Path, *, may_be_folder: bool = False) -> tuple[str, str] | None:
     if path.is_dir():
-        return f"{path} is a directory, not a file", ""
+        return None if may_be_folder else (f"{path} is a directory, not a file", "")
     try:
         with path.open("rb"):
             return None

@@ -291,6 +291,26 @@ def split_options(given: object) -> object:
         raise WrongValue(f"cannot be split into arguments: {str(exc).lower()}", hint=hint) from None
 
 
+def split_devices(given: object) -> object:
+    """A text alone is one device, or arguments such as ``-device A -device B``; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    if not given.startswith("-"):
+        return (given,)
+    words = split_options(given)
+    assert isinstance(words, list)
+    if len(words) % 2 or any(word != "-device" for word in words[::2]):
+        raise WrongValue("has other arguments than -device", hint="those go into 'extra_option'")
+    return words[1::2]
+
+
+def device(text: str) -> str:
+    """A value of ``-device``."""
+    if not text or text.startswith("-"):
+        raise WrongValue(f"{text!r} is not a device", hint="such as: qemu-xhci,id=usb0")
+    return one_line(text)
+
+
 def kernel_is_given(kernel: str | None, *, initrd: str | None, cmdline: str | None) -> None:
     """Nothing is passed to a kernel that is not there."""
     given = {"initrd": initrd, "cmdline": cmdline}

@@ -14,6 +14,7 @@ from infrasim.spec.document import Path
 
 # old spelling -> the key to use; both are read
 RENAMED = {
+    "compute.cpu.model": "type",
     "compute.networks[].port_forward[].protocal": "protocol",
     "compute.smbios.type17[].manufactuer": "manufacturer",
     "compute.storage_backend[].drives[].rotation": "rotation_rate",
@@ -68,17 +69,14 @@ REFUSED = {
     "bmc.shm_key": _FORK,
     "bmc.peer-bmcs": _FORK,
     "bmc.port_ipmb": _FORK,
-    "compute.mem_path": _LATER,
     "compute.machine": _LATER,
     "compute.boot.menu": _LATER,
     "compute.boot.splash": _LATER,
     "compute.boot.splash-time": _LATER,
     "compute.bios": _LATER,
     "compute.smbios.file": _LATER,
-    "compute.extra_device": "this version of infrasim has 'extra_option' for this: '-device …'",
     "compute.numa_control": _LATER,
     "compute.cpu_binding": _LATER,
-    "compute.cpu.model": "the key is 'type'",
     "compute.communicate": _FORK,
     "compute.guest-agent": _LATER,
     "compute.trace": _LATER,

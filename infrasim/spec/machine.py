@@ -4,26 +4,47 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.aliases import AliasChoices
 
-from infrasim.spec import checks
-from infrasim.spec.part import Part
+from infrasim.spec import checks, machine_checks
+from infrasim.spec.part import Becomes, Part
 
 
 class Cpu(Part):
     """The processors."""
 
-    quantities: int = Field(
-        2,
+    quantities: int | None = Field(
+        None,
         ge=1,
         le=255,
-        description="Number of CPUs the host sees; a multiple of the server type's sockets.",
+        description="Number of CPUs the host sees; a multiple of the server type's sockets. Left out: "
+        "`sockets` x `cores` x `threads` if one of them is given, else 2.",
         examples=[4],
     )
-    type: Annotated[str, AfterValidator(checks.cpu_type)] | None = Field(
+    sockets: int | None = Field(
         None,
-        description="CPU model of QEMU (`qemu-system-x86_64 -cpu help`). Left out: this machine's own CPU "
-        "with KVM, else a model that emulation serves whole.",
+        ge=1,
+        le=255,
+        description="Sockets with a processor; as many as the SMBIOS of the server type has, which is the "
+        "default.",
+        examples=[2],
+    )
+    cores: int | None = Field(
+        None,
+        ge=1,
+        le=255,
+        description="Cores of each processor. Left out: as many as make `quantities`.",
+        examples=[4],
+    )
+    threads: int | None = Field(
+        None, ge=1, le=255, description="Threads of each core. Left out: 1.", examples=[2]
+    )
+    type: Annotated[str, AfterValidator(checks.cpu_type), Becomes("`-cpu TYPE`")] | None = Field(
+        None,
+        validation_alias=AliasChoices("type", "model"),
+        description="CPU model of QEMU (`qemu-system-x86_64 -cpu help`); `host` is this machine's own and "
+        "needs KVM. Left out: `host` with KVM, else all that emulation can do.",
         examples=["Haswell"],
     )
     features: Annotated[str, AfterValidator(checks.cpu_features)] | None = Field(
@@ -32,11 +53,33 @@ class Cpu(Part):
         examples=["+vmx,-svm"],
     )
 
+    @model_validator(mode="after")
+    def _product(self) -> Cpu:
+        machine_checks.counts_agree(self)
+        return self
+
 
 class Memory(Part):
     """The memory."""
 
     size: int = Field(1024, ge=16, le=16 * 1024 * 1024, description="Memory in MiB.", examples=[4096])
+    nodes: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="NUMA nodes that memory and processors are spread over, evenly; usually as many as "
+        "sockets. 1 says nothing of NUMA.",
+        examples=[2],
+    )
+    share: bool = Field(
+        False,
+        description="Whether other processes of this machine can share the memory, as vhost-user and "
+        "virtiofsd need.",
+        examples=[True],
+    )
+    prealloc: bool = Field(
+        False, description="Whether all of the memory is taken when the host starts.", examples=[True]
+    )
 
 
 class Boot(Part):

@@ -26,6 +26,7 @@ from infrasim.spec.network import Network
 from infrasim.spec.part import (
     AbsolutePath,
     Address,
+    Becomes,
     CipherSuite,
     FruId,
     FruText,
@@ -69,6 +70,12 @@ class Compute(Part):
     )
     cpu: Cpu = Field(default_factory=Cpu, description="The processors.")
     memory: Memory = Field(default_factory=Memory, description="The memory.")
+    mem_path: Annotated[AbsolutePath, Becomes("`-object memory-backend-file,mem-path=`")] | None = Field(
+        None,
+        description="Where the memory lies on this machine: a mounted hugetlbfs, another folder or a file. "
+        "Left out: ordinary memory.",
+        examples=["/dev/hugepages"],
+    )
     boot: Boot = Field(default_factory=Boot, description="What the firmware boots.")
     smbios: Annotated[Smbios, Rare("Smbios")] | None = Field(
         None,
@@ -102,6 +109,16 @@ class Compute(Part):
     )
     cmdline: Annotated[str, AfterValidator(checks.one_line)] | None = Field(
         None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
+    )
+    extra_device: Annotated[
+        tuple[Annotated[str, AfterValidator(checks.device)], ...],
+        BeforeValidator(checks.split_devices),
+        Becomes("`-device`, each"),
+    ] = Field(
+        (),
+        strict=False,
+        description="Further devices for QEMU, passed on unchecked: a value of `-device` or a list of them.",
+        examples=[["qemu-xhci,id=usb0", "usb-tablet,bus=usb0.0"]],
     )
     extra_option: Annotated[
         tuple[Annotated[str, AfterValidator(checks.one_argument)], ...], BeforeValidator(checks.split_options)

@@ -64,6 +64,7 @@ _LIMITS: dict[str, Schema] = {
     "type_name": {"pattern": r"^(?!.*\.\.)[a-z0-9][a-z0-9_.-]{0,62}$"},
     "absolute_path": {"pattern": r"^/[^\u0000-\u001f\u007f]*$"},
     "one_line": {"pattern": _ONE_LINE},
+    "device": {"pattern": r"^[^\u0000-\u001f\u007f-][^\u0000-\u001f\u007f]*$"},
     "parse_mac": {"pattern": "^[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(\\1[0-9A-Fa-f]{2}){4}$"},
     "parse_uuid": {"pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
     "interface": {"pattern": r"^[^\s/:\u0000-\u001f\u007f]+$", "maxLength": checks.INTERFACE_MAX},

@@ -205,6 +205,16 @@ def test_edited_port_gives_up_the_kept_addresses(plan: Plan) -> None:
             "(leave it out to use KVM only where it works, or see: infrasim doctor)",
         ),
         (
+            "compute: {cpu: {sockets: 4}}",
+            "compute.cpu.sockets: quanta_d51 has 2 sockets, not 4 (leave it out; 'infrasim type list' shows "
+            "types with other numbers)",
+        ),
+        (
+            "compute: {memory: {nodes: 3}}",
+            "compute.memory.nodes: 2 sockets of 1 cores cannot be spread over 3 NUMA nodes "
+            "(such as 2, a node for each socket)",
+        ),
+        (
             "compute: {cpu: {quantities: 3}}",
             "compute.cpu.quantities: 3 processors cannot be spread over the 2 sockets of quanta_d51 "
             "(use a multiple of 2)",

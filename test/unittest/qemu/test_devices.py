@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infrasim.host.facts import Accelerator
-from infrasim.qemu import chardev, network, storage, system
+from infrasim.qemu import chardev, network, processors, storage, system
 
 KVM, TCG = Accelerator.KVM, Accelerator.TCG
 
@@ -78,11 +78,46 @@ def test_system_interface() -> None:
     ],
 )
 def test_cpu(model: str, features: str, accelerator: Accelerator, text: str) -> None:
-    assert system.cpu(model, features, accelerator) == ("-cpu", text)
+    assert processors.cpu(model, features, accelerator) == ("-cpu", text)
 
 
 def test_processors_are_spread_over_the_sockets() -> None:
-    assert system.processors(8, 2) == ("-smp", "8,sockets=2,cores=4,threads=1")
+    layout = processors.Processors(2, 4, 1)
+    assert (layout.argv(), layout.total) == (("-smp", "8,sockets=2,cores=4,threads=1"), 8)
+
+
+@pytest.mark.parametrize(
+    ("memory", "backend", "argv"),
+    [
+        (processors.Memory(64), None, ()),
+        (
+            processors.Memory(64, Path("/a,b")),
+            "mem0",
+            ("-object", "memory-backend-file,id=mem0,size=64M,mem-path=/a,,b"),
+        ),
+        (
+            processors.Memory(64, is_shared=True),
+            "mem0",
+            ("-object", "memory-backend-memfd,id=mem0,size=64M,share=on"),
+        ),
+        (
+            processors.Memory(64, is_preallocated=True),
+            "mem0",
+            ("-object", "memory-backend-ram,id=mem0,size=64M,prealloc=on"),
+        ),
+        (
+            processors.Memory(64, nodes=(processors.NumaNode(64, ((0, None), (1, 3))),)),
+            None,
+            (
+                *("-object", "memory-backend-ram,id=mem0,size=64M"),
+                *("-numa", "node,nodeid=0,memdev=mem0"),
+                *("-numa", "cpu,node-id=0,socket-id=0", "-numa", "cpu,node-id=0,socket-id=1,core-id=3"),
+            ),
+        ),
+    ],
+)
+def test_memory(memory: processors.Memory, backend: str | None, argv: tuple[str, ...]) -> None:
+    assert (memory.backend, memory.argv()) == (backend, ("-m", "64", *argv))
 
 
 def test_screen_puts_an_ipv6_address_in_brackets() -> None:

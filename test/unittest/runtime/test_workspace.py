@@ -100,6 +100,12 @@ def test_missing_image_is_refused_unless_it_is_to_be_made(
     )
 
 
+def test_memory_may_lie_in_a_folder_that_is_there(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
+    check_inputs(make_plan(home, "a", f"compute: {{mem_path: {tmp_path}}}"))
+    missing = make_plan(home, "a", f"compute: {{mem_path: {tmp_path}/none}}")
+    assert problem_of(missing) == ("compute.mem_path", f"{tmp_path}/none does not exist", "")
+
+
 def test_folders_are_no_images_and_no_kernels(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
     plan = make_plan(home, "a", "{}")
     disk = DiskSpec(tmp_path, "raw", 8, create=False, key="disk")

@@ -40,7 +40,7 @@ def test_the_table_follows_the_models() -> None:
     assert key("compute.extra_option").scalar is str
     assert key("compute.networks[].port_forward[].protocol").choices == ("tcp", "udp")
     assert key("compute.cpu").section == "compute"
-    assert section_keys("compute.memory") == ("size",)
+    assert section_keys("compute.memory") == ("size", "nodes", "share", "prealloc")
     assert key("compute.smbios.type17").is_list
     assert key("compute.smbios.type4.speed").bounds == (1, 65535)
     assert key("compute.smbios").model is Smbios

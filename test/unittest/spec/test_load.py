@@ -166,16 +166,19 @@ def test_old_keys_are_read_with_a_warning() -> None:
         "    - network_name: ens3\n"
         "      port_forward: [{protocal: udp, outside: 4, inside: 3}]\n"
         "  storage_backend: [{drives: [{rotation: 7200}]}]\n"
+        "  cpu: {model: Haswell}\n"
     )
     assert loaded.spec.serial_number == "abc"
     assert loaded.spec.compute.networks[0].port_forward[0].protocol == "udp"
     assert loaded.spec.compute.storage_backend[0].drives[0].rotation_rate == 7200
+    assert loaded.spec.compute.cpu.type == "Haswell"
     assert [str(warning).removeprefix("/srv/n.yml:") for warning in loaded.warnings] == [
         "2:3: compute.serial_number: stands at the top level now (move it: 'serial_number')",
         "4:7: compute.networks[0].network_name: is ignored (has no effect with network_mode nat)",
         "5:23: compute.networks[0].port_forward[0].protocal: is an old spelling (the key is 'protocol')",
         "6:32: compute.storage_backend[0].drives[0].rotation: is an old spelling "
         "(the key is 'rotation_rate')",
+        "7:9: compute.cpu.model: is an old spelling (the key is 'type')",
     ]
     assert load("name: n").warnings == ()
 

@@ -106,6 +106,8 @@ BEYOND_A_SCHEMA = (
     "there is no network card",
     "is another than compute.uuid",
     "zero byte",
+    " processors",
+    "compute.extra_device",
 )  # fmt: skip
 
 

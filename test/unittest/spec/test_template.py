@@ -37,8 +37,8 @@ def test_the_text(golden: Callable[[str, str], None]) -> None:
 def test_it_says_nothing_but_the_defaults_and_the_identity() -> None:
     loaded = load_node(Path("n.yml"), text())
     assert loaded.warnings == ()
-    identity = {"uuid": UUID, "networks": [{"mac": MAC}]}
-    bare = NodeSpec.model_validate({"name": "default", "serial_number": "infrasim-4711", "compute": identity})
+    compute = {"uuid": UUID, "networks": [{"mac": MAC}], "cpu": {"quantities": 2}}
+    bare = NodeSpec.model_validate({"name": "default", "serial_number": "infrasim-4711", "compute": compute})
     assert loaded.spec == bare
 
 

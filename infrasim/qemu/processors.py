@@ -1,0 +1,87 @@
+"""Processors and memory of the machine, and how both are spread over NUMA nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrasim.host.facts import Accelerator
+from infrasim.qemu.element import option
+
+
+@dataclass(frozen=True)
+class Processors:
+    """``cores`` are those of each socket, ``threads`` those of each core."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+    @property
+    def total(self) -> int:
+        """How many processors an operating system sees."""
+        return self.sockets * self.cores * self.threads
+
+    def argv(self) -> tuple[str, ...]:
+        """All of them, plugged in."""
+        return option("-smp", str(self.total), sockets=self.sockets, cores=self.cores, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class NumaNode:
+    """A part of the memory with the processors beside it: (socket, core), None for all of its cores."""
+
+    memory_mib: int
+    processors: tuple[tuple[int, int | None], ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of the host: where on this machine it lies, and how it is taken there."""
+
+    size_mib: int
+    path: Path | None = None
+    is_shared: bool = False
+    is_preallocated: bool = False
+    nodes: Sequence[NumaNode] = ()
+
+    @property
+    def backend(self) -> str | None:
+        """The object that the board's memory is; None where the board or NUMA nodes have their own."""
+        return "mem0" if self._is_special and not self.nodes else None
+
+    def argv(self) -> tuple[str, ...]:
+        """Size, objects and nodes."""
+        return ("-m", str(self.size_mib), *self._objects(), *self._numa())
+
+    @property
+    def _is_special(self) -> bool:
+        return self.path is not None or self.is_shared or self.is_preallocated
+
+    def _objects(self) -> Iterator[str]:
+        kind = "file" if self.path is not None else "memfd" if self.is_shared else "ram"
+        sizes = [node.memory_mib for node in self.nodes] or [self.size_mib] * self._is_special
+        for number, size_mib in enumerate(sizes):
+            yield from option(
+                "-object",
+                f"memory-backend-{kind}",
+                id=f"mem{number}",
+                size=f"{size_mib}M",
+                mem_path=self.path,
+                share=True if self.is_shared else None,
+                prealloc=True if self.is_preallocated else None,
+            )
+
+    def _numa(self) -> Iterator[str]:
+        for number in range(len(self.nodes)):
+            yield from option("-numa", "node", nodeid=number, memdev=f"mem{number}")
+        for number, node in enumerate(self.nodes):
+            for socket, core in node.processors:
+                yield from option("-numa", "cpu", node_id=number, socket_id=socket, core_id=core)
+
+
+def cpu(model: str, features: str, accelerator: Accelerator) -> tuple[str, ...]:
+    """The CPU model, by default all that the accelerator can do, with ``+feature`` words after it."""
+    default = "host" if accelerator is Accelerator.KVM else "max"
+    return ("-cpu", ",".join([model or default, *features.split(",")] if features else [model or default]))
