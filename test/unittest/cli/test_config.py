@@ -160,7 +160,7 @@ def test_origins(infrasim: Run) -> None:
     assert lines[0].split() == ["KEY", "VALUE", "FROM"]
     assert lines[1].split() == ["name", "good", "good.yml:1"]
     assert "compute.memory.size" in out
-    assert [line.split() for line in lines if line.startswith("compute.memory")] == [
+    assert [line.split() for line in lines if line.startswith("compute.memory.size")] == [
         ["compute.memory.size", "64", "--set"]
     ]
     assert len({line.index(line.split()[1]) for line in lines[1:-1]}) == 1, "columns are aligned"
