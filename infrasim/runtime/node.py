@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -160,13 +160,7 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
     with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
         last = last_plan(home, paths.name, settings)
         planned = last or plan(home, paths.name, settings)
-        for _ in range(_ADDRESS_TRIES):
-            if port_holder(planned.plan) is None:
-                break
-            # Another home may have taken it just now; what the node file asks for stays the same.
-            before, planned = planned.plan.ports, plan(home, paths.name, settings)
-            if planned.plan.ports == before:
-                break
+        planned = _with_free_ports(planned, lambda: plan(home, paths.name, settings))
         _check_ports(planned.plan)
         decided = planned
         with problems_on_lines_of(lambda: document_of(home, decided)):
@@ -176,6 +170,23 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
             write_workspace(planned, paths)
         else:
             refresh_workspace(planned.plan, paths)
+    return planned
+
+
+def _with_free_ports(planned: Planned, plan_again: Callable[[], Planned]) -> Planned:
+    """``planned``, or a plan with other ports if another home has just taken one.
+
+    What the node file asks for stays the same. So may, once, what another home's supervisor gave back for
+    its QEMU to take just when the plan looked.
+    """
+    same = 0
+    for _ in range(_ADDRESS_TRIES):
+        if port_holder(planned.plan) is None:
+            break
+        before, planned = planned.plan.ports, plan_again()
+        same = same + 1 if planned.plan.ports == before else 0
+        if same > 1:
+            break
     return planned
 
 

@@ -57,9 +57,13 @@ def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: 
 
 
 def free_address(port: int = 623) -> str:
-    """A loopback address whose UDP port nobody has, away from those infrasim gives by itself."""
+    """A loopback address whose UDP port nobody has, away from those infrasim gives by itself.
+
+    Each process of a test run that has several looks in a range of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for number in range(1, 65536):
-        address = f"127.9.{(os.getpid() + number) % 251}.{1 + number % 250}"
+        address = f"127.{9 + worker % 50}.{(os.getpid() + number) % 251}.{1 + number % 250}"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((address, port))

@@ -302,6 +302,41 @@ def test_a_start_that_lost_an_address_tries_again(prepared: Callable[[Launched, 
     assert launched.seen == ["go", "stop", "close", "go", "close"]
 
 
+@pytest.mark.parametrize(
+    ("held", "displays", "last"),
+    [
+        ((), (), 1),
+        ((1,), (2,), 2),
+        # Free while it was planned, because it was changing hands.
+        ((1,), (1, 4), 4),
+        # What the node file asks for.
+        ((1,), (1, 1, 1), 1),
+        ((1, 2, 3), (2, 3, 4), 4),
+    ],
+)
+def test_ports_that_were_taken_meanwhile_are_chosen_again(
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    held: tuple[int, ...],
+    displays: tuple[int, ...],
+    last: int,
+) -> None:
+    register(home, "a")
+
+    def with_display(number: int) -> planning.Planned:
+        planned = planning.plan(home, "a")
+        ports = (PortSpec("VNC screen", "tcp", "127.0.0.1", 5900 + number),)
+        decided = dataclasses.replace(planned.plan, vnc_display=number, ports=ports)
+        return dataclasses.replace(planned, plan=decided)
+
+    monkeypatch.setattr(
+        node, "port_holder", lambda decided: "somebody" if decided.vnc_display in held else None
+    )
+    choices = iter(displays)
+    chosen = node._with_free_ports(with_display(1), lambda: with_display(next(choices)))
+    assert chosen.plan.vnc_display == last
+
+
 def test_same_port_of_another_address_or_protocol_is_free(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
