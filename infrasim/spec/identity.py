@@ -12,34 +12,56 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
-from infrasim.spec.part import FruText, Part, SmbiosText, Uuid
+from infrasim.spec.part import Becomes, FruText, Part, SmbiosText, Uuid
 from infrasim.units import WrongValue
 
 
 class FruChassis(Part):
     """The chassis area."""
 
-    pn: FruText | None = Field(None, description="Part number.", examples=["32-A0123"])
-    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFCD1420"])
+    pn: Annotated[FruText, Becomes("`fru print`: Chassis Part Number")] | None = Field(
+        None, description="Part number.", examples=["32-A0123"]
+    )
+    sn: Annotated[FruText, Becomes("`fru print`: Chassis Serial")] | None = Field(
+        None, description="Serial number.", examples=["QTFCD1420"]
+    )
 
 
 class FruBoard(Part):
     """The board area."""
 
-    manufacturer: FruText | None = Field(None, description="Manufacturer.", examples=["Quanta"])
-    name: FruText | None = Field(None, description="Name of the board.", examples=["S2B-MB"])
-    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFB0042"])
-    pn: FruText | None = Field(None, description="Part number.", examples=["31S2BMB00A0"])
+    manufacturer: Annotated[FruText, Becomes("`fru print`: Board Mfg")] | None = Field(
+        None, description="Manufacturer.", examples=["Quanta"]
+    )
+    name: Annotated[FruText, Becomes("`fru print`: Board Product")] | None = Field(
+        None, description="Name of the board.", examples=["S2B-MB"]
+    )
+    sn: Annotated[FruText, Becomes("`fru print`: Board Serial")] | None = Field(
+        None, description="Serial number.", examples=["QTFB0042"]
+    )
+    pn: Annotated[FruText, Becomes("`fru print`: Board Part Number")] | None = Field(
+        None, description="Part number.", examples=["31S2BMB00A0"]
+    )
 
 
 class FruProduct(Part):
     """The product area."""
 
-    manufacturer: FruText | None = Field(None, description="Manufacturer.", examples=["Quanta"])
-    name: FruText | None = Field(None, description="Name of the product.", examples=["D51B-2U"])
-    pn: FruText | None = Field(None, description="Part or model number.", examples=["20S2BU00A0"])
-    version: FruText | None = Field(None, description="Version of the product.", examples=["A01"])
-    sn: FruText | None = Field(None, description="Serial number.", examples=["QTFP0042"])
+    manufacturer: Annotated[FruText, Becomes("`fru print`: Product Manufacturer")] | None = Field(
+        None, description="Manufacturer.", examples=["Quanta"]
+    )
+    name: Annotated[FruText, Becomes("`fru print`: Product Name")] | None = Field(
+        None, description="Name of the product.", examples=["D51B-2U"]
+    )
+    pn: Annotated[FruText, Becomes("`fru print`: Product Part Number")] | None = Field(
+        None, description="Part or model number.", examples=["20S2BU00A0"]
+    )
+    version: Annotated[FruText, Becomes("`fru print`: Product Version")] | None = Field(
+        None, description="Version of the product.", examples=["A01"]
+    )
+    sn: Annotated[FruText, Becomes("`fru print`: Product Serial")] | None = Field(
+        None, description="Serial number.", examples=["QTFP0042"]
+    )
 
 
 class FruDevice(Part):
@@ -53,24 +75,26 @@ class FruDevice(Part):
 class SmbiosSystem(Part):
     """SMBIOS type 1."""
 
-    sn: SmbiosText | None = Field(
+    sn: Annotated[SmbiosText, Becomes("`dmidecode -t 1`: Serial Number")] | None = Field(
         None, description="Serial number, in place of `serial_number`.", examples=["QTFCAR42"]
     )
-    uuid: Uuid | None = Field(
+    uuid: Annotated[Uuid, Becomes("`dmidecode -t 1`: UUID")] | None = Field(
         None,
         description="UUID, the same as `compute.uuid`; one of them is enough.",
         examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
     )
-    sku_number: SmbiosText | None = Field(None, description="SKU number.", examples=["SKU-D51B"])
+    sku_number: Annotated[SmbiosText, Becomes("`dmidecode -t 1`: SKU Number")] | None = Field(
+        None, description="SKU number.", examples=["SKU-D51B"]
+    )
 
 
 class SmbiosBaseboard(Part):
     """SMBIOS type 2."""
 
-    sn: SmbiosText | None = Field(
+    sn: Annotated[SmbiosText, Becomes("`dmidecode -t 2`: Serial Number")] | None = Field(
         None, description="Serial number, in place of `serial_number`.", examples=["QTFB0042"]
     )
-    location: SmbiosText | None = Field(
+    location: Annotated[SmbiosText, Becomes("`dmidecode -t 2`: Location In Chassis")] | None = Field(
         None, description="Where in the chassis the board is.", examples=["Part Component"]
     )
 
@@ -78,7 +102,7 @@ class SmbiosBaseboard(Part):
 class SmbiosChassis(Part):
     """SMBIOS type 3."""
 
-    sn: SmbiosText | None = Field(
+    sn: Annotated[SmbiosText, Becomes("`dmidecode -t 3`: Serial Number")] | None = Field(
         None,
         description="Serial number, in place of `serial_number` and `bmc.chassis_sn`.",
         examples=["QTFCD1420"],
@@ -88,16 +112,26 @@ class SmbiosChassis(Part):
 class SmbiosProcessor(Part):
     """SMBIOS type 4."""
 
-    version: SmbiosText | None = Field(
+    version: Annotated[SmbiosText, Becomes("`dmidecode -t 4`: Version")] | None = Field(
         None, description="Name of the processor.", examples=["Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"]
     )
     # Two bytes each. Source: DSP0134 section 7.5.
-    max_speed: int | None = Field(None, ge=1, le=65535, description="Highest speed in MHz.", examples=[4000])
-    speed: int | None = Field(None, ge=1, le=65535, description="Present speed in MHz.", examples=[2400])
-    sn: SmbiosText | None = Field(None, description="Serial number.", examples=["CPU0042"])
-    asset_tag: SmbiosText | None = Field(None, description="Asset tag.", examples=["RACK7-CPU"])
-    part_number: SmbiosText | None = Field(None, description="Part number.", examples=["CM8066002031501"])
-    cores: int | None = Field(
+    max_speed: Annotated[int, Becomes("`dmidecode -t 4`: Max Speed")] | None = Field(
+        None, ge=1, le=65535, description="Highest speed in MHz.", examples=[4000]
+    )
+    speed: Annotated[int, Becomes("`dmidecode -t 4`: Current Speed")] | None = Field(
+        None, ge=1, le=65535, description="Present speed in MHz.", examples=[2400]
+    )
+    sn: Annotated[SmbiosText, Becomes("`dmidecode -t 4`: Serial Number")] | None = Field(
+        None, description="Serial number.", examples=["CPU0042"]
+    )
+    asset_tag: Annotated[SmbiosText, Becomes("`dmidecode -t 4`: Asset Tag")] | None = Field(
+        None, description="Asset tag.", examples=["RACK7-CPU"]
+    )
+    part_number: Annotated[SmbiosText, Becomes("`dmidecode -t 4`: Part Number")] | None = Field(
+        None, description="Part number.", examples=["CM8066002031501"]
+    )
+    cores: Annotated[int, Becomes("`dmidecode -t 4`: Core Count")] | None = Field(
         None,
         ge=1,
         le=255,
@@ -110,24 +144,30 @@ class SmbiosProcessor(Part):
 class SmbiosModule(Part):
     """A memory module."""
 
-    locator: SmbiosText = Field(
+    locator: Annotated[SmbiosText, Becomes("`dmidecode -t 17`: Locator")] = Field(
         description="Slot it is in, by the name the server has for it.", examples=["DIMM_A0"]
     )
-    size: int = Field(
+    size: Annotated[int, Becomes("`dmidecode -t 17`: Size")] = Field(
         ge=1,
         le=16 * 1024 * 1024,
         description="Size in MiB; all modules add up to `compute.memory.size`.",
         examples=[1024],
     )
-    manufacturer: SmbiosText | None = Field(
+    manufacturer: Annotated[SmbiosText, Becomes("`dmidecode -t 17`: Manufacturer")] | None = Field(
         None,
         validation_alias=AliasChoices("manufacturer", "manufactuer"),
         description="Manufacturer.",
         examples=["Samsung"],
     )
-    sn: SmbiosText | None = Field(None, description="Serial number.", examples=["3051A7C2"])
-    asset_tag: SmbiosText | None = Field(None, description="Asset tag.", examples=["DIMM-42"])
-    part_number: SmbiosText | None = Field(None, description="Part number.", examples=["M393A2G40DB0-CPB"])
+    sn: Annotated[SmbiosText, Becomes("`dmidecode -t 17`: Serial Number")] | None = Field(
+        None, description="Serial number.", examples=["3051A7C2"]
+    )
+    asset_tag: Annotated[SmbiosText, Becomes("`dmidecode -t 17`: Asset Tag")] | None = Field(
+        None, description="Asset tag.", examples=["DIMM-42"]
+    )
+    part_number: Annotated[SmbiosText, Becomes("`dmidecode -t 17`: Part Number")] | None = Field(
+        None, description="Part number.", examples=["M393A2G40DB0-CPB"]
+    )
 
 
 class Smbios(Part):

@@ -14,7 +14,7 @@ from infrasim.spec.part import Becomes, Part
 class Cpu(Part):
     """The processors."""
 
-    quantities: int | None = Field(
+    quantities: Annotated[int, Becomes("`-smp`")] | None = Field(
         None,
         ge=1,
         le=255,
@@ -22,7 +22,7 @@ class Cpu(Part):
         "`sockets` x `cores` x `threads` if one of them is given, else 2.",
         examples=[4],
     )
-    sockets: int | None = Field(
+    sockets: Annotated[int, Becomes("`-smp sockets=`")] | None = Field(
         None,
         ge=1,
         le=255,
@@ -30,14 +30,14 @@ class Cpu(Part):
         "default.",
         examples=[2],
     )
-    cores: int | None = Field(
+    cores: Annotated[int, Becomes("`-smp cores=`")] | None = Field(
         None,
         ge=1,
         le=255,
         description="Cores of each processor. Left out: as many as make `quantities`.",
         examples=[4],
     )
-    threads: int | None = Field(
+    threads: Annotated[int, Becomes("`-smp threads=`")] | None = Field(
         None, ge=1, le=255, description="Threads of each core. Left out: 1.", examples=[2]
     )
     type: Annotated[str, AfterValidator(checks.cpu_type), Becomes("`-cpu TYPE`")] | None = Field(
@@ -47,7 +47,7 @@ class Cpu(Part):
         "needs KVM. Left out: `host` with KVM, else all that emulation can do.",
         examples=["Haswell"],
     )
-    features: Annotated[str, AfterValidator(checks.cpu_features)] | None = Field(
+    features: Annotated[str, AfterValidator(checks.cpu_features), Becomes("`-cpu`")] | None = Field(
         None,
         description="CPU features to add with `+` and remove with `-`, separated by commas.",
         examples=["+vmx,-svm"],
@@ -62,8 +62,10 @@ class Cpu(Part):
 class Memory(Part):
     """The memory."""
 
-    size: int = Field(1024, ge=16, le=16 * 1024 * 1024, description="Memory in MiB.", examples=[4096])
-    nodes: int = Field(
+    size: Annotated[int, Becomes("`-m`")] = Field(
+        1024, ge=16, le=16 * 1024 * 1024, description="Memory in MiB.", examples=[4096]
+    )
+    nodes: Annotated[int, Becomes("`-numa`")] = Field(
         1,
         ge=1,
         le=128,
@@ -71,13 +73,13 @@ class Memory(Part):
         "sockets. 1 says nothing of NUMA.",
         examples=[2],
     )
-    share: bool = Field(
+    share: Annotated[bool, Becomes("`memory-backend share=`")] = Field(
         False,
         description="Whether other processes of this machine can share the memory, as vhost-user and "
         "virtiofsd need.",
         examples=[True],
     )
-    prealloc: bool = Field(
+    prealloc: Annotated[bool, Becomes("`memory-backend prealloc=`")] = Field(
         False, description="Whether all of the memory is taken when the host starts.", examples=[True]
     )
 
@@ -85,7 +87,7 @@ class Memory(Part):
 class Boot(Part):
     """What the firmware boots."""
 
-    boot_order: Annotated[str, AfterValidator(checks.boot_order)] = Field(
+    boot_order: Annotated[str, AfterValidator(checks.boot_order), Becomes("`bootindex=`")] = Field(
         "ncd",
         description="Order of boot: `n` network, `c` disk, `d` CD-ROM.",
         examples=["cd"],

@@ -52,12 +52,12 @@ DEFAULT_SERVER_TYPE = "quanta_d51"
 class Compute(Part):
     """The host: what the operating system sees."""
 
-    uuid: Uuid | None = Field(
+    uuid: Annotated[Uuid, Becomes("`-uuid`, SMBIOS type 1, GUID of the BMC")] | None = Field(
         None,
         description="UUID of the system. Left out: made from this machine, the home and the node's name.",
         examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
     )
-    kvm_enabled: bool | None = Field(
+    kvm_enabled: Annotated[bool, Becomes("`-accel`")] | None = Field(
         None,
         description="`true` demands KVM, `false` emulates. Left out: KVM where it really runs a guest.",
         examples=[True],
@@ -82,7 +82,7 @@ class Compute(Part):
         description="What SMBIOS (`dmidecode` in the host) says of this node alone; the rest is the server "
         "type's. A value here goes before one of the whole machine, such as `serial_number`.",
     )
-    vnc_display: int | None = Field(
+    vnc_display: Annotated[int, Becomes("`-vnc`")] | None = Field(
         None,
         ge=0,
         le=99,
@@ -101,13 +101,13 @@ class Compute(Part):
         description="Network cards. Left out: one with NAT; `[]` for none.",
     )
     cdrom: Cdrom | None = Field(None, description="CD-ROM drive: `{file: PATH}`, or just the path.")
-    kernel: AbsolutePath | None = Field(
+    kernel: Annotated[AbsolutePath, Becomes("`-kernel`")] | None = Field(
         None, description="Linux kernel to boot directly, without a boot loader.", examples=["/boot/vmlinuz"]
     )
-    initrd: AbsolutePath | None = Field(
+    initrd: Annotated[AbsolutePath, Becomes("`-initrd`")] | None = Field(
         None, description="Initial RAM disk; needs `kernel`.", examples=["/boot/initrd.img"]
     )
-    cmdline: Annotated[str, AfterValidator(checks.one_line)] | None = Field(
+    cmdline: Annotated[str, AfterValidator(checks.one_line), Becomes("`-append`")] | None = Field(
         None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
     )
     extra_device: Annotated[
@@ -121,7 +121,9 @@ class Compute(Part):
         examples=[["qemu-xhci,id=usb0", "usb-tablet,bus=usb0.0"]],
     )
     extra_option: Annotated[
-        tuple[Annotated[str, AfterValidator(checks.one_argument)], ...], BeforeValidator(checks.split_options)
+        tuple[Annotated[str, AfterValidator(checks.one_argument)], ...],
+        BeforeValidator(checks.split_options),
+        Becomes("arguments of QEMU"),
     ] = Field(
         (),
         strict=False,
@@ -146,72 +148,78 @@ class Compute(Part):
 class Bmc(Part):
     """The management controller."""
 
-    interface: Annotated[str, AfterValidator(checks.interface)] | None = Field(
-        None,
-        description="Network interface of this machine whose address the BMC listens on.",
-        examples=["eth1"],
+    interface: Annotated[str, AfterValidator(checks.interface), Becomes("the BMC's UDP socket")] | None = (
+        Field(
+            None,
+            description="Network interface of this machine whose address the BMC listens on.",
+            examples=["eth1"],
+        )
     )
-    address: Address | None = Field(
+    address: Annotated[Address, Becomes("the BMC's UDP socket")] | None = Field(
         None,
         description="IPv4 or IPv6 address of this machine the BMC listens on; `0.0.0.0` or `::` for all. "
         "Left out (and no `interface`): 127.0.0.1 for the first node, 127.0.1.x for further ones.",
         examples=["192.0.2.10"],
     )
-    ipmi_over_lan_port: Port = Field(623, description="UDP port of IPMI over LAN.", examples=[623])
-    username: Annotated[str, AfterValidator(checks.ipmi_username)] = Field(
+    ipmi_over_lan_port: Annotated[Port, Becomes("the BMC's UDP socket")] = Field(
+        623, description="UDP port of IPMI over LAN.", examples=[623]
+    )
+    username: Annotated[str, AfterValidator(checks.ipmi_username), Becomes("name of user 2")] = Field(
         "admin", description="IPMI user with administrator rights, at most 16 bytes.", examples=["root"]
     )
-    password: Annotated[str, AfterValidator(checks.ipmi_password)] = Field(
+    password: Annotated[str, AfterValidator(checks.ipmi_password), Becomes("password of user 2")] = Field(
         "admin", repr=False, description="The user's password, at most 20 bytes.", examples=["calvin"]
     )
-    cipher_suites: Annotated[tuple[CipherSuite, ...], AfterValidator(checks.cipher_suites)] = Field(
+    cipher_suites: Annotated[
+        tuple[CipherSuite, ...], AfterValidator(checks.cipher_suites), Becomes("Get Channel Cipher Suites")
+    ] = Field(
         (3, 17),
         strict=False,
         description="Cipher suites of IPMI 2.0 that open a session: 1 (no integrity, no encryption), "
         "2 (no encryption), 3 (SHA-1, AES), 17 (SHA-256, AES).",
         examples=[[17]],
     )
-    insecure: bool = Field(
+    insecure: Annotated[bool, Becomes("cipher suite 0, authentication type none, user 1")] = Field(
         False,
         description="Whether sessions need no password: cipher suite 0, authentication type none and the "
         "anonymous user. For tests of tools that look for such BMCs.",
         examples=[True],
     )
-    lockout_failures: int = Field(
+    lockout_failures: Annotated[int, Becomes("LAN parameter 26")] = Field(
         0,
         ge=0,
         le=255,
         description="After so many wrong passwords in a row a user is locked out; 0 locks nobody out.",
         examples=[3],
     )
-    lockout_time: Seconds = Field(
+    lockout_time: Annotated[Seconds, Becomes("LAN parameter 26")] = Field(
         300.0, description="Seconds a locked-out user stays locked out.", examples=[60]
     )
-    reset_time: Seconds = Field(
+    reset_time: Annotated[Seconds, Becomes("Cold Reset, Warm Reset")] = Field(
         3.0,
         description="Seconds the BMC is away from LAN and host after `mc reset`.",
         examples=[30],
     )
-    startnow: bool = Field(
+    startnow: Annotated[bool, Becomes("power at the start")] = Field(
         True,
         description="Whether the host is powered on when the node starts; `false` waits for a power-on "
         "over IPMI.",
         examples=[False],
     )
-    poweroff_wait: Seconds = Field(
+    poweroff_wait: Annotated[Seconds, Becomes("deadline of `power soft`")] = Field(
         60.0,
         description="Seconds the operating system has for a soft power-off before the power is cut.",
         examples=[30],
     )
-    kill_wait: Seconds = Field(
+    kill_wait: Annotated[Seconds, Becomes("deadline of SIGTERM")] = Field(
         5.0, description="Seconds between SIGTERM and SIGKILL when QEMU does not end.", examples=[1]
     )
-    chassis_pn: FruText | None = Field(
+    chassis_pn: Annotated[FruText, Becomes("FRU chassis area")] | None = Field(
         None,
         description="Part number of the chassis: in every FRU device with a chassis area, or in FRU 0.",
         examples=["32-A0123"],
     )
-    chassis_sn: FruText | None = Field(
+    chassis_sn: Annotated[FruText, Becomes("FRU chassis area, SMBIOS type 3")] | None = Field(
         None,
         description="Serial number of the chassis: where `chassis_pn` is, and in SMBIOS type 3.",
         examples=["QTFCD1420"],
@@ -253,27 +261,27 @@ class Bmc(Part):
 class NodeSpec(Part):
     """A node: what its file says, with every default filled in."""
 
-    name: NodeName = Field(
+    name: Annotated[NodeName, Becomes("folder of the node and of its logs, `-name`")] = Field(
         description="Name of the node. Left out: the name it is registered under.", examples=["node-0"]
     )
-    type: TypeName = Field(
+    type: Annotated[TypeName, Becomes("sensors, inventory, SMBIOS")] = Field(
         DEFAULT_SERVER_TYPE,
         description="Server type: which machine this is (`infrasim type list`).",
         examples=["quanta_d51"],
     )
-    serial_number: SmbiosText | None = Field(
+    serial_number: Annotated[SmbiosText, Becomes("SMBIOS types 1 to 3, FRU 0")] | None = Field(
         None,
         description="Serial number of the machine: of system, board and chassis in SMBIOS and FRU 0 alike. "
         "Left out: made from the UUID.",
         examples=["infrasim-4711"],
     )
-    asset_tag: SmbiosText | None = Field(
+    asset_tag: Annotated[SmbiosText, Becomes("SMBIOS types 2 and 3, FRU 0")] | None = Field(
         None,
         description="Asset tag of the machine: of board and chassis in SMBIOS and of the product in FRU 0. "
         "Left out: the server type's.",
         examples=["RACK7-U12"],
     )
-    sol_enable: bool = Field(
+    sol_enable: Annotated[bool, Becomes("socat, the SOL payload")] = Field(
         True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]
     )
     compute: Compute = Field(default_factory=Compute, description="The host: what the operating system sees.")
