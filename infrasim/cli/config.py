@@ -82,7 +82,12 @@ def show(name: str, origin: bool, given: tuple[str, ...], as_json: bool) -> None
         return
     loaded = load_registered(home, name, settings)
     _print_json(
-        {"name": name, "file": str(path), "node": loaded.spec.model_dump(mode="json"), **_said(loaded)}
+        {
+            "name": name,
+            "file": str(path),
+            "node": loaded.spec.model_dump(mode="json", by_alias=True),
+            **_said(loaded),
+        }
     )
 
 

@@ -205,7 +205,8 @@ def plan_command(name: str, given: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"  {file.mode:04o} {len(file.content):>7}  {file.path}")
     click.echo("\nDisks")
     for disk in decided.disks:
-        click.echo(f"  {disk.format:5} {disk.size_gib} GiB  {disk.path}{'' if disk.create else '  (yours)'}")
+        size = f"{disk.size_gib} GiB" if disk.size_gib is not None else f"as {disk.backing}"
+        click.echo(f"  {disk.format:5} {size}  {disk.path}{'' if disk.create else '  (yours)'}")
     click.echo("\nPorts")
     for port in decided.ports:
         click.echo(f"  {port.protocol} {port.address} {port.port}  {port.purpose}")

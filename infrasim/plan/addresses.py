@@ -102,6 +102,11 @@ def serial_number(identity: uuid.UUID) -> str:
     return f"IS{identity.hex[:10].upper()}"
 
 
+def drive_serial(identity: uuid.UUID, what: str) -> str:
+    """The serial number of a drive whose file has none. ``what`` names the drive within the node."""
+    return f"IS{hashlib.sha256(identity.bytes + what.encode()).hexdigest()[:10].upper()}"
+
+
 def mac(identity: uuid.UUID, what: str) -> str:
     """The MAC address of a card whose file has none. ``what`` names the card within the node."""
     digest = hashlib.sha256(identity.bytes + what.encode()).digest()

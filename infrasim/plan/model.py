@@ -70,14 +70,21 @@ class FileSpec:
 class DiskSpec:
     """A disk image; ``create`` ones are made when missing and live until destroy.
 
-    ``key`` is its place in the node file, such as ``compute.storage_backend[0].drives[0].file``.
+    ``key`` is its place in the node file, such as ``compute.storage_backend[0].drives[0].file``. A size of
+    None is that of the backing file; ``is_sized`` says that the node file asks for the size. ``options`` are
+    of qemu-img. ``is_shared`` ones may be written by others too.
     """
 
     path: Path
     format: str
-    size_gib: int
+    size_gib: int | None
     create: bool
     key: str
+    is_sized: bool = False
+    is_shared: bool = False
+    backing: Path | None = None
+    backing_format: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

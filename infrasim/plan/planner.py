@@ -224,7 +224,10 @@ def _interface_address(name: str, facts: HostFacts) -> str:
 def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
     """What each part of the node file adds to the host, in the order of QEMU's arguments."""
     compute = parts.spec.compute
-    return (storage_part(compute, parts.paths), networks_part(compute, parts.identity.uuid))
+    return (
+        storage_part(compute, parts.paths, parts.identity.uuid),
+        networks_part(compute, parts.identity.uuid),
+    )
 
 
 def _qemu_argv(
@@ -332,13 +335,13 @@ def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, .
 def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
     disks = tuple(disk for part in host_parts for disk in part.disks)
     for number, disk in enumerate(disks):
-        if disk.path in reserved.disks:
+        if disk.path in reserved.disks and not disk.is_shared:
             raise problem(
                 disk.key,
                 f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}",
                 "two nodes cannot write one image",
             )
-        if any(disk.path == other.path for other in disks[:number]):
+        if any(disk.path == other.path and not disk.is_shared for other in disks[:number]):
             raise problem(disk.key, f"disk image {disk.path} is named twice", "")
     return disks
 

@@ -189,7 +189,7 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
     others = reserved_by_others(home, name)
     if previous.vnc_display in others.vnc_displays or others.sockets & previous.kept.sockets:
         return None
-    if any(disk.path in others.disks for disk in previous.disks):
+    if any(disk.path in others.disks and not disk.is_shared for disk in previous.disks):
         return None
     in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):

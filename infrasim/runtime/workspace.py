@@ -6,6 +6,7 @@ Rendered files are replaced as a whole at each start; disks and the BMC's own st
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from infrasim.errors import SET, InvalidNodeFile, Problem
@@ -109,14 +110,23 @@ def create_disk(disk: DiskSpec) -> None:
     program = require_program(QEMU_IMG_PROGRAM)
     temporary = disk.path.with_name(f".{disk.path.name}.new")
     try:
-        run(
-            [program, "create", "-q", "-f", disk.format, str(temporary), f"{disk.size_gib}G"],
-            timeout_s=_IMAGE_TIMEOUT_S,
-        )
+        run([program, *_creation(disk, temporary)], timeout_s=_IMAGE_TIMEOUT_S)
         temporary.chmod(0o600)
         temporary.replace(disk.path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _creation(disk: DiskSpec, path: Path) -> Iterator[str]:
+    """The arguments of qemu-img."""
+    yield from ("create", "-q", "-f", disk.format)
+    for option in disk.options:
+        yield from ("-o", option)
+    if disk.backing is not None:
+        yield from ("-b", str(disk.backing), "-F", disk.backing_format)
+    yield str(path)
+    if disk.size_gib is not None:
+        yield f"{disk.size_gib}G"
 
 
 def remove_workspace(home: Home, paths: NodePaths) -> None:

@@ -19,7 +19,6 @@ from infrasim.units import WrongValue, parse_address, parse_mac, parse_uuid
 if TYPE_CHECKING:
     from infrasim.spec.identity import SmbiosModule
     from infrasim.spec.network import Network
-    from infrasim.spec.storage import AhciController
 
 __all__ = ["parse_mac", "parse_uuid"]
 
@@ -54,9 +53,6 @@ NETWORK_DEVICES = (
 IPMI_USERNAME_MAX_BYTES = 16  # Source: IPMI 2.0 section 22.28, Set User Name.
 IPMI_PASSWORD_MAX_BYTES = 20  # Source: IPMI 2.0 section 22.30, Set User Password.
 CIPHER_SUITES = (1, 2, 3, 17)  # Source: IPMI 2.0 table 22-20, those that ipmitool and FreeIPMI open.
-ATA_SERIAL_MAX = 20  # Source: ATA8-ACS IDENTIFY DEVICE words 10-19.
-ATA_VERSION_MAX = 8  # words 23-26
-ATA_MODEL_MAX = 40  # words 27-46
 INTERFACE_MAX = 15  # Source: IFNAMSIZ of netdevice(7), less the closing zero.
 FRU_TEXT_MAX = 63  # Source: FRU storage definition section 13, six bits of length.
 FRU_ID_MAX = 254  # Source: IPMI 2.0 section 34.1; FFh is reserved.
@@ -97,7 +93,7 @@ class Misplaced(NamedTuple):
 
 def nothing_misplaced(found: Iterable[Misplaced]) -> None:
     """A key that is for some kinds only is given to no other."""
-    _raise(
+    refuse(
         Conflict(
             each.path,
             f"is only for {each.of} {' or '.join(each.kinds)}, not for {each.is_kind}",
@@ -212,29 +208,14 @@ def boot_order(text: str) -> str:
     return text
 
 
-def drive_serial(text: str) -> str:
-    """A serial number of an ATA disk."""
-    return _printable(text, at_most=ATA_SERIAL_MAX)
-
-
-def drive_model(text: str) -> str:
-    """A model name of an ATA disk."""
-    return _printable(text, at_most=ATA_MODEL_MAX)
-
-
-def drive_version(text: str) -> str:
-    """A firmware version of an ATA disk."""
-    return _printable(text, at_most=ATA_VERSION_MAX)
-
-
 def smbios_text(text: str) -> str:
     """A string of an SMBIOS structure."""
-    return _printable(text, at_most=SMBIOS_TEXT_MAX)
+    return printable(text, at_most=SMBIOS_TEXT_MAX)
 
 
 def fru_text(text: str) -> str:
     """A string of a FRU device."""
-    return _printable(text, at_most=FRU_TEXT_MAX)
+    return printable(text, at_most=FRU_TEXT_MAX)
 
 
 def is_fru_key(key: str) -> bool:
@@ -254,12 +235,12 @@ def fru_id(key: object) -> int:
 
 def ipmi_username(text: str) -> str:
     """A user name that IPMI can carry."""
-    return _printable(text, at_most=IPMI_USERNAME_MAX_BYTES)
+    return printable(text, at_most=IPMI_USERNAME_MAX_BYTES)
 
 
 def ipmi_password(text: str) -> str:
     """A password that IPMI can carry; never part of a message."""
-    return _printable(text, at_most=IPMI_PASSWORD_MAX_BYTES)
+    return printable(text, at_most=IPMI_PASSWORD_MAX_BYTES)
 
 
 def cipher_suite(number: int) -> int:
@@ -316,7 +297,7 @@ def kernel_is_given(kernel: str | None, *, initrd: str | None, cmdline: str | No
     given = {"initrd": initrd, "cmdline": cmdline}
     hint = "add 'kernel', or remove this"
     if kernel is None:
-        _raise(
+        refuse(
             Conflict((key,), "needs 'kernel' beside it", hint)
             for key, text in given.items()
             if text is not None
@@ -326,7 +307,7 @@ def kernel_is_given(kernel: str | None, *, initrd: str | None, cmdline: str | No
 def one_place_to_listen(*, interface: str | None, address: str | None) -> None:
     """An interface has its own address."""
     if interface is not None and address is not None:
-        _raise(
+        refuse(
             [
                 Conflict(
                     ("address",), f"'interface: {interface}' says where to listen already", "keep one of them"
@@ -339,35 +320,21 @@ def one_uuid(uuid: str | None, smbios_uuid: str | None) -> None:
     """A system has one UUID."""
     if uuid is not None and smbios_uuid is not None and uuid != smbios_uuid:
         message = f"is another than compute.uuid, {uuid}"
-        _raise([Conflict(("smbios", "type1", "uuid"), message, "keep one of them")])
+        refuse([Conflict(("smbios", "type1", "uuid"), message, "keep one of them")])
 
 
 def modules_add_up(sizes_mib: Sequence[int], memory_mib: int) -> None:
     """The memory is what is in the slots, if anything is said of these."""
     if sizes_mib and sum(sizes_mib) != memory_mib:
         message = f"the modules have {sum(sizes_mib)} MiB together, compute.memory.size is {memory_mib} MiB"
-        _raise([Conflict(("smbios", "type17"), message, "make them equal; each size is in MiB")])
+        refuse([Conflict(("smbios", "type17"), message, "make them equal; each size is in MiB")])
 
 
 def modules_differ(modules: Sequence[SmbiosModule]) -> Sequence[SmbiosModule]:
     """No two memory modules are in one slot."""
     locators = [((number, "locator"), module.locator) for number, module in enumerate(modules)]
-    _raise(_repeated(locators, "another module is in {value} too", "a slot holds one module"))
+    refuse(repeated(locators, "another module is in {value} too", "a slot holds one module"))
     return modules
-
-
-def drives_differ(controllers: Sequence[AhciController]) -> Sequence[AhciController]:
-    """No two drives share an image, a place in the order of boot, a serial number or a world-wide name."""
-    found: list[Conflict] = []
-    for key in ("file", "bootindex", "serial", "wwn"):
-        values = [
-            ((number, "drives", slot, key), getattr(drive, key))
-            for number, controller in enumerate(controllers)
-            for slot, drive in enumerate(controller.drives)
-        ]
-        found += _repeated(values, "another drive has {value} too", "each drive needs its own")
-    _raise(found)
-    return controllers
 
 
 def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
@@ -378,20 +345,21 @@ def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
         for number, card in enumerate(networks)
         for place, forward in enumerate(card.port_forward)
     ]
-    _raise(
+    refuse(
         [
-            *_repeated(
+            *repeated(
                 macs, "another card has {value} too", "each card needs its own; leave it out to get one"
             ),
-            *_repeated(ports, "{value} of this machine is forwarded already", "each port leads to one place"),
+            *repeated(ports, "{value} of this machine is forwarded already", "each port leads to one place"),
         ]
     )
     return networks
 
 
-def _repeated(
+def repeated(
     values: Iterable[tuple[tuple[str | int, ...], object]], message: str, hint: str
 ) -> Iterable[Conflict]:
+    """A conflict at each place whose value another one has already."""
     seen: set[object] = set()
     for path, value in values:
         if value is not None and value in seen:
@@ -399,12 +367,14 @@ def _repeated(
         seen.add(value)
 
 
-def _raise(found: Iterable[Conflict]) -> None:
+def refuse(found: Iterable[Conflict]) -> None:
+    """Raise what was found, if anything was."""
     if conflicts := tuple(found):
         raise Conflicts(conflicts)
 
 
-def _printable(text: str, *, at_most: int) -> str:
+def printable(text: str, *, at_most: int) -> str:
+    """A text of printable ASCII, neither empty nor too long."""
     if not text:
         raise WrongValue("is empty", hint="leave the key out to get the default")
     if not _PRINTABLE.match(text):

@@ -18,6 +18,8 @@ RENAMED = {
     "compute.networks[].port_forward[].protocal": "protocol",
     "compute.smbios.type17[].manufactuer": "manufacturer",
     "compute.storage_backend[].drives[].rotation": "rotation_rate",
+    "compute.storage_backend[].use_msi": "msi",
+    "compute.storage_backend[].cmb_size_mb": "cmb_size",
 }
 
 # where a key stood -> where it stands; both are read
@@ -86,41 +88,16 @@ REFUSED = {
     "compute.networks[].addr": _LATER,
     "compute.networks[].multifunction": _LATER,
     "compute.networks[].extra_option": _LATER,
-    "compute.storage_backend[].bus": _LATER,
-    "compute.storage_backend[].addr": _LATER,
     "compute.storage_backend[].slot_range": _LATER,
-    "compute.storage_backend[].use_jbod": "this is of a MegaRAID controller",
-    "compute.storage_backend[].sas_address": "this is of a SAS controller",
-    "compute.storage_backend[].msi": _LATER,
-    "compute.storage_backend[].msix": _LATER,
-    "compute.storage_backend[].use_msi": _LATER,
-    "compute.storage_backend[].use_msix": _LATER,
-    "compute.storage_backend[].max_cmds": "this is of a MegaRAID controller",
-    "compute.storage_backend[].max_sge": "this is of a MegaRAID controller",
-    "compute.storage_backend[].iothread": _LATER,
+    "compute.storage_backend[].use_msix": "this is of InfraSIM's lsisas3008",
     "compute.storage_backend[].seses": _FORK,
     "compute.storage_backend[].connectors": _FORK,
     "compute.storage_backend[].external_connectors": _FORK,
     "compute.storage_backend[].expanders": _FORK,
     "compute.storage_backend[].phys": _FORK,
     "compute.storage_backend[].disk_array": _FORK,
-    "compute.storage_backend[].drives[].aio": _LATER,
-    "compute.storage_backend[].drives[].discard": _LATER,
-    "compute.storage_backend[].drives[].l2-cache-size": _LATER,
-    "compute.storage_backend[].drives[].refcount-cache-size": _LATER,
-    "compute.storage_backend[].drives[].cluster-size": _LATER,
-    "compute.storage_backend[].drives[].preallocation": _LATER,
-    "compute.storage_backend[].drives[].sector_size": _LATER,
-    "compute.storage_backend[].drives[].share-rw": _LATER,
     "compute.storage_backend[].drives[].page-file": _FORK,
     "compute.storage_backend[].drives[].page_file": _FORK,
-    "compute.storage_backend[].drives[].vendor": "a SATA disk has no vendor; 'model' names it",
-    "compute.storage_backend[].drives[].product": "a SATA disk has no product; 'model' names it",
-    "compute.storage_backend[].drives[].port_index": "this is of a SAS disk",
-    "compute.storage_backend[].drives[].port_wwn": "this is of a SAS disk",
-    "compute.storage_backend[].drives[].channel": "this is of a SCSI disk",
-    "compute.storage_backend[].drives[].scsi-id": "this is of a SCSI disk",
-    "compute.storage_backend[].drives[].lun": "this is of a SCSI disk",
     "compute.storage_backend[].drives[].slot_number": _FORK,
     "compute.storage_backend[].drives[].atta_wwn": _FORK,
     "compute.storage_backend[].drives[].atta_phy_id": _FORK,
@@ -131,6 +108,16 @@ REFUSED = {
     "compute.dma_engine": _FORK,
     "compute.imc": _FORK,
     "compute.pcu": _FORK,
+}
+
+# old value -> the one to use, by key; both are read
+RENAMED_VALUES = {
+    "compute.storage_backend[].type": {
+        "lsi": "lsi53c895a",
+        "ich9-ahci": "ahci",
+        "virtio-scsi-pci": "virtio-scsi",
+        "virtio-blk-pci": "virtio-blk",
+    },
 }
 
 # values the reference knew: key -> {name, possibly with *: why not}
@@ -144,7 +131,6 @@ REFUSED_VALUES = {
         "lsisas*": _FORK_VALUE,
         "pmc*": _FORK_VALUE,
         "disk_array": _FORK_VALUE,
-        **dict.fromkeys(("megasas*", "mptsas*", "lsi*", "*nvme*", "pvscsi", "virtio*", "ide"), _LATER_VALUE),
     },
 }
 
@@ -157,6 +143,11 @@ def pattern(path: Path) -> str:
             step = "fruN"
         text += "[]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def renamed_value(path: Path, value: object) -> str | None:
+    """Today's spelling of an old value; None if it is not one."""
+    return RENAMED_VALUES.get(pattern(path), {}).get(value) if isinstance(value, str) else None
 
 
 def refusal(path: Path) -> str:

@@ -120,18 +120,21 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
             values[new] = old[key]
             moved[(new,)] = (section, key)
             warn((section, key), "stands at the top level now", f"move it: '{new}'")
-    for path in _old_keys(values):
+    for path, value in _old_keys(values):
         text = legacy.pattern(path)
-        if text in legacy.RENAMED:
+        if new_value := legacy.renamed_value(path, value):
+            warn(path, f"{value!r} is an old spelling", f"it is {new_value!r}")
+        elif text in legacy.RENAMED:
             warn(path, "is an old spelling", f"the key is {legacy.RENAMED[text]!r}")
         else:
             warn(path, "is ignored", legacy.IGNORED[text])
-    kept = _without_ignored(values, ())
+    kept = _modern(values, ())
     assert isinstance(kept, dict)
     return kept, moved, warnings
 
 
-def _old_keys(value: Value, path: Path = ()) -> Iterator[Path]:
+def _old_keys(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
+    """Where an old key or an old value stands, and what the value is."""
     if isinstance(value, dict):
         entries: Iterator[tuple[str | int, Value]] = iter(value.items())
     elif isinstance(value, list):
@@ -141,18 +144,19 @@ def _old_keys(value: Value, path: Path = ()) -> Iterator[Path]:
     for step, below in entries:
         here = (*path, step)
         text = legacy.pattern(here)
-        if text in legacy.RENAMED or text in legacy.IGNORED:
-            yield here
+        if text in legacy.RENAMED or text in legacy.IGNORED or legacy.renamed_value(here, below):
+            yield here, below
         yield from _old_keys(below, here)
 
 
-def _without_ignored(value: Value, path: Path) -> Value:
+def _modern(value: Value, path: Path) -> Value:
+    """A value without what is ignored, and with today's spellings of values."""
     if isinstance(value, dict):
         return {
-            key: _without_ignored(below, (*path, key))
+            key: _modern(below, (*path, key))
             for key, below in value.items()
             if legacy.pattern((*path, key)) not in legacy.IGNORED
         }
     if isinstance(value, list):
-        return [_without_ignored(below, (*path, number)) for number, below in enumerate(value)]
-    return value
+        return [_modern(below, (*path, number)) for number, below in enumerate(value)]
+    return legacy.renamed_value(path, value) or value

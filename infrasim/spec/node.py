@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from infrasim.spec import checks
+from infrasim.spec import checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
 from infrasim.spec.network import Network
 from infrasim.spec.part import (
@@ -39,7 +39,7 @@ from infrasim.spec.part import (
     TypeName,
     Uuid,
 )
-from infrasim.spec.storage import AhciController, Cdrom, Drive
+from infrasim.spec.storage import Cdrom, Controller, one_disk
 
 if TYPE_CHECKING:
     from infrasim.spec.identity import FruDevice, Smbios
@@ -90,8 +90,11 @@ class Compute(Part):
         "Left out: 1, or the next free one.",
         examples=[1],
     )
-    storage_backend: Annotated[tuple[AhciController, ...], AfterValidator(checks.drives_differ)] = Field(
-        default_factory=lambda: (AhciController(drives=(Drive(),)),),
+    storage_backend: Annotated[
+        tuple[Annotated[Controller, Rare("Controller", "infrasim.spec.storage")], ...],
+        AfterValidator(storage_checks.controllers_differ),
+    ] = Field(
+        default_factory=one_disk,
         strict=False,
         description="Disk controllers. Left out: one AHCI controller with one 8 GiB disk; `[]` for none.",
     )

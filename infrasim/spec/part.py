@@ -68,7 +68,7 @@ class Part(BaseModel):
     @classmethod
     def _drop_empty_keys(cls, given: Any) -> Any:
         if isinstance(given, dict) and None in given.values():
-            known = cls.__pydantic_fields__
+            known = {written(name, field) for name, field in cls.__pydantic_fields__.items()}
             return {key: value for key, value in given.items() if value is not None or key not in known}
         return given
 
@@ -101,6 +101,11 @@ class Rare:
         from pydantic_core.core_schema import no_info_plain_validator_function
 
         return no_info_plain_validator_function(lambda given: self.model.model_validate(given))
+
+
+def written(name: str, field: FieldInfo) -> str:
+    """The key of a field as it is written in a node file."""
+    return field.alias or name
 
 
 def notes(field: FieldInfo, kind: type[_Note]) -> Iterator[_Note]:
@@ -144,4 +149,5 @@ def _refused(
     for name, only in found:
         kind = getattr(judge, only.of)
         if name in part.model_fields_set and kind not in only.kinds:
-            yield checks.Misplaced((*place, name), only.of, kind, only.kinds)
+            key = written(name, type(part).__pydantic_fields__[name])
+            yield checks.Misplaced((*place, key), only.of, kind, only.kinds)

@@ -141,6 +141,11 @@ def _old_keys() -> str:
         "|---|---|",
         *(f"| `{path}` | `{new}` |" for path, new in legacy.RENAMED.items()),
         *(f"| `{dotted(old)}` | `{dotted(new)}` |" for old, new in legacy.MOVED.items()),
+        *(
+            f"| `{path}: {old}` | `{new}` |"
+            for path, names in legacy.RENAMED_VALUES.items()
+            for old, new in names.items()
+        ),
         *(f"| `{path}` | ignored: {why} |" for path, why in legacy.IGNORED.items()),
         "\nThese are refused, with the reason:\n",
         "| key | reason |",

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from infrasim.spec import checks, legacy
+from infrasim.spec import checks, legacy, storage_checks
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
 from infrasim.spec.node import NodeSpec
@@ -70,9 +70,15 @@ _LIMITS: dict[str, Schema] = {
     "interface": {"pattern": r"^[^\s/:\u0000-\u001f\u007f]+$", "maxLength": checks.INTERFACE_MAX},
     "cpu_type": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.+-]*$"},
     "boot_order": {"pattern": r"^(?!.*(.).*\1)[ncd]+$"},
-    "drive_serial": _printable(checks.ATA_SERIAL_MAX),
-    "drive_model": _printable(checks.ATA_MODEL_MAX),
-    "drive_version": _printable(checks.ATA_VERSION_MAX),
+    "drive_serial": _printable(storage_checks.SERIAL_MAX),
+    "drive_model": _printable(storage_checks.MODEL_MAX),
+    "drive_version": _printable(storage_checks.VERSION_MAX),
+    "drive_vendor": _printable(storage_checks.VENDOR_MAX),
+    "drive_product": _printable(storage_checks.PRODUCT_MAX),
+    "subsystem": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,191}$"},
+    "power_of_two": {"enum": [*(2**exponent for exponent in range(17))]},
+    "qemu_id": {"pattern": "^[A-Za-z][A-Za-z0-9._-]*$"},
+    "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.[0-7])?$"},
     "smbios_text": _printable(checks.SMBIOS_TEXT_MAX),
     "fru_text": _printable(checks.FRU_TEXT_MAX),
     "ipmi_username": _printable(checks.IPMI_USERNAME_MAX_BYTES),
@@ -123,7 +129,11 @@ def _value(key: Key) -> Schema:
     place.update(_limits(key))
     found.update(_named_limits(key, _LIST_LIMITS))
     if key.choices and not key.is_list and key.model is None:
-        found["anyOf"] = [{"enum": list(key.choices)}, {"type": [name for name in types if name != "string"]}]
+        old = legacy.RENAMED_VALUES.get(key.path, ())
+        found["anyOf"] = [
+            {"enum": [*key.choices, *old]},
+            {"type": [name for name in types if name != "string"]},
+        ]
         return {**found, **_told(key)}
     return {"type": types, **found, **_told(key)}
 
@@ -248,7 +258,9 @@ def _has(model: type[BaseModel], name: str) -> bool:
 
 
 def _only(judge: Key, only: Only, otherwise: Schema) -> Schema:
-    is_kind: Schema = {"properties": {only.of: {"enum": list(only.kinds)}}}
+    renamed = legacy.RENAMED_VALUES.get(judge.path, {}).items()
+    kinds = [*only.kinds, *(old for old, new in renamed if new in only.kinds)]
+    is_kind: Schema = {"properties": {only.of: {"enum": kinds}}}
     default = judge.field.get_default(call_default_factory=True) if not judge.field.is_required() else None
     if default in only.kinds:
         is_kind["properties"][only.of]["enum"].append(None)

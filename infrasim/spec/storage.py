@@ -1,18 +1,41 @@
-"""What a node file says of disks, their controllers and the CD-ROM drive."""
+"""What a node file says of disks, their controllers and the CD-ROM drive.
+
+A disk on its own (NVMe, virtio-blk) is its controller and has the keys of both.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.aliases import AliasChoices
 
-from infrasim.spec import checks
-from infrasim.spec.part import AbsolutePath, Part
+from infrasim.spec import pci_checks, storage_checks
+from infrasim.spec.part import AbsolutePath, Becomes, Only, Part, Uuid, conditions, written
+from infrasim.spec.storage_kinds import ALONE, ATA, SCSI
+
+_ALONE = Only(*ALONE)
+_SCSI = Only(*SCSI)
+_NVME = Only("nvme")
+_MEGASAS = Only("megasas", "megasas-gen2")
+_QCOW2 = Only("qcow2", of="format")
+
+Wwn: TypeAlias = Annotated[int, Field(ge=1, le=2**64 - 1)]
+ByteSize: TypeAlias = Annotated[int, BeforeValidator(storage_checks.byte_size)]
+BlockSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.block_size)]
+Discard: TypeAlias = Literal["ignore", "unmap", "off", "on"]
+Switch: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(storage_checks.switch)]
 
 
-class Drive(Part):
-    """A disk."""
+class Image(Part):
+    """What every disk has: an image, how QEMU reads it, and blocks."""
 
     size: int = Field(
         8,
@@ -21,12 +44,107 @@ class Drive(Part):
         description="Size in GiB of an image that infrasim makes; an image that exists keeps its own.",
         examples=[20],
     )
-    format: Literal["qcow2", "raw"] = Field("qcow2", description="Format of the image.", examples=["raw"])
+    format: Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"] = Field(
+        "qcow2", description="Format of the image.", examples=["raw"]
+    )
     file: AbsolutePath | None = Field(
         None,
         description="An image or block device that exists already. Left out: one is made in the node's "
         "workspace, and removed by `infrasim node destroy`.",
         examples=["/var/lib/images/debian.qcow2"],
+    )
+    backing_file: Annotated[AbsolutePath, _QCOW2, Becomes("`qemu-img create -b`")] | None = Field(
+        None,
+        description="Image that the one infrasim makes begins as: it is only read, and what is written "
+        "goes to the new image. Without `size` the new one is as large.",
+        examples=["/var/lib/images/debian.qcow2"],
+    )
+    backing_format: (
+        Annotated[
+            Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"],
+            _QCOW2,
+            Becomes("`qemu-img create -F`"),
+        ]
+        | None
+    ) = Field(None, description="Format of `backing_file`. Left out: qcow2.", examples=["raw"])
+    cluster_size: (
+        Annotated[
+            ByteSize,
+            AfterValidator(storage_checks.cluster_size),
+            _QCOW2,
+            Becomes("`qemu-img create -o cluster_size=`"),
+        ]
+        | None
+    ) = Field(
+        None,
+        alias="cluster-size",
+        description="Cluster size of an image that infrasim makes, a power of two from 512 to 2M.",
+        examples=["128K"],
+    )
+    preallocation: (
+        Annotated[
+            Literal["off", "metadata", "falloc", "full"],
+            Only("qcow2", "raw", of="format"),
+            Becomes("`qemu-img create -o preallocation=`"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="What is set aside for an image that infrasim makes; `metadata` is of qcow2. Left out: "
+        "nothing, the file grows.",
+        examples=["metadata"],
+    )
+    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = Field(
+        "writeback", description="How QEMU caches the image on this machine.", examples=["none"]
+    )
+    aio: Annotated[Literal["threads", "native", "io_uring"], Becomes("`-blockdev file.aio=`")] | None = Field(
+        None,
+        description="How QEMU reads and writes; `native` needs a `cache` of `none` or `directsync`. "
+        "Left out: threads.",
+        examples=["io_uring"],
+    )
+    discard: Annotated[Discard, Becomes("`-blockdev discard=`")] | None = Field(
+        None,
+        description="What becomes of blocks that the host discards: `unmap` or `on` gives their space back, "
+        "`ignore` or `off` keeps it. Left out: kept.",
+        examples=["unmap"],
+    )
+    l2_cache_size: (
+        Annotated[ByteSize, Field(ge=1, le=2**40), _QCOW2, Becomes("`-blockdev l2-cache-size=`")] | None
+    ) = Field(
+        None,
+        alias="l2-cache-size",
+        description="Memory for the image's table of clusters, in bytes or with K, M or G.",
+        examples=["4M"],
+    )
+    refcount_cache_size: (
+        Annotated[ByteSize, Field(ge=1, le=2**40), _QCOW2, Becomes("`-blockdev refcount-cache-size=`")] | None
+    ) = Field(
+        None,
+        alias="refcount-cache-size",
+        description="Memory for the image's reference counts, in bytes or with K, M or G.",
+        examples=["1M"],
+    )
+    share_rw: Annotated[bool, BeforeValidator(storage_checks.true_or_false), Becomes("`share-rw=on`")] = (
+        Field(
+            False,
+            alias="share-rw",
+            description="Whether others may write the image too, such as another node: for cluster "
+            "file systems. Needs `format: raw` where they run at the same time.",
+            examples=[True],
+        )
+    )
+    sector_size: Annotated[BlockSize, Becomes("`logical_block_size=,physical_block_size=`")] | None = Field(
+        None,
+        description="Bytes in a sector, for the host and on the medium: a power of two from 512 to 2M. Disks "
+        "on ahci and ide have 512.",
+        examples=[512],
+    )
+    logical_block_size: Annotated[BlockSize, Becomes("`logical_block_size=`")] | None = Field(
+        None, description="Bytes in a sector as the host sees it, a power of two.", examples=[512]
+    )
+    physical_block_size: Annotated[BlockSize, Becomes("`physical_block_size=`")] | None = Field(
+        None, description="Bytes in a sector on the medium, a power of two.", examples=[4096]
     )
     bootindex: int | None = Field(
         None,
@@ -35,25 +153,47 @@ class Drive(Part):
         description="Place in the order of boot, smallest first; `boot_order` decides for disks without one.",
         examples=[1],
     )
-    serial: Annotated[str, AfterValidator(checks.drive_serial)] | None = Field(
+
+    @model_validator(mode="after")
+    def _image_can_be(self) -> Image:
+        storage_checks.image_can_be(self)
+        return self
+
+
+class NumberedDisk(Image):
+    """A disk with a serial number."""
+
+    serial: Annotated[str, AfterValidator(storage_checks.drive_serial)] | None = Field(
         None,
-        description="Serial number, at most 20 characters. Left out: made from the node.",
+        description="Serial number: at most 20 characters, of a SCSI disk 36. Left out: made from the node.",
         examples=["Z1X4AB01"],
     )
-    model: Annotated[str, AfterValidator(checks.drive_model)] | None = Field(
+
+
+class Drive(NumberedDisk):
+    """A disk."""
+
+    vendor: Annotated[str, AfterValidator(storage_checks.drive_vendor), _SCSI] | None = Field(
+        None, description="Vendor, at most 8 characters.", examples=["SEAGATE"]
+    )
+    product: Annotated[str, AfterValidator(storage_checks.drive_product), _SCSI] | None = Field(
+        None, description="Product, at most 16 characters.", examples=["ST600MM0006"]
+    )
+    model: Annotated[str, AfterValidator(storage_checks.drive_model), Only(*ATA)] | None = Field(
         None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"]
     )
-    version: Annotated[str, AfterValidator(checks.drive_version)] | None = Field(
-        None, description="Firmware version, at most 8 characters.", examples=["B1.10"]
-    )
-    wwn: int | None = Field(
+    version: (
+        Annotated[str, AfterValidator(storage_checks.drive_version), Only(*ATA, *SCSI), Becomes("`ver=`")]
+        | None
+    ) = Field(
         None,
-        ge=1,
-        le=2**64 - 1,
-        description="World-wide name, a 64-bit number.",
-        examples=[0x5000C50015EA71AC],
+        description="Firmware version: at most 8 characters, of a SCSI disk 4.",
+        examples=["B1.1"],
     )
-    rotation_rate: int | None = Field(
+    wwn: Annotated[Wwn, Only(*ATA, *SCSI)] | None = Field(
+        None, description="World-wide name, a 64-bit number.", examples=[0x5000C50015EA71AC]
+    )
+    rotation_rate: Annotated[int, Only(*ATA, *SCSI)] | None = Field(
         None,
         ge=0,
         le=65535,
@@ -61,23 +201,186 @@ class Drive(Part):
         description="Turns per minute; 1 is a solid-state disk, 0 says nothing.",
         examples=[7200],
     )
-    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = Field(
-        "writeback", description="How QEMU caches the image on this machine.", examples=["none"]
+    port_index: Annotated[int, _SCSI] | None = Field(
+        None, ge=0, le=65535, description="Port of the disk that is connected, for SAS.", examples=[1]
+    )
+    port_wwn: Annotated[Wwn, _SCSI] | None = Field(
+        None, description="World-wide name of that port.", examples=[0x5000C50015EA71AD]
+    )
+    channel: Annotated[int, _SCSI] | None = Field(
+        None, ge=0, le=0, description="Channel; the controllers of stock QEMU have one, 0.", examples=[0]
+    )
+    scsi_id: Annotated[int, _SCSI] | None = Field(
+        None,
+        ge=0,
+        le=255,
+        alias="scsi-id",
+        description="Target on the controller, from 0. Left out: the next free one. "
+        "An mptsas1068 has 8, an lsi53c895a 7, a virtio-scsi 256, the others 64.",
+        examples=[3],
+    )
+    lun: Annotated[int, _SCSI] | None = Field(
+        None,
+        ge=0,
+        le=16383,
+        description="Unit at its target. A megasas has 256, a virtio-scsi 16384, an mptsas1068 2, the others "
+        "have 0 alone.",
+        examples=[0],
     )
 
 
-class AhciController(Part):
-    """A SATA controller and its disks."""
+class Namespace(Image):
+    """A namespace of an NVMe drive, each with an image of its own."""
 
-    type: Literal["ahci"] = Field("ahci", description="Kind of controller.", examples=["ahci"])
-    max_drive_per_controller: int = Field(
+    nsid: Annotated[int, Becomes("`-device nvme-ns,nsid=`")] | None = Field(
+        None, ge=1, le=256, description="Number of the namespace. Left out: the next free one.", examples=[1]
+    )
+    uuid: Annotated[Uuid, Becomes("`uuid=`")] | None = Field(
+        None,
+        description="UUID of the namespace. Left out: made from the node.",
+        examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e22"],
+    )
+    eui64: Annotated[Wwn, Becomes("`eui64=`")] | None = Field(
+        None, description="IEEE extended unique identifier, a 64-bit number.", examples=[0x5254000000000001]
+    )
+    shared: Annotated[bool, Becomes("`shared=`")] | None = Field(
+        None,
+        description="Whether every controller of the subsystem sees it. Left out: yes.",
+        examples=[False],
+    )
+
+
+class ControllerHead(Part):
+    """What is a controller's own."""
+
+    type: Literal[
+        "ahci",
+        "ide",
+        "megasas",
+        "megasas-gen2",
+        "mptsas1068",
+        "lsi53c895a",
+        "pvscsi",
+        "virtio-scsi",
+        "virtio-blk",
+        "nvme",
+    ] = Field(
+        "ahci",
+        description="Kind of controller. `nvme` and `virtio-blk` are disks themselves: what is said of a "
+        "disk stands beside `type`, or `drives` lists several.",
+        examples=["megasas"],
+    )
+    max_drive_per_controller: Annotated[int, Only(*ATA, *SCSI)] = Field(
         6,
         ge=1,
-        le=6,
-        description="Disks on one controller; further ones go to further controllers.",
+        le=256,
+        description="Disks on one controller; further ones go to further controllers of the same kind. "
+        "An ahci has 6 ports, an ide 4, an lsi53c895a 7 targets, an mptsas1068 8, a virtio-scsi 256, the "
+        "others 64.",
         examples=[4],
     )
+    bus: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`bus=`")] | None = Field(
+        None, description="PCI bus the controller sits on. Left out: the root bus.", examples=["pcie.0"]
+    )
+    addr: Annotated[str, AfterValidator(pci_checks.pci_address), Becomes("`addr=`")] | None = Field(
+        None,
+        description="Slot on the bus in hexadecimal, with a function behind a point; in quotes. Left out: "
+        "the next free one.",
+        examples=["05.0"],
+    )
+    use_jbod: Annotated[bool, _MEGASAS, Becomes("`use_jbod=`")] | None = Field(
+        None, description="Whether disks are shown as they are, not as volumes.", examples=[True]
+    )
+    sas_address: (
+        Annotated[Wwn, Only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`sas_address=`")] | None
+    ) = Field(
+        None,
+        description="SAS address; further controllers have the next numbers.",
+        examples=[0x5000C50012345678],
+    )
+    msi: Annotated[Switch, Only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`msi=`")] | None = Field(
+        None,
+        validation_alias=AliasChoices("msi", "use_msi"),
+        description="Message signalled interrupts.",
+        examples=["on"],
+    )
+    msix: Annotated[Switch, _MEGASAS, Becomes("`msix=`")] | None = Field(
+        None, description="Extended message signalled interrupts.", examples=["off"]
+    )
+    max_cmds: Annotated[int, _MEGASAS, Becomes("`max_cmds=`")] | None = Field(
+        None, ge=1, le=1024, description="Commands the controller takes at a time.", examples=[1000]
+    )
+    max_sge: Annotated[int, _MEGASAS, Becomes("`max_sge=`")] | None = Field(
+        None, ge=1, le=128, description="Pieces of memory in one command.", examples=[80]
+    )
+    iothread: Annotated[bool, Only("virtio-scsi", "virtio-blk"), Becomes("`-object iothread`")] = Field(
+        False, description="Whether each controller has a thread of QEMU's of its own.", examples=[True]
+    )
+    cmb_size: (
+        Annotated[int, AfterValidator(storage_checks.power_of_two), _NVME, Becomes("`cmb_size_mb=`")] | None
+    ) = Field(
+        None,
+        ge=1,
+        le=65536,
+        validation_alias=AliasChoices("cmb_size", "cmb_size_mb"),
+        description="Controller memory buffer in MiB, a power of two, of this machine's memory. "
+        "Left out: none.",
+        examples=[256],
+    )
+    subsystem: (
+        Annotated[str, AfterValidator(storage_checks.subsystem), _NVME, Becomes("`-device nvme-subsys,nqn=`")]
+        | None
+    ) = Field(
+        None,
+        description="Name of the NVM subsystem; drives with the same one are controllers of one subsystem "
+        "and share its namespaces.",
+        examples=["subsys0"],
+    )
+    namespaces: Annotated[tuple[Namespace, ...], BeforeValidator(storage_checks.namespaces), _NVME] = Field(
+        (),
+        strict=False,
+        description="Namespaces of the drive, or how many of 8 GiB; `[]` for none. Left out: one, of which "
+        "`size`, `file` and so on speak.",
+    )
     drives: tuple[Drive, ...] = Field((), strict=False, description="The disks.")
+
+
+def _only_on_its_own(model: type[Controller]) -> type[Controller]:
+    """Say of a disk's keys that they are for kinds where the controller is the disk.
+
+    The fields are the model's own copies, and pydantic looks at them when it first needs them.
+    """
+    for name in NumberedDisk.__pydantic_fields__:
+        field = model.__pydantic_fields__[name]
+        field.metadata = [_ALONE, *field.metadata]
+    return model
+
+
+@_only_on_its_own
+class Controller(NumberedDisk, ControllerHead):
+    """A controller and its disks; where a controller is a disk, it has a disk's keys too."""
+
+    @model_serializer(mode="wrap")
+    def _what_applies(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without defaults of keys that this kind does not have: what is shown can be read again."""
+        values: dict[str, Any] = handler(self)
+        is_alone = self.type in ALONE and not (self.drives or self.namespaces)
+        for name, only in conditions(Controller):
+            applies = is_alone if only is _ALONE else getattr(self, only.of) in only.kinds
+            if not applies and name not in self.model_fields_set:
+                values.pop(name, None)
+                values.pop(written(name, Controller.__pydantic_fields__[name]), None)
+        return values
+
+    @model_validator(mode="after")
+    def _controller_can_be(self) -> Controller:
+        storage_checks.controller_can_be(self, NumberedDisk.__pydantic_fields__)
+        return self
+
+
+def one_disk() -> tuple[Controller, ...]:
+    """What a node has whose file says nothing of storage; not checked, so that no model has to be made."""
+    return (Controller.model_construct(drives=(Drive.model_construct(),)),)
 
 
 class Cdrom(Part):

@@ -20,7 +20,7 @@ from infrasim.spec.network import Network
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.problems import relocate
 from infrasim.spec.schema import node_file_schema
-from infrasim.spec.storage import AhciController, Drive
+from infrasim.spec.storage import Controller, Drive
 
 SCHEMA = jsonschema.Draft202012Validator(node_file_schema())
 FILE = Path("/srv/n.yml")
@@ -109,7 +109,7 @@ def test_a_password_is_in_no_message() -> None:
 def test_the_smallest_file_is_a_whole_node() -> None:
     spec = load("name: n").spec
     assert spec == NodeSpec(name="n")
-    assert spec.compute.storage_backend == (AhciController(drives=(Drive(),)),)
+    assert spec.compute.storage_backend == (Controller(drives=(Drive(),)),)
     assert spec.compute.storage_backend[0].drives[0].size == 8
     assert spec.compute.networks == (Network(),)
     assert (spec.type, spec.sol_enable, spec.bmc.ipmi_over_lan_port, spec.bmc.username) == (
@@ -220,7 +220,7 @@ def test_an_identity_of_the_nodes_own() -> None:
 
 def test_what_is_dumped_can_be_loaded() -> None:
     spec = load(OWN).spec
-    dumped = spec.model_dump(mode="json")
+    dumped = spec.model_dump(mode="json", by_alias=True)
     assert dumped["bmc"]["fru254"]["product"]["version"] == "A01"
     assert "fru" not in dumped["bmc"]
     assert NodeSpec.model_validate(dumped) == spec

@@ -108,6 +108,22 @@ BEYOND_A_SCHEMA = (
     "zero byte",
     " processors",
     "compute.extra_device",
+    "a disk on ",
+    "has the targets",
+    "has the units",
+    "has room for",
+    "one IDE controller",
+    "is not a power of two from",
+    "is not a size",
+    "a sector of the medium",
+    "says it already",
+    "needs cache none",
+    "'metadata' is of qcow2",
+    "cannot be allocated before",
+    "'file' names one that exists",
+    "needs 'backing_file'",
+    "has its own",
+    "256 namespaces",
 )  # fmt: skip
 
 

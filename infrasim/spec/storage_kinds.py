@@ -1,0 +1,51 @@
+"""The kinds of disk controller: what each is in QEMU, and what its disks can say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ATA: Final = ("ahci", "ide")
+SCSI: Final = ("megasas", "megasas-gen2", "mptsas1068", "lsi53c895a", "pvscsi", "virtio-scsi")
+# Kinds where a controller is a disk.
+ALONE: Final = ("nvme", "virtio-blk")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind. ``family`` begins the names of its controllers, disks and images; ``driver`` is QEMU's name.
+
+    ``targets`` are the places on one controller, ``luns`` the units at each. ``texts`` are the longest texts
+    that its disks can be given, in characters.
+    """
+
+    family: str
+    driver: str
+    texts: dict[str, int]
+    targets: int = 1
+    luns: int = 1
+
+
+# Source: ATA8-ACS IDENTIFY DEVICE words 10-19, 23-26, 27-46.
+_ATA_TEXTS = {"serial": 20, "version": 8, "model": 40}
+# Source: SPC-4 standard INQUIRY data, and QEMU hw/scsi/scsi-disk.c for the serial number (page 80h).
+_SCSI_TEXTS = {"serial": 36, "vendor": 8, "product": 16, "version": 4}
+
+# How many targets and units a controller takes is what QEMU 7.2 says of its bus (measured), less what cannot
+# be used: target 7 of a 53C895A is the controller itself, and an mptsas1068 has eight ports.
+KINDS = {
+    "ahci": Kind("sata", "ich9-ahci", _ATA_TEXTS, targets=6),
+    # Two channels with two disks each; its ports are those of ISA times, so there is one per machine.
+    "ide": Kind("ide", "piix3-ide", _ATA_TEXTS, targets=4),
+    "megasas": Kind("scsi", "megasas", _SCSI_TEXTS, targets=64, luns=256),
+    "megasas-gen2": Kind("scsi", "megasas-gen2", _SCSI_TEXTS, targets=64, luns=256),
+    "mptsas1068": Kind("scsi", "mptsas1068", _SCSI_TEXTS, targets=8, luns=2),
+    "lsi53c895a": Kind("scsi", "lsi53c895a", _SCSI_TEXTS, targets=7),
+    "pvscsi": Kind("scsi", "pvscsi", _SCSI_TEXTS, targets=64),
+    "virtio-scsi": Kind("scsi", "virtio-scsi-pci", _SCSI_TEXTS, targets=256, luns=16384),
+    # Source: virtio 1.2 section 5.2.6.1, VIRTIO_BLK_T_GET_ID.
+    "virtio-blk": Kind("virtio", "virtio-blk-pci", {"serial": 20}),
+    # Source: NVM Express base specification, Identify Controller data structure, SN.
+    "nvme": Kind("nvme", "nvme", {"serial": 20}),
+}
+IDE_CONTROLLERS_MOST = 1
