@@ -13,6 +13,7 @@ from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Includer, Path, Setting, Value, load_document
 from infrasim.spec.node import NodeSpec
+from infrasim.spec.storage_kinds import SCSI, SCSI_VERSION_SEEN
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def _risks(document: Document, spec: NodeSpec) -> Iterator[Problem]:
         message = "lets anybody who reaches this BMC in, without a password"
         hint = "for tests of tools that look for that"
         yield document.problem(mark, ("bmc", "insecure"), message, hint)
+    for number, controller in enumerate(spec.compute.storage_backend):
+        for slot, drive in enumerate(controller.drives if controller.type in SCSI else ()):
+            if len(drive.version or "") > SCSI_VERSION_SEEN:
+                path: Path = ("compute", "storage_backend", number, "drives", slot, "version")
+                seen = (drive.version or "")[:SCSI_VERSION_SEEN]
+                message = f"is longer than the {SCSI_VERSION_SEEN} characters of a SCSI disk"
+                yield document.problem(document.value_mark(path), path, message, f"the host sees {seen!r}")
 
 
 def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path], list[Problem]]:

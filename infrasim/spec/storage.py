@@ -187,7 +187,7 @@ class Drive(NumberedDisk):
         | None
     ) = Field(
         None,
-        description="Firmware version: at most 8 characters, of a SCSI disk 4.",
+        description="Firmware version, at most 8 characters; the host sees 4 of a SCSI disk's.",
         examples=["B1.1"],
     )
     wwn: Annotated[Wwn, Only(*ATA, *SCSI)] | None = Field(
@@ -336,13 +336,21 @@ class ControllerHead(Part):
         "and share its namespaces.",
         examples=["subsys0"],
     )
-    namespaces: Annotated[tuple[Namespace, ...], BeforeValidator(storage_checks.namespaces), _NVME] = Field(
+    namespaces: Annotated[tuple[Namespace, ...], BeforeValidator(storage_checks.no_number), _NVME] = Field(
         (),
         strict=False,
-        description="Namespaces of the drive, or how many of 8 GiB; `[]` for none. Left out: one, of which "
-        "`size`, `file` and so on speak.",
+        description="Namespaces of the drive; `[]` for none. Their number alone makes so many, each of the "
+        "`size` and so on beside it. Left out: one, of which `size`, `file` and so on speak.",
     )
     drives: tuple[Drive, ...] = Field((), strict=False, description="The disks.")
+
+
+# What namespaces that are only counted have in common.
+_OF_EACH_IMAGE = frozenset(
+    field.alias or name
+    for name, field in Image.__pydantic_fields__.items()
+    if name not in ("file", "bootindex")
+)
 
 
 def _only_on_its_own(model: type[Controller]) -> type[Controller]:
@@ -359,6 +367,11 @@ def _only_on_its_own(model: type[Controller]) -> type[Controller]:
 @_only_on_its_own
 class Controller(NumberedDisk, ControllerHead):
     """A controller and its disks; where a controller is a disk, it has a disk's keys too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _namespaces_alike(cls, given: Any) -> Any:
+        return storage_checks.namespaces_alike(given, _OF_EACH_IMAGE)
 
     @model_serializer(mode="wrap")
     def _what_applies(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

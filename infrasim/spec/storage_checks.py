@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infrasim.spec.checks import Conflict, printable, refuse, repeated
 from infrasim.spec.document import Path
@@ -108,13 +108,26 @@ def subsystem(text: str) -> str:
     return text
 
 
-def namespaces(given: object) -> object:
-    """A number of namespaces as a list of so many; anything else as it is."""
-    if not isinstance(given, int) or isinstance(given, bool):
+def namespaces_alike(given: Any, of_each: Collection[str]) -> Any:
+    """A controller with a number of namespaces as one with a list of so many; anything else as it is.
+
+    ``of_each`` are the keys beside the number that each of them has; the first is booted from.
+    """
+    count = given.get("namespaces") if isinstance(given, dict) else None
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _NAMESPACES_MOST:
         return given
-    if not 0 <= given <= _NAMESPACES_MOST:
+    spaces = [{key: value for key, value in given.items() if key in of_each} for _ in range(count)]
+    if spaces and "bootindex" in given:
+        spaces[0]["bootindex"] = given["bootindex"]
+    moved = {*of_each, "bootindex"} if spaces else set()
+    return {**{key: value for key, value in given.items() if key not in moved}, "namespaces": spaces}
+
+
+def no_number(given: object) -> object:
+    """Refuse a number of namespaces that there cannot be; anything else as it is."""
+    if isinstance(given, int) and not isinstance(given, bool):
         raise WrongValue(f"wanted 0 to {_NAMESPACES_MOST} namespaces, got {given}")
-    return [{} for _ in range(given)]
+    return given
 
 
 def image_can_be(image: Image) -> None:

@@ -29,7 +29,9 @@ class Kind:
 # Source: ATA8-ACS IDENTIFY DEVICE words 10-19, 23-26, 27-46.
 _ATA_TEXTS = {"serial": 20, "version": 8, "model": 40}
 # Source: SPC-4 standard INQUIRY data, and QEMU hw/scsi/scsi-disk.c for the serial number (page 80h).
-_SCSI_TEXTS = {"serial": 36, "vendor": 8, "product": 16, "version": 4}
+_SCSI_TEXTS = {"serial": 36, "vendor": 8, "product": 16}
+# Of a longer version the host sees the beginning, as with the reference system, whose files have such.
+SCSI_VERSION_SEEN = 4
 
 # How many targets and units a controller takes is what QEMU 7.2 says of its bus (measured), less what cannot
 # be used: target 7 of a 53C895A is the controller itself, and an mptsas1068 has eight ports.
