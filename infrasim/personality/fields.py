@@ -26,6 +26,21 @@ def slot_table(record: type) -> dict[str, Slot]:
     return table
 
 
+def named_kind(values: Mapping[str, Any], kinds: Collection[str]) -> str:
+    """Which of these kinds a mapping names, empty if it names none."""
+    return next((key for key in values if key in kinds), "")
+
+
+def read_kind(
+    part: Part, values: Mapping[str, Any], kinds: Collection[str], what: str, problems: list[Problem]
+) -> str:
+    """As ``named_kind``; a mapping that names none is a problem of ``part``."""
+    kind = named_kind(values, kinds)
+    if not kind:
+        problems.append(part.problem("", f"no kind of {what}; wanted one of: {', '.join(kinds)}"))
+    return kind
+
+
 def unknown_key(part: Part, key: str, known: Iterable[str]) -> Problem:
     """The problem of a key that nothing reads, with the known one it may be meant to be."""
     close = difflib.get_close_matches(key, list(known), n=1)

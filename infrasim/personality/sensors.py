@@ -18,8 +18,10 @@ from infrasim.personality.extending import AFTER
 from infrasim.personality.fields import (
     bytes_value,
     field_value,
+    named_kind,
     read_bytes,
     read_field,
+    read_kind,
     slot_table,
     unknown_key,
 )
@@ -253,7 +255,7 @@ def _live_values(record: Sensor, state: SensorState, usual: SensorState) -> dict
 
 def kind_of(values: Mapping[str, Any]) -> str:
     """The record kind a mapping names, empty if it names none."""
-    return next((key for key in values if key in KINDS), "")
+    return named_kind(values, KINDS)
 
 
 def groups(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -269,9 +271,8 @@ def read_entry(part: Part, problems: list[Problem]) -> Entry | None:
     """
     before = len(problems)
     values = part.merged()
-    kind = kind_of(values)
+    kind = read_kind(part, values, KINDS, "record", problems)
     if not kind:
-        problems.append(part.problem("", f"no kind of record; wanted one of: {', '.join(KINDS)}"))
         return None
     values = {key: value for key, value in values.items() if value is not None or key not in NULLABLE}
     record_class = KINDS[kind]

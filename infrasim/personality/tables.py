@@ -11,8 +11,10 @@ from infrasim.personality.extending import AFTER
 from infrasim.personality.fields import (
     bytes_value,
     field_value,
+    named_kind,
     read_bytes,
     read_field,
+    read_kind,
     slot_table,
     unknown_key,
 )
@@ -57,7 +59,7 @@ def structure_value(structure: Structure) -> dict[str, Any]:
 
 def kind_of(values: Mapping[str, Any]) -> str:
     """The structure kind a mapping names, empty if it names none."""
-    return next((key for key in values if key in KINDS), "")
+    return named_kind(values, KINDS)
 
 
 def groups(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,9 +74,8 @@ def read_structure(part: Part, problems: list[Problem]) -> Structure | None:
     """
     before = len(problems)
     values = part.merged()
-    kind = kind_of(values)
+    kind = read_kind(part, values, KINDS, "structure", problems)
     if not kind:
-        problems.append(part.problem("", f"no kind of structure; wanted one of: {', '.join(KINDS)}"))
         return None
     places = slot_table(KINDS[kind])
     fields: dict[str, Any] = {}

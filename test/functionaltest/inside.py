@@ -17,6 +17,14 @@ ANSWER_S = 60
 _EXIT = re.compile(r"exit=(\d+)\s*$")
 
 
+def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
+    """What a command in the guest prints."""
+    terminal.sendline(line)
+    terminal.expect_exact(line)
+    terminal.expect_exact(guest.prompt)
+    return str(terminal.before).replace("\r", "")
+
+
 class Inside:
     """A shell in the guest of a node."""
 
@@ -26,10 +34,7 @@ class Inside:
 
     def run(self, line: str) -> Ran:
         """Run one line in the guest."""
-        self.terminal.sendline(f'{line}; echo "exit=$?"')
-        self.terminal.expect_exact('echo "exit=$?"')
-        self.terminal.expect_exact(self._guest.prompt)
-        text = str(self.terminal.before).replace("\r", "").partition("\n")[2]
+        text = answer(self.terminal, self._guest, f'{line}; echo "exit=$?"').partition("\n")[2]
         found = _EXIT.search(text)
         assert found, text
         return Ran(int(found.group(1)), text[: found.start()], "")

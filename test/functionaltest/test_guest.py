@@ -16,6 +16,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from guest.build import DEFAULT_CACHE, Guest, build_guest
+from inside import answer
 
 BOOT_TIMEOUT_S = 90
 ANSWER_TIMEOUT_S = 20
@@ -82,14 +83,6 @@ def console(guest: Guest, kcs_port: int, tmp_path: Path) -> Iterator[pexpect.spa
         yield terminal
     finally:
         terminal.close(force=True)
-
-
-def answer(console: pexpect.spawn[str], guest: Guest, line: str) -> str:
-    """What a command in the guest prints."""
-    console.sendline(line)
-    console.expect_exact(line)
-    console.expect_exact(guest.prompt)
-    return str(console.before)
 
 
 def press_power_button(qmp: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pexpect
 import pytest
 from guest.build import Guest
+from inside import answer, guest_settings
 from lab import NODE, Lab, wait_for
 
 BOOT_S = 240
@@ -29,24 +30,10 @@ def console_of(home: Lab) -> Iterator[pexpect.spawn[str]]:
         terminal.close(force=True)
 
 
-def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
-    """What a command in the guest prints."""
-    terminal.sendline(line)
-    terminal.expect_exact(line)
-    terminal.expect_exact(guest.prompt)
-    return str(terminal.before).replace("\r", "")
-
-
 @pytest.fixture(scope="module")
 def booted(running: Lab, guest: Guest) -> Iterator[tuple[Lab, Guest]]:
     """The node with Linux at its prompt."""
-    compute = {
-        "kernel": str(guest.kernel),
-        "initrd": str(guest.initrd),
-        "cmdline": guest.cmdline,
-        "memory": {"size": 512},
-    }
-    running.register(compute=compute, bmc={"poweroff_wait": 120})
+    running.register(compute=guest_settings(guest), bmc={"poweroff_wait": 120})
     running.must("node", "restart", NODE)
     yield running, guest
 

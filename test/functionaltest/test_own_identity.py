@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
+from inside import answer
 from lab import NODE, Lab
-from test_guest_on_a_node import BOOT_S, answer, console_of
+from test_guest_on_a_node import BOOT_S, console_of
 
 from infrasim.personality.smbios import (
     Baseboard,
