@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict
 
 
 class Accelerator(StrEnum):
@@ -32,6 +33,15 @@ class Socket:
 
 
 WILDCARDS = ("0.0.0.0", "::")
+
+
+class NetworkFacts(TypedDict):
+    """The facts that each network namespace has its own of."""
+
+    udp_in_use: frozenset[Socket]
+    tcp_in_use: frozenset[Socket]
+    interfaces: dict[str, tuple[str, ...]]
+    ipv6_loopback: bool
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,8 @@ class HostFacts:
     """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first.
 
     ``memory_free_mib`` is what can be had now without swapping, ``memory_most_mib`` what one process can
-    ask for at all; None where that is not known, or where there is no limit.
+    ask for at all; None where that is not known, or where there is no limit. ``may_make_links`` is the right
+    to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
     """
 
@@ -112,6 +123,7 @@ class HostFacts:
     interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ipv6_loopback: bool = False
     machine_id: str = ""
+    may_make_links: bool = True
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)
@@ -136,6 +148,7 @@ class Reserved:
     sockets: frozenset[Socket] = frozenset()
     vnc_displays: frozenset[int] = frozenset()
     disks: dict[Path, str] = field(default_factory=dict)
+    macs: dict[str, str] = field(default_factory=dict)
 
 
 def is_free(in_use: frozenset[Socket], address: str, port: int) -> bool:

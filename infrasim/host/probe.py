@@ -6,6 +6,7 @@ the KVM verdict until the next boot.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.cache import read_cache, write_cache
-from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, QemuAbilities, Socket
+from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, QemuAbilities, Socket
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
 QEMU_PROGRAM = "qemu-system-x86_64"
@@ -26,6 +27,12 @@ SOCAT_PROGRAM = "socat"
 
 # The module whose name stands in a supervisor's command line, before the node and its workspace.
 SUPERVISOR_MODULE = "infrasim.runtime.daemon"
+
+# Source: Linux include/uapi/linux/sockios.h and if.h.
+_SIOCGIFFLAGS = 0x8913
+_IFF_UP = 0x1
+# Source: Linux include/uapi/linux/capability.h.
+_CAP_NET_ADMIN = 12
 
 _KVM_DEVICE = Path("/dev/kvm")
 _KVM_TIMEOUT_S = 2.0
@@ -61,14 +68,22 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         ipmi_sim_program=require_program(IPMI_SIM_PROGRAM),
         socat_program=require_program(SOCAT_PROGRAM),
         kvm=kvm,
+        **network_facts(),
+        machine_id=machine_id(),
+        may_make_links=may_make_links(),
+        memory_free_mib=free_mib,
+        memory_most_mib=most_mib,
+        ask_qemu=_asker(qemu, cache),
+    )
+
+
+def network_facts() -> NetworkFacts:
+    """What differs from one network namespace to the other, in the one that this process is in."""
+    return NetworkFacts(
         udp_in_use=bound_sockets("udp"),
         tcp_in_use=bound_sockets("tcp"),
         interfaces=interface_addresses(),
         ipv6_loopback="::1" in _ipv6_addresses(),
-        machine_id=machine_id(),
-        memory_free_mib=free_mib,
-        memory_most_mib=most_mib,
-        ask_qemu=_asker(qemu, cache),
     )
 
 
@@ -105,6 +120,23 @@ def _asker(qemu: str, cache: Path) -> AskQemu:
         return qemu_abilities(qemu, cache, again=again)
 
     return ask
+
+
+def loopback_is_up() -> bool:
+    """Whether the loopback interface can be used. Source: netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        answer = fcntl.ioctl(asker, _SIOCGIFFLAGS, struct.pack("16s24x", b"lo"))
+    return bool(struct.unpack_from("=H", answer, 16)[0] & _IFF_UP)
+
+
+def may_make_links(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may make network devices. Source: proc(5), capabilities(7)."""
+    try:
+        lines = status.read_text().splitlines()
+        effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+        return bool(int(effective, 16) & 1 << _CAP_NET_ADMIN)
+    except (OSError, ValueError, IndexError, StopIteration):
+        return False
 
 
 def memory_mib(proc: Path = Path("/proc")) -> tuple[int | None, int | None]:

@@ -23,6 +23,7 @@ from infrasim.plan.processors import processors
 from infrasim.qemu.boot import BootClass
 from infrasim.qemu.element import Device
 from infrasim.spec.document import undotted
+from infrasim.spec.network import DEFAULT_BRIDGE
 from infrasim.spec.node import NodeSpec
 
 _STORAGE_KEYS = ("compute.storage_backend", "compute.cdrom")
@@ -216,4 +217,5 @@ def _leads_to(spec: NodeSpec, device: Device) -> str:
     assert isinstance(number, int)
     card = spec.compute.networks[number]
     rules = [f"{rule.protocol} {rule.outside} to {rule.inside}" for rule in card.port_forward]
-    return ", ".join([card.network_mode, *rules])
+    name = card.network_name or card.multicast or (DEFAULT_BRIDGE if card.network_mode == "bridge" else None)
+    return ", ".join([" ".join(filter(None, (card.network_mode, name))), *rules])

@@ -96,6 +96,47 @@ class InputSpec:
     may_be_folder: bool = False
 
 
+class LinkKind(StrEnum):
+    """What connects a card to this machine's network."""
+
+    TAP = "tap"
+    """a tap device, for others to use"""
+    BRIDGE = "bridge"
+    """a tap device in a bridge"""
+    OPENVSWITCH = "openvswitch"
+    """a tap device that is a port of Open vSwitch"""
+    MACVTAP = "macvtap"
+    """a further address of an interface; QEMU is given it open"""
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """A network device of this machine that a start makes and a stop removes.
+
+    ``to`` is the bridge it is put into or the interface beneath, ``key`` the place in the node file that says
+    so. One that is not to be made, ``make``, must exist; a tap that exists and is another's is used as it is.
+    ``mode`` and ``mac`` are of a macvtap, ``descriptor`` is where QEMU finds it open.
+    """
+
+    kind: LinkKind
+    name: str
+    key: str
+    to: str = ""
+    make: bool = True
+    mode: str = ""
+    mac: str = ""
+    vlan: int | None = None
+    descriptor: int | None = None
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A macvtap that a process is given open, at this number."""
+
+    number: int
+    macvtap: str
+
+
 @dataclass(frozen=True)
 class ProcessSpec:
     """A process: exact argv, where its output goes, how it is known to be ready."""
@@ -106,6 +147,7 @@ class ProcessSpec:
     ready: ReadyCheck
     ready_target: str
     ready_timeout_s: float
+    descriptors: tuple[Descriptor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +194,8 @@ class Kept:
     channel_port: int | None = None
     vnc_display: int | None = None
     disks: tuple[Path, ...] = ()
+    macs: tuple[str, ...] = ()
+    namespace: str | None = None
 
     @property
     def sockets(self) -> frozenset[Socket]:
@@ -163,7 +207,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """Everything that was decided about a node."""
+    """Everything that was decided about a node.
+
+    ``macs`` are those of its cards that others may see, ``namespace`` the network namespace it is in.
+    """
 
     name: str
     server_type: str
@@ -182,6 +229,9 @@ class NodePlan:
     disks: tuple[DiskSpec, ...]
     inputs: tuple[InputSpec, ...]
     files: tuple[FileSpec, ...] = ()
+    links: tuple[LinkSpec, ...] = ()
+    macs: tuple[str, ...] = ()
+    namespace: str | None = None
 
     @property
     def vnc_port(self) -> int:
@@ -193,7 +243,15 @@ class NodePlan:
         """What the node keeps when it is planned again."""
         bmc, disks = self.bmc, tuple(disk.path for disk in self.disks)
         return Kept(
-            bmc.address, bmc.port, bmc.listen, bmc.private_address, bmc.channel_port, self.vnc_display, disks
+            bmc.address,
+            bmc.port,
+            bmc.listen,
+            bmc.private_address,
+            bmc.channel_port,
+            self.vnc_display,
+            disks,
+            self.macs,
+            self.namespace,
         )
 
     def sockets(self, protocol: str) -> frozenset[Socket]:
@@ -241,6 +299,8 @@ def read_kept(path: Path) -> Kept | None:
         channel_port=_number(bmc.get("channel_port", bmc.get("kcs_port"))),
         vnc_display=_number(_of(dict, data).get("vnc_display")),
         disks=tuple(Path(disk) for disk in disks if isinstance(disk, str)),
+        macs=tuple(mac for mac in _of(list, _of(dict, data).get("macs")) if isinstance(mac, str)),
+        namespace=_text(_of(dict, data).get("namespace")),
     )
 
 
@@ -251,6 +311,10 @@ def _of(kind: type[_Container], value: Any) -> _Container:
 
 def _number(value: Any) -> int | None:
     return value if type(value) is int else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _address(value: Any) -> str | None:

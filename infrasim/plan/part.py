@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from infrasim.plan.model import DiskSpec, FileSpec, InputSpec, PortSpec, ProcessSpec
+from infrasim.plan.model import DiskSpec, FileSpec, InputSpec, LinkSpec, PortSpec, ProcessSpec
 from infrasim.qemu.boot import BootDevice, number_devices
 from infrasim.qemu.element import Device
 
@@ -26,6 +26,7 @@ class HostPart:
     files: tuple[FileSpec, ...] = ()
     ports: tuple[PortSpec, ...] = ()
     processes: tuple[ProcessSpec, ...] = ()
+    links: tuple[LinkSpec, ...] = ()
 
     @property
     def devices(self) -> tuple[Device, ...]:

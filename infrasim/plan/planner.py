@@ -30,6 +30,7 @@ from infrasim.plan.model import (
     QEMU,
     SOCAT,
     BmcPlan,
+    Descriptor,
     DiskSpec,
     FileSpec,
     HostPlan,
@@ -40,7 +41,7 @@ from infrasim.plan.model import (
     ProcessSpec,
     ReadyCheck,
 )
-from infrasim.plan.networks import macs, networks_part
+from infrasim.plan.networks import check_macs, macs, neighbours, networks_part
 from infrasim.plan.part import HostPart, boot_devices
 from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
@@ -94,6 +95,7 @@ def plan_node(
     paths.check_socket_lengths()
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
+    check_macs(spec.compute, parts.identity.uuid, taken)
     host_parts = _host_parts(parts)
     boot_order = boot_devices(host_parts, spec.compute.boot.boot_order)
     return NodePlan(
@@ -121,6 +123,9 @@ def plan_node(
         disks=_disks(host_parts, taken),
         inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(spec)),
         files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
+        links=tuple(link for part in host_parts for link in part.links),
+        macs=neighbours(spec.compute, parts.identity.uuid),
+        namespace=spec.namespace,
     )
 
 
@@ -226,7 +231,7 @@ def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
     compute = parts.spec.compute
     return (
         storage_part(compute, parts.paths, parts.identity.uuid),
-        networks_part(compute, parts.identity.uuid),
+        networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
     )
 
 
@@ -317,6 +322,12 @@ def _processes(
         ReadyCheck.QMP_GREETING,
         str(paths.qmp_socket),
         _READY_TIMEOUTS_S[QEMU],
+        tuple(
+            Descriptor(link.descriptor, link.name)
+            for part in host_parts
+            for link in part.links
+            if link.descriptor is not None
+        ),
     )
     first = (serial_line,) if parts.spec.sol_enable else ()
     return (*first, ipmi_sim, *(process for part in host_parts for process in part.processes), host)

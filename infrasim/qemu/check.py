@@ -34,10 +34,11 @@ _ORDINARY_DEVICES = {
     "ide-hd": frozenset({"drive", "serial", "model", "wwn", "ver", "rotation_rate"}),
     "ide-cd": frozenset({"drive"}),
     "e1000": frozenset({"netdev", "mac"}),
+    "e1000e": frozenset({"netdev", "mac"}),
 }
 _ORDINARY_MACHINE = ("q35", frozenset({"graphics", "sata", "vmport"}))
 _ORDINARY_CPUS = frozenset({"host", "max"})
-_ORDINARY_NETDEVS = frozenset({"user"})
+_ORDINARY_NETDEVS = frozenset({"user", "tap", "socket"})
 
 # What every device can be given. Source: QEMU softmmu/qdev-monitor.c, qdev_device_add_from_qdict.
 _OF_EVERY_DEVICE = frozenset({"id", "bus", "bootindex"})

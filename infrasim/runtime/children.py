@@ -42,7 +42,7 @@ class Children:
         Raises:
             HostError: its program cannot be started, or there is no descriptor left to watch it.
         """
-        child = spawn(spec.argv, output=spec.log, cwd=self._cwd)
+        child = _spawn(spec, self._cwd)
         # Not reaped yet, so the pid is surely its own, even if it has ended already.
         identity = identify(child.pid) or Identity(child.pid, 0, "")
         try:
@@ -95,6 +95,18 @@ class Children:
         code = own.wait() if own else None
         _end_group(identity.pid)
         self._on_exit(name, code)
+
+
+def _spawn(spec: ProcessSpec, cwd: Path) -> Spawned:
+    """Start a child with all that it is to find open."""
+    numbers = [each.number for each in spec.descriptors]
+    with contextlib.ExitStack() as opened:
+        for each in spec.descriptors:
+            from infrasim.host.links import open_macvtap  # few nodes have any
+
+            open_macvtap(each.macvtap, each.number)
+            opened.callback(os.close, each.number)
+        return spawn(spec.argv, output=spec.log, cwd=cwd, keep_open=numbers)
 
 
 def _end_group(leader: int) -> None:

@@ -26,6 +26,7 @@ import daemon  # type: ignore[import-untyped]  # the library has no type hints
 
 from infrasim.errors import HostError, InfrasimError
 from infrasim.host.files import hold_lock, release_lock
+from infrasim.host.namespace import enter
 from infrasim.host.process import adopt_orphans, alive, raise_descriptor_limit
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
@@ -87,7 +88,13 @@ def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: 
     adopt_orphans()
     raise_descriptor_limit()
     try:
-        return asyncio.run(_run(paths, notify, begun))
+        plan = require_plan(paths.plan)
+        if plan.namespace is not None:
+            enter(plan.namespace)
+        # A child of our own that has ended already is still there to tell how.
+        left = read_state(paths.state) if begun else left_running(plan, paths)
+        with _links(plan, paths, are_there=left is not None):
+            return asyncio.run(_run(plan, left, paths, notify, begun))
     except InfrasimError as exc:
         _tell(notify, exc)
         return int(exc.exit_code)
@@ -95,12 +102,19 @@ def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: 
         release_lock(paths.supervisor_lock, lock)
 
 
-async def _run(paths: NodePaths, notify: int | None, begun: Begun | None) -> int:
-    plan = require_plan(paths.plan)
+def _links(plan: NodePlan, paths: NodePaths, *, are_there: bool) -> contextlib.AbstractContextManager[None]:
+    if not plan.links:
+        return contextlib.nullcontext()
+    from infrasim.runtime.links import links_of  # few nodes have any
+
+    return links_of(plan, paths, are_there=are_there)
+
+
+async def _run(
+    plan: NodePlan, left: NodeState | None, paths: NodePaths, notify: int | None, begun: Begun | None
+) -> int:
     supervisor = Supervisor(plan, paths)
     try:
-        # A child of our own that has ended already is still there to tell how.
-        left = read_state(paths.state) if begun else left_running(plan, paths)
         await supervisor.start(left, begun)
         # A start that was completed before is not judged again.
         error = None if begun else await asyncio.shield(supervisor.outcome)

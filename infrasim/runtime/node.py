@@ -26,6 +26,7 @@ from infrasim.errors import (
 from infrasim.host import probe
 from infrasim.host.facts import is_free
 from infrasim.host.files import locked, make_dir
+from infrasim.host.namespace import inside
 from infrasim.host.process import Identity, alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
@@ -165,6 +166,10 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
         decided = planned
         with problems_on_lines_of(lambda: document_of(home, decided)):
             check_inputs(planned.plan)
+            if planned.plan.links:
+                from infrasim.runtime.links import check_links  # few nodes have any
+
+                check_links(planned.plan)
         claim_logs(paths)
         if not planned.is_last:
             write_workspace(planned, paths)
@@ -293,10 +298,11 @@ def _check_ports(decided: NodePlan) -> None:
 
 def port_holder(decided: NodePlan) -> tuple[PortSpec, str] | None:
     """The first port of a plan that is taken, and by whom."""
-    in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
-    for wanted in decided.ports:
-        if not is_free(in_use[wanted.protocol], wanted.address, wanted.port):
-            return wanted, probe.holder_of(wanted.protocol, wanted.address, wanted.port)
+    with inside(decided.namespace):
+        in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
+        for wanted in decided.ports:
+            if not is_free(in_use[wanted.protocol], wanted.address, wanted.port):
+                return wanted, probe.holder_of(wanted.protocol, wanted.address, wanted.port)
     return None
 
 
@@ -334,6 +340,7 @@ def stop_all_of(paths: NodePaths) -> bool:
         _stop_supervisor(paths, state.supervisor)
     _end_children(read_state(paths.state) or state)
     ran = _end_strays(paths) or ran
+    ran = _remove_links(paths) or ran
     _remove_traces(paths)
     return ran
 
@@ -377,6 +384,16 @@ def _end_strays(paths: NodePaths, known: tuple[Identity, ...] = ()) -> bool:
 def _end(identity: Identity) -> None:
     if not stop(identity, term_wait_s=_TERM_WAIT_S):
         raise DeadlineError(f"pid {identity.pid} does not end, not even by SIGKILL")
+
+
+def _remove_links(paths: NodePaths) -> bool:
+    """Remove the network devices that a killed supervisor left; False if there were none."""
+    plan = read_plan(paths.plan)
+    if plan is not None and not plan.links:
+        return False
+    from infrasim.runtime.links import remove_left  # few nodes have any
+
+    return remove_left(plan, paths)
 
 
 def _remove_traces(paths: NodePaths) -> None:

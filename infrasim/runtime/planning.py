@@ -6,14 +6,15 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.errors import HostError, InvalidNodeFile, Problem
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
+from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, find_program
 from infrasim.paths import Home, template_dir
 from infrasim.plan.model import NodePlan, read_kept, read_plan
@@ -95,6 +96,9 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
     paths = home.node(spec.name)
     personality = load_type(spec.type, home.type_folders)
     previous = read_plan(paths.plan)
+    if spec.namespace is not None:
+        with problems_on_lines_of(loaded.document):
+            facts = _facts_inside(spec.namespace, facts)
     if previous is not None and living(read_state(paths.state)):
         facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
     if spec.compute.qemu_bin is not None:
@@ -110,7 +114,7 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
                 paths,
                 home=home,
                 previous=read_kept(paths.plan),
-                reserved=reserved_by_others(home, spec.name),
+                reserved=reserved_by_others(home, spec.name, spec.namespace),
             )
         except InvalidNodeFile as exc:
             faults += exc.problems
@@ -128,6 +132,19 @@ def _with_own_qemu(home: Home, loaded: LoadedNode, facts: HostFacts, program: st
                 "compute.qemu_bin", f"there is no program {program}", "leave it out for the usual QEMU"
             )
         return probe.with_qemu(facts, home.cache, program)
+
+
+def _facts_inside(namespace: str, facts: HostFacts) -> HostFacts:
+    """This machine as it is seen from a network namespace."""
+    try:
+        with inside(namespace):
+            if probe.loopback_is_up():
+                return replace(facts, **probe.network_facts())
+    except HostError as exc:
+        raise InvalidNodeFile([Problem("", 0, 0, "namespace", exc.message, exc.hint)]) from exc
+    message = f"the loopback interface of the network namespace {namespace!r} is down"
+    hint = f"run: ip -n {namespace} link set lo up"
+    raise InvalidNodeFile([Problem("", 0, 0, "namespace", message, hint)])
 
 
 def relocated(problems: Iterable[Problem], document: Document) -> tuple[Problem, ...]:
@@ -186,12 +203,20 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    others = reserved_by_others(home, name)
+    others = reserved_by_others(home, name, previous.namespace)
     if previous.vnc_display in others.vnc_displays or others.sockets & previous.kept.sockets:
         return None
     if any(disk.path in others.disks and not disk.is_shared for disk in previous.disks):
         return None
-    in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
+    if others.macs.keys() & previous.macs:
+        return None
+    try:
+        with inside(previous.namespace):
+            if not probe.loopback_is_up():
+                return None
+            in_use = {protocol: probe.bound_sockets(protocol) for protocol in ("udp", "tcp")}
+    except HostError:
+        return None
     if any(in_use[protocol] & previous.sockets(protocol) for protocol in in_use):
         return None
     return Planned(
@@ -235,20 +260,27 @@ def setting_text(setting: Setting) -> str:
     return f"{dotted(setting.path)}={setting.text}"
 
 
-def reserved_by_others(home: Home, name: str) -> Reserved:
-    """What the other nodes of this home have been given, running or not."""
+def reserved_by_others(home: Home, name: str, namespace: str | None) -> Reserved:
+    """What the other nodes of this home have been given, running or not.
+
+    Addresses and ports are those of one network namespace.
+    """
     sockets: set[Socket] = set()
     displays: set[int] = set()
     disks: dict[Path, str] = {}
+    macs: dict[str, str] = {}
     for other in node_names(home):
         kept = read_kept(home.node(other).plan) if other != name else None
         if kept is None:
             continue
+        disks.update(dict.fromkeys(kept.disks, other))
+        macs.update(dict.fromkeys(kept.macs, other))
+        if kept.namespace != namespace:
+            continue
         sockets |= kept.sockets
         if kept.vnc_display is not None:
             displays.add(kept.vnc_display)
-        disks.update(dict.fromkeys(kept.disks, other))
-    return Reserved(frozenset(sockets), frozenset(displays), disks)
+    return Reserved(frozenset(sockets), frozenset(displays), disks, macs)
 
 
 def sources(home: Home, qemu: str) -> Iterator[Path]:

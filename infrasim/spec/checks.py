@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from infrasim.errors import UsageError
@@ -18,38 +17,9 @@ from infrasim.units import WrongValue, parse_address, parse_mac, parse_uuid
 
 if TYPE_CHECKING:
     from infrasim.spec.identity import SmbiosModule
-    from infrasim.spec.network import Network
 
 __all__ = ["parse_mac", "parse_uuid"]
 
-# Source: the PCI network cards of `qemu-system-x86_64 -device help`, QEMU 7.2.
-NETWORK_DEVICES = (
-    "e1000",
-    "e1000e",
-    "virtio-net-pci",
-    "vmxnet3",
-    "rtl8139",
-    "e1000-82544gc",
-    "e1000-82545em",
-    "i82550",
-    "i82551",
-    "i82557a",
-    "i82557b",
-    "i82557c",
-    "i82558a",
-    "i82558b",
-    "i82559a",
-    "i82559b",
-    "i82559c",
-    "i82559er",
-    "i82562",
-    "i82801",
-    "ne2k_pci",
-    "pcnet",
-    "tulip",
-    "virtio-net-pci-non-transitional",
-    "virtio-net-pci-transitional",
-)
 IPMI_USERNAME_MAX_BYTES = 16  # Source: IPMI 2.0 section 22.28, Set User Name.
 IPMI_PASSWORD_MAX_BYTES = 20  # Source: IPMI 2.0 section 22.30, Set User Password.
 CIPHER_SUITES = (1, 2, 3, 17)  # Source: IPMI 2.0 table 22-20, those that ipmitool and FreeIPMI open.
@@ -186,15 +156,6 @@ def cpu_features(text: str) -> str:
             raise WrongValue(
                 f"{feature!r} is not a CPU feature", hint="+name, -name or name=value, separated by commas"
             )
-    return text
-
-
-def network_device(text: str) -> str:
-    """A network card of QEMU."""
-    if text not in NETWORK_DEVICES:
-        close = get_close_matches(text, NETWORK_DEVICES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(NETWORK_DEVICES[:4])}"
-        raise WrongValue(f"there is no network card {text!r}", hint=hint)
     return text
 
 
@@ -337,29 +298,10 @@ def modules_differ(modules: Sequence[SmbiosModule]) -> Sequence[SmbiosModule]:
     return modules
 
 
-def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
-    """No two cards share a MAC address, no two forwards a port of this machine."""
-    macs = [((number, "mac"), card.mac) for number, card in enumerate(networks)]
-    ports = [
-        ((number, "port_forward", place, "outside"), f"{forward.protocol} port {forward.outside}")
-        for number, card in enumerate(networks)
-        for place, forward in enumerate(card.port_forward)
-    ]
-    refuse(
-        [
-            *repeated(
-                macs, "another card has {value} too", "each card needs its own; leave it out to get one"
-            ),
-            *repeated(ports, "{value} of this machine is forwarded already", "each port leads to one place"),
-        ]
-    )
-    return networks
-
-
 def repeated(
     values: Iterable[tuple[tuple[str | int, ...], object]], message: str, hint: str
 ) -> Iterable[Conflict]:
-    """A conflict at each place whose value another one has already."""
+    """A conflict for each value that stood there before; ``message`` may name the ``{value}``."""
     seen: set[object] = set()
     for path, value in values:
         if value is not None and value in seen:

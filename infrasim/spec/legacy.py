@@ -7,6 +7,7 @@ somebody used for years is not an unknown key. Paths are dotted, ``[]`` stands f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from infrasim.spec.checks import is_fru_key
@@ -27,11 +28,17 @@ MOVED: dict[Path, Path] = {("compute", "serial_number"): ("serial_number",)}
 
 # keys that never had an effect on what this version serves; read over
 IGNORED = {
-    "compute.networks[].network_name": "has no effect with network_mode nat",
-    "compute.networks[].id": "infrasim names the card itself",
     "compute.networks[].model": "has no effect; 'device' says which card",
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
     "bmc.name": "the BMC is named after the node",
+}
+
+# keys without an effect where another key beside them has one of these values (None: is left out); read over
+IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
+    "compute.networks[].network_name": (
+        "network_mode",
+        {mode: f"has no effect with network_mode {mode or 'nat'}" for mode in ("nat", "none", None)},
+    ),
 }
 
 _LATER = "this version of infrasim does not serve this key"
@@ -42,7 +49,6 @@ _SHUTDOWN = "'infrasim node stop' and IPMI's power off cut the power, IPMI's sof
 _FORK = "stock QEMU and OpenIPMI cannot do this"
 
 REFUSED = {
-    "namespace": _LATER,
     "racadm": _LATER,
     "monitor": _LATER,
     "ipmi_console_ssh": _LATER,
@@ -84,10 +90,6 @@ REFUSED = {
     "compute.trace": _LATER,
     "compute.ipmi": _LATER,
     "compute.force_shutdown": _SHUTDOWN,
-    "compute.networks[].bus": _LATER,
-    "compute.networks[].addr": _LATER,
-    "compute.networks[].multifunction": _LATER,
-    "compute.networks[].extra_option": _LATER,
     "compute.storage_backend[].slot_range": _LATER,
     "compute.storage_backend[].use_msix": "this is of InfraSIM's lsisas3008",
     "compute.storage_backend[].seses": _FORK,
@@ -124,9 +126,6 @@ RENAMED_VALUES = {
 _LATER_VALUE = "is not served by this version of infrasim"
 _FORK_VALUE = "does not exist in stock QEMU"
 REFUSED_VALUES = {
-    "compute.networks[].network_mode": dict.fromkeys(
-        ("bridge", "macvtap", "openvswitch", "tap", "socket", "none"), _LATER_VALUE
-    ),
     "compute.storage_backend[].type": {
         "lsisas*": _FORK_VALUE,
         "pmc*": _FORK_VALUE,
@@ -156,6 +155,16 @@ def refusal(path: Path) -> str:
     if path in MOVED:
         return f"{MOVED[path][-1]!r} stands at the top level already"
     return REFUSED.get(text, "")
+
+
+def ignored(path: Path, beside: Mapping[str, object]) -> str:
+    """Why a key is read over; empty if it is not. ``beside`` is the mapping that it stands in."""
+    text = pattern(path)
+    if text in IDLE:
+        sibling, reasons = IDLE[text]
+        given = beside.get(sibling)
+        return reasons.get(given, "") if given is None or isinstance(given, str) else ""
+    return IGNORED.get(text, "")
 
 
 def value_refusal(path: Path, value: object) -> str:

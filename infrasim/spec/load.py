@@ -128,32 +128,32 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
             values[new] = old[key]
             moved[(new,)] = (section, key)
             warn((section, key), "stands at the top level now", f"move it: '{new}'")
-    for path, value in _old_keys(values):
-        text = legacy.pattern(path)
-        if new_value := legacy.renamed_value(path, value):
+    for path, value, ignored in _old_keys(values):
+        if ignored:
+            warn(path, "is ignored", ignored)
+        elif new_value := legacy.renamed_value(path, value):
             warn(path, f"{value!r} is an old spelling", f"it is {new_value!r}")
-        elif text in legacy.RENAMED:
-            warn(path, "is an old spelling", f"the key is {legacy.RENAMED[text]!r}")
         else:
-            warn(path, "is ignored", legacy.IGNORED[text])
+            warn(path, "is an old spelling", f"the key is {legacy.RENAMED[legacy.pattern(path)]!r}")
     kept = _modern(values, ())
     assert isinstance(kept, dict)
     return kept, moved, warnings
 
 
-def _old_keys(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
-    """Where an old key or an old value stands, and what the value is."""
+def _old_keys(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value, str]]:
+    """Where an old key or value stands, what the value is, and for one that is read over the reason."""
     if isinstance(value, dict):
         entries: Iterator[tuple[str | int, Value]] = iter(value.items())
     elif isinstance(value, list):
         entries = iter(enumerate(value))
     else:
         return
+    beside = value if isinstance(value, dict) else {}
     for step, below in entries:
         here = (*path, step)
-        text = legacy.pattern(here)
-        if text in legacy.RENAMED or text in legacy.IGNORED or legacy.renamed_value(here, below):
-            yield here, below
+        ignored = legacy.ignored(here, beside)
+        if ignored or legacy.pattern(here) in legacy.RENAMED or legacy.renamed_value(here, below):
+            yield here, below, ignored
         yield from _old_keys(below, here)
 
 
@@ -163,7 +163,7 @@ def _modern(value: Value, path: Path) -> Value:
         return {
             key: _modern(below, (*path, key))
             for key, below in value.items()
-            if legacy.pattern((*path, key)) not in legacy.IGNORED
+            if not legacy.ignored((*path, key), value)
         }
     if isinstance(value, list):
         return [_modern(below, (*path, number)) for number, below in enumerate(value)]

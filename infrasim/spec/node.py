@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from infrasim.spec import checks, storage_checks
+from infrasim.spec import checks, network_checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
 from infrasim.spec.network import Network
 from infrasim.spec.part import (
@@ -98,7 +98,7 @@ class Compute(Part):
         strict=False,
         description="Disk controllers. Left out: one AHCI controller with one 8 GiB disk; `[]` for none.",
     )
-    networks: Annotated[tuple[Network, ...], AfterValidator(checks.networks_differ)] = Field(
+    networks: Annotated[tuple[Network, ...], AfterValidator(network_checks.networks_differ)] = Field(
         default_factory=lambda: (Network(),),
         strict=False,
         description="Network cards. Left out: one with NAT; `[]` for none.",
@@ -283,6 +283,12 @@ class NodeSpec(Part):
         description="Asset tag of the machine: of board and chassis in SMBIOS and of the product in FRU 0. "
         "Left out: the server type's.",
         examples=["RACK7-U12"],
+    )
+    namespace: Annotated[str, AfterValidator(network_checks.namespace)] | None = Field(
+        None,
+        description="Network namespace of this machine that the whole node runs in: BMC, screen, forwarded "
+        "ports and cards. It must exist (`ip netns list`). Left out: that of the command.",
+        examples=["rack7"],
     )
     sol_enable: Annotated[bool, Becomes("socat, the SOL payload")] = Field(
         True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]

@@ -148,6 +148,8 @@ def _refused(
 ) -> Iterator[checks.Misplaced]:
     for name, only in found:
         kind = getattr(judge, only.of)
-        if name in part.model_fields_set and kind not in only.kinds:
+        # What is dumped and loaded again has empty lists.
+        is_given = name in part.model_fields_set and getattr(part, name) not in (None, ())
+        if is_given and kind not in only.kinds:
             key = written(name, type(part).__pydantic_fields__[name])
             yield checks.Misplaced((*place, key), only.of, kind, only.kinds)

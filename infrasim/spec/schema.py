@@ -241,16 +241,21 @@ def _conditions(keys: Iterable[Key]) -> Iterator[Schema]:
     """``Only``: what is for some kinds only is nothing for others."""
     beside = {key.name: key for key in keys}
     for key in beside.values():
-        if key.only is not None and key.only.of in beside:
-            yield _only(beside[key.only.of], key.only, {"properties": {key.name: {"const": None}}})
+        if key.only is not None and key.only.of in beside and key.path not in legacy.IDLE:
+            yield _only(beside[key.only.of], key.only, {"properties": {key.name: _absent(key)}})
         if key.is_list and key.model is not None:
             for below in node_keys().values():
                 is_ours = below.section == f"{key.path}[]" and below.only is not None
                 if is_ours and below.only and below.only.of in beside and not _has(key.model, below.only.of):
-                    entry = {"properties": {below.name: {"const": None}}}
+                    entry = {"properties": {below.name: _absent(below)}}
                     yield _only(
                         beside[below.only.of], below.only, {"properties": {key.name: {"items": entry}}}
                     )
+
+
+def _absent(key: Key) -> Schema:
+    """The values that say nothing."""
+    return {"enum": [None, []]} if key.is_list else {"const": None}
 
 
 def _has(model: type[BaseModel], name: str) -> bool:

@@ -23,8 +23,9 @@ NODE_FILES = {
         "2:3: compute.memry: unknown key 'memry' (did you mean 'memory'?)",
     ),
     "unknown device": (
-        "compute: {networks: [{device: e1001}]}",
-        "1:31: compute.networks[0].device: there is no network card 'e1001' (did you mean 'e1000'?)",
+        "compute: {networks: [{device: 'e1000,x=y'}]}",
+        "1:31: compute.networks[0].device: 'e1000,x=y' cannot be a network card "
+        "(such as e1000, e1000e or virtio-net-pci)",
     ),
     "list": ("- name: n", "1:1: the file is a list, not 'key: value' lines"),
     "not YAML": (

@@ -205,7 +205,7 @@ def test_json(infrasim: Run, home: Home) -> None:
     shown = json.loads(infrasim("show", "n", "--json")[1])
     assert (shown["name"], shown["file"]) == ("n", file)
     assert shown["node"]["compute"]["memory"]["size"] == 1024
-    assert shown["node"]["compute"]["networks"][0]["device"] == "e1000"
+    assert shown["node"]["compute"]["networks"][0]["network_mode"] == "nat"
     code, out, err = infrasim("check", "n", "bad.yml", "--json")
     assert (code, err) == (2, "")
     first, second = json.loads(out)

@@ -34,7 +34,7 @@ def test_page_says_what_is_there_and_leaves_out_what_is_not(tmp_path: Path, make
     assert "Memory" in lines
     assert "Memory" not in front_page(found, listed)
     at = lines.index("Network cards")
-    assert lines[at + 2].split("  ")[1:3] == ["nic0", "e1000"]
+    assert lines[at + 2].split("  ")[1:3] == ["nic0", "e1000e"]
     assert lines[at + 2].endswith("nat, tcp 2222 to 22")
     listed.hardware["controllers"][0]["drives"] = []
     assert "  sata0 (ich9-ahci)  -     -     -     -      -              -" in front_page(found, listed)

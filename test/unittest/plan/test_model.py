@@ -133,7 +133,8 @@ def test_plan_cut_anywhere_never_raises(tmp_path: Path, cut: int, flip: bytes) -
     path = tmp_path / "plan.json"
     whole = json.dumps(PLAN.as_json()).encode()
     path.write_bytes(whole[:cut] + flip)
-    assert read_plan(path) is None or cut >= len(whole)
+    # What stands at the end has defaults, for the plans of an infrasim that did not have it.
+    assert read_plan(path) is None or cut >= whole.index(b', "links": ')
 
 
 def test_what_was_given_is_read_from_a_plan_of_any_format(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_where_a_value_is_from() -> None:
     assert said(found, "compute.memory.size") == (2048, "--set")
     assert said(found, "compute.networks[0].device") == ("e1000e", "n.yml:6")
     assert said(found, "compute.networks[0].port_forward[0].protocol") == ("udp", "n.yml:6")
-    assert said(found, "compute.networks[1].device") == ("e1000", "built-in")
+    assert said(found, "compute.networks[1].device") == ("e1000e", "made at start")
     assert said(found, "compute.cdrom.file") == ("/a.iso", "n.yml:8")
     assert said(found, "compute.extra_option") == (["-s"], "n.yml:9")
     assert said(found, "bmc.username") == ("root", "bmc.yml:2")

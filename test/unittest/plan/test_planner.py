@@ -48,7 +48,8 @@ BUSY = dataclasses.replace(
 )
 FOLDER = Path(__file__).parents[1] / "golden" / "plan"
 OWN_IDENTITY = "own-identity"
-FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY}
+NO_ROOT = dataclasses.replace(FACTS, may_make_links=False)
+FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY, "network-without-root": NO_ROOT}
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/node.yml"))
 
 Plan = Callable[..., NodePlan]
@@ -113,10 +114,22 @@ def in_words(plan: NodePlan) -> Iterator[str]:
         if file.path.suffix == ".json":
             yield from _in_lines(json.loads(file.content), "    ")
     yield f"  {len(smbios)} SMBIOS structures in {smbios[0].path.parent}"
+    if plan.namespace:
+        yield f"\nnetwork namespace {plan.namespace}"
+    if plan.links:
+        yield "\nlinks"
+    for link in plan.links:
+        at = f" at descriptor {link.descriptor}" if link.descriptor else ""
+        details = (link.mode, link.mac, f"vlan {link.vlan}" if link.vlan else "")
+        words = " ".join(filter(None, (link.kind.value, link.name, "to", link.to or "nothing", *details)))
+        yield f"  {words} make={link.make}{at} for {link.key}"
+    if plan.macs:
+        yield f"others see {' '.join(plan.macs)}"
     for process in plan.processes:
         yield f"\n{process.name}: log {process.log}"
         yield f"ready: {process.ready.value} {process.ready_target} in {process.ready_timeout_s:g} s"
         yield from (f"  {word}" for word in process.argv)
+        yield from (f"  {each.macvtap} open at {each.number}" for each in process.descriptors)
 
 
 def _in_lines(value: dict[str, Any], indent: str) -> Iterator[str]:

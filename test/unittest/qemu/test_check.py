@@ -123,7 +123,8 @@ def test_everything_is_said_at_once_and_nothing_twice() -> None:
         (("-machine", "pc"), False),
         (("-device", "ide-hd,page_file=1"), False),
         (("-device", "nvme"), False),
-        (("-netdev", "tap,id=x"), False),
+        (("-netdev", "tap,id=x"), True),
+        (("-netdev", "stream,id=x"), False),
         (("-object", "iothread,id=x"), False),
     ],
 )

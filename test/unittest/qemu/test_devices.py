@@ -39,10 +39,16 @@ def test_cache_modes(cache: str, text: str) -> None:
 
 def test_nat_and_forwards() -> None:
     assert network.nat("net0", []) == ("-netdev", "user,id=net0")
-    assert network.nat("net0", [("tcp", 2222, 22), ("udp", 5353, 53)]) == (
+    forwards = [network.Forward("tcp", "127.0.0.1", 2222, 22), network.Forward("udp", "0.0.0.0", 5353, 53)]
+    assert network.nat("net0", forwards) == (
         "-netdev",
-        "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp:127.0.0.1:5353-:53",
+        "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp:0.0.0.0:5353-:53",
     )
+
+
+def test_networks_of_qemus_own_take_a_folder_with_a_comma() -> None:
+    words = network.nat("net0", [], restrict=False, tftp="/srv/a,b", bootfile=None)
+    assert words[1] == "user,id=net0,restrict=off,tftp=/srv/a,,b"
 
 
 def test_serial_port_with_and_without_its_socket() -> None:

@@ -85,10 +85,10 @@ def test_further_node_keeps_off_what_the_first_was_given(home: Home) -> None:
     second = planning.plan(home, "b").plan
     assert (first.bmc.address, first.vnc_display) == ("127.0.0.1", 1)
     assert (second.bmc.address, second.vnc_display) == ("127.0.1.1", 2)
-    taken = planning.reserved_by_others(home, "b")
+    taken = planning.reserved_by_others(home, "b", None)
     assert Socket(first.bmc.private_address, 9002) in taken.sockets
     assert taken.disks == {first.disks[0].path: "a"}
-    assert planning.reserved_by_others(home, "a").sockets == frozenset(), "its own are not in its way"
+    assert planning.reserved_by_others(home, "a", None).sockets == frozenset(), "its own are not in its way"
 
 
 def test_plans_of_an_older_infrasim_keep_what_was_given(home: Home) -> None:
@@ -98,7 +98,7 @@ def test_plans_of_an_older_infrasim_keep_what_was_given(home: Home) -> None:
         first = dataclasses.replace(planning.plan(home, name).plan, vnc_display=display)
         home.node(name).plan.write_text(json.dumps({**first.as_json(), "format": 1, "host": None}))
     assert planning.plan(home, "a").plan.vnc_display == 7
-    taken = planning.reserved_by_others(home, "a")
+    taken = planning.reserved_by_others(home, "a", None)
     assert taken.vnc_displays == {9}
     assert len(taken.sockets) == 2
 

@@ -73,6 +73,11 @@ def test_every_example_holds(path: str) -> None:
         values.setdefault("name", "n")
         if path in ("compute.initrd", "compute.cmdline"):
             values["compute"]["kernel"] = "/k"
+        if (only := key(path).only) and only.of == "network_mode":
+            card = values["compute"]["networks"][0]
+            card["network_mode"] = only.kinds[0]
+            if only.kinds != ("nat",):
+                card["network_name"] = "lab"
         if ".port_forward[]." in path:
             forward = values["compute"]["networks"][0]["port_forward"][0]
             forward.update({name: 1 for name in ("outside", "inside") if name not in forward})
