@@ -58,7 +58,7 @@ class Network(Part):
         "the same one can talk.",
         examples=["br0"],
     )
-    device: Annotated[str, AfterValidator(network_checks.device), Becomes("`-device`")] | None = Field(
+    device: Annotated[str, AfterValidator(network_checks.network_device), Becomes("`-device`")] | None = Field(
         None,
         description="Network card of QEMU (`qemu-system-x86_64 -device help`). Left out: the server type's, "
         "else `e1000`.",

@@ -37,7 +37,7 @@ _OWN_PROPERTIES = {
 _NAMELESS = ("nat", "none", "bridge", "tap")
 
 
-def device(text: str) -> str:
+def network_device(text: str) -> str:
     """The name of a network card; whether the QEMU in use has it is not known here."""
     if not _DRIVER.match(text):
         raise WrongValue(f"{text!r} cannot be a network card", hint="such as e1000, e1000e or virtio-net-pci")

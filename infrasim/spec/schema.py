@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from infrasim.spec import checks, legacy, storage_checks
+from infrasim.spec import checks, network_checks, legacy, storage_checks
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
 from infrasim.spec.node import NodeSpec
@@ -79,6 +79,14 @@ _LIMITS: dict[str, Schema] = {
     "power_of_two": {"enum": [*(2**exponent for exponent in range(17))]},
     "qemu_id": {"pattern": "^[A-Za-z][A-Za-z0-9._-]*$"},
     "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.[0-7])?$"},
+    "network_device": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
+    "card_properties": {"pattern": r"^,*[A-Za-z][A-Za-z0-9._-]*=[^,]*(,+[A-Za-z][A-Za-z0-9._-]*=[^,]*)*,*$"},
+    "ipv4": {"format": "ipv4", "pattern": "^[0-9]{1,3}([.][0-9]{1,3}){3}$"},
+    "ipv4_network": {"pattern": "^[0-9]{1,3}([.][0-9]{1,3}){3}(/([0-9]|1[0-9]|2[0-8]))$"},
+    "host_name": {"pattern": "^[A-Za-z0-9][A-Za-z0-9.-]*$", "maxLength": 255},
+    "boot_file": {"pattern": r"^[^\u0000-\u001f\u007f]+$", "maxLength": network_checks.BOOT_FILE_MAX},
+    "multicast": {"pattern": "^2(2[4-9]|3[0-9])([.][0-9]{1,3}){3}:[0-9]{1,5}$"},
+    "namespace": {"pattern": "^[!-.0-~]{1,255}$"},
     "smbios_text": _printable(checks.SMBIOS_TEXT_MAX),
     "fru_text": _printable(checks.FRU_TEXT_MAX),
     "ipmi_username": _printable(checks.IPMI_USERNAME_MAX_BYTES),
