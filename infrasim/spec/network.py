@@ -15,6 +15,7 @@ DEFAULT_NAT = "10.0.2.0/24"
 
 _NAT = Only("nat", of="network_mode")
 _Ipv4 = Annotated[str, AfterValidator(network_checks.ipv4)]
+_Driver = Annotated[str, AfterValidator(network_checks.network_device)]
 _HostName = Annotated[str, AfterValidator(network_checks.host_name)]
 
 
@@ -58,7 +59,7 @@ class Network(Part):
         "the same one can talk.",
         examples=["br0"],
     )
-    device: Annotated[str, AfterValidator(network_checks.network_device), Becomes("`-device`")] | None = Field(
+    device: Annotated[_Driver, Becomes("`-device`")] | None = Field(
         None,
         description="Network card of QEMU (`qemu-system-x86_64 -device help`). Left out: the server type's, "
         "else `e1000`.",

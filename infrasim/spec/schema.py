@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from infrasim.spec import checks, network_checks, legacy, storage_checks
+from infrasim.spec import checks, legacy, network_checks, storage_checks
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
 from infrasim.spec.node import NodeSpec
