@@ -29,7 +29,7 @@ PLAN = (
     "from infrasim.spec.setting import parse_settings; "
     "plan(Home.from_environment(), 'node-0', parse_settings(sys.argv[1:]))"
 )
-ANYWHERE = ("bmc.interface=",)
+ANYWHERE = ("bmc.interface=", "compute.qemu_bin=")
 
 
 def processor_time_s(words: Sequence[str]) -> float:

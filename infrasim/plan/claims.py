@@ -12,6 +12,7 @@ from infrasim.errors import Problem
 from infrasim.host.facts import WILDCARDS
 from infrasim.spec.document import Document, Path
 from infrasim.spec.node import NodeSpec
+from infrasim.spec.storage import Image
 
 # Where forwarded ports of this machine are.
 _LOOPBACK = "127.0.0.1"
@@ -73,11 +74,16 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
             path = (*place, "port_forward", rule_number, "outside")
             yield Claim(f"{rule.protocol.upper()} port", str(rule.outside), path, address=_LOOPBACK)
     for number, backend in enumerate(compute.storage_backend):
-        for slot, drive in enumerate(getattr(backend, "drives", ())):
-            if drive.file is not None and not getattr(drive, "share_rw", False):
-                yield Claim(
-                    "image", drive.file, ("compute", "storage_backend", number, "drives", slot, "file")
-                )
+        yield from _images(backend, ("compute", "storage_backend", number))
+
+
+def _images(part: Image, place: Path) -> Iterator[Claim]:
+    """The image of a drive, and those of the drives or namespaces below it, but for shared ones."""
+    if part.file is not None and not part.share_rw:
+        yield Claim("image", part.file, (*place, "file"))
+    for key in ("drives", "namespaces"):
+        for number, below in enumerate(getattr(part, key, ())):
+            yield from _images(below, (*place, key, number))
 
 
 def clashes(node: Node, others: Sequence[Node]) -> Iterator[tuple[Problem, bool]]:

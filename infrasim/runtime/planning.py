@@ -101,9 +101,13 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
             facts = _facts_inside(spec.namespace, facts)
     if previous is not None and living(read_state(paths.state)):
         facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
+    faults: list[Problem] = []
     if spec.compute.qemu_bin is not None:
-        facts = _with_own_qemu(home, loaded, facts, spec.compute.qemu_bin)
-    faults = list(limits.faults(spec, facts))
+        try:
+            facts = _with_own_qemu(home, facts, spec.compute.qemu_bin)
+        except InvalidNodeFile as exc:
+            faults += exc.problems
+    faults += limits.faults(spec, facts)
     decided = None
     with problems_on_lines_of(loaded.document):
         try:
@@ -123,15 +127,13 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
     return decided, relocated(limits.doubts(spec, facts), loaded.document)
 
 
-def _with_own_qemu(home: Home, loaded: LoadedNode, facts: HostFacts, program: str) -> HostFacts:
+def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:
     from infrasim.plan.identity import problem
 
-    with problems_on_lines_of(loaded.document):
-        if find_program(program) is None:
-            raise problem(
-                "compute.qemu_bin", f"there is no program {program}", "leave it out for the usual QEMU"
-            )
-        return probe.with_qemu(facts, home.cache, program)
+    if find_program(program) is None:
+        hint = "leave it out for the usual QEMU"
+        raise problem("compute.qemu_bin", f"there is no program {program}", hint)
+    return probe.with_qemu(facts, home.cache, program)
 
 
 def _facts_inside(namespace: str, facts: HostFacts) -> HostFacts:

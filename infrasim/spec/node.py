@@ -62,7 +62,7 @@ class Compute(Part):
         description="`true` demands KVM, `false` emulates. Left out: KVM where it really runs a guest.",
         examples=[True],
     )
-    qemu_bin: Annotated[str, AfterValidator(checks.program)] | None = Field(
+    qemu_bin: Annotated[str, AfterValidator(checks.program), Becomes("the program")] | None = Field(
         None,
         description="The QEMU that is the host: its absolute path, or the name of a program on `PATH`. What "
         "it can do is asked of it. Left out: `qemu-system-x86_64`.",

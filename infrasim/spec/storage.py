@@ -37,17 +37,17 @@ Switch: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(stor
 class Image(Part):
     """What every disk has: an image, how QEMU reads it, and blocks."""
 
-    size: int = Field(
+    size: Annotated[int, Becomes("`qemu-img create`")] = Field(
         8,
         ge=1,
         le=65536,
         description="Size in GiB of an image that infrasim makes; an image that exists keeps its own.",
         examples=[20],
     )
-    format: Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"] = Field(
-        "qcow2", description="Format of the image.", examples=["raw"]
-    )
-    file: AbsolutePath | None = Field(
+    format: Annotated[
+        Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"], Becomes("`-blockdev driver=`")
+    ] = Field("qcow2", description="Format of the image.", examples=["raw"])
+    file: Annotated[AbsolutePath, Becomes("`-blockdev file.filename=`")] | None = Field(
         None,
         description="An image or block device that exists already. Left out: one is made in the node's "
         "workspace, and removed by `infrasim node destroy`.",
@@ -94,9 +94,9 @@ class Image(Part):
         "nothing, the file grows.",
         examples=["metadata"],
     )
-    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = Field(
-        "writeback", description="How QEMU caches the image on this machine.", examples=["none"]
-    )
+    cache: Annotated[
+        Literal["writeback", "none", "writethrough", "directsync", "unsafe"], Becomes("`-blockdev cache.…`")
+    ] = Field("writeback", description="How QEMU caches the image on this machine.", examples=["none"])
     aio: Annotated[Literal["threads", "native", "io_uring"], Becomes("`-blockdev file.aio=`")] | None = Field(
         None,
         description="How QEMU reads and writes; `native` needs a `cache` of `none` or `directsync`. "
@@ -146,7 +146,7 @@ class Image(Part):
     physical_block_size: Annotated[BlockSize, Becomes("`physical_block_size=`")] | None = Field(
         None, description="Bytes in a sector on the medium, a power of two.", examples=[4096]
     )
-    bootindex: int | None = Field(
+    bootindex: Annotated[int, Becomes("`bootindex=`")] | None = Field(
         None,
         ge=0,
         le=65535,
@@ -163,7 +163,7 @@ class Image(Part):
 class NumberedDisk(Image):
     """A disk with a serial number."""
 
-    serial: Annotated[str, AfterValidator(storage_checks.drive_serial)] | None = Field(
+    serial: Annotated[str, AfterValidator(storage_checks.drive_serial), Becomes("`serial=`")] | None = Field(
         None,
         description="Serial number: at most 20 characters, of a SCSI disk 36. Left out: made from the node.",
         examples=["Z1X4AB01"],
@@ -173,15 +173,15 @@ class NumberedDisk(Image):
 class Drive(NumberedDisk):
     """A disk."""
 
-    vendor: Annotated[str, AfterValidator(storage_checks.drive_vendor), _SCSI] | None = Field(
-        None, description="Vendor, at most 8 characters.", examples=["SEAGATE"]
-    )
-    product: Annotated[str, AfterValidator(storage_checks.drive_product), _SCSI] | None = Field(
-        None, description="Product, at most 16 characters.", examples=["ST600MM0006"]
-    )
-    model: Annotated[str, AfterValidator(storage_checks.drive_model), Only(*ATA)] | None = Field(
-        None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"]
-    )
+    vendor: (
+        Annotated[str, AfterValidator(storage_checks.drive_vendor), _SCSI, Becomes("`vendor=`")] | None
+    ) = Field(None, description="Vendor, at most 8 characters.", examples=["SEAGATE"])
+    product: (
+        Annotated[str, AfterValidator(storage_checks.drive_product), _SCSI, Becomes("`product=`")] | None
+    ) = Field(None, description="Product, at most 16 characters.", examples=["ST600MM0006"])
+    model: (
+        Annotated[str, AfterValidator(storage_checks.drive_model), Only(*ATA), Becomes("`model=`")] | None
+    ) = Field(None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"])
     version: (
         Annotated[str, AfterValidator(storage_checks.drive_version), Only(*ATA, *SCSI), Becomes("`ver=`")]
         | None
@@ -190,10 +190,10 @@ class Drive(NumberedDisk):
         description="Firmware version, at most 8 characters; the host sees 4 of a SCSI disk's.",
         examples=["B1.1"],
     )
-    wwn: Annotated[Wwn, Only(*ATA, *SCSI)] | None = Field(
+    wwn: Annotated[Wwn, Only(*ATA, *SCSI), Becomes("`wwn=`")] | None = Field(
         None, description="World-wide name, a 64-bit number.", examples=[0x5000C50015EA71AC]
     )
-    rotation_rate: Annotated[int, Only(*ATA, *SCSI)] | None = Field(
+    rotation_rate: Annotated[int, Only(*ATA, *SCSI), Becomes("`rotation_rate=`")] | None = Field(
         None,
         ge=0,
         le=65535,
@@ -201,16 +201,16 @@ class Drive(NumberedDisk):
         description="Turns per minute; 1 is a solid-state disk, 0 says nothing.",
         examples=[7200],
     )
-    port_index: Annotated[int, _SCSI] | None = Field(
+    port_index: Annotated[int, _SCSI, Becomes("`port_index=`")] | None = Field(
         None, ge=0, le=65535, description="Port of the disk that is connected, for SAS.", examples=[1]
     )
-    port_wwn: Annotated[Wwn, _SCSI] | None = Field(
+    port_wwn: Annotated[Wwn, _SCSI, Becomes("`port_wwn=`")] | None = Field(
         None, description="World-wide name of that port.", examples=[0x5000C50015EA71AD]
     )
-    channel: Annotated[int, _SCSI] | None = Field(
+    channel: Annotated[int, _SCSI, Becomes("`channel=`")] | None = Field(
         None, ge=0, le=0, description="Channel; the controllers of stock QEMU have one, 0.", examples=[0]
     )
-    scsi_id: Annotated[int, _SCSI] | None = Field(
+    scsi_id: Annotated[int, _SCSI, Becomes("`scsi-id=`")] | None = Field(
         None,
         ge=0,
         le=255,
@@ -219,7 +219,7 @@ class Drive(NumberedDisk):
         "An mptsas1068 has 8, an lsi53c895a 7, a virtio-scsi 256, the others 64.",
         examples=[3],
     )
-    lun: Annotated[int, _SCSI] | None = Field(
+    lun: Annotated[int, _SCSI, Becomes("`lun=`")] | None = Field(
         None,
         ge=0,
         le=16383,
@@ -253,24 +253,27 @@ class Namespace(Image):
 class ControllerHead(Part):
     """What is a controller's own."""
 
-    type: Literal[
-        "ahci",
-        "ide",
-        "megasas",
-        "megasas-gen2",
-        "mptsas1068",
-        "lsi53c895a",
-        "pvscsi",
-        "virtio-scsi",
-        "virtio-blk",
-        "nvme",
+    type: Annotated[
+        Literal[
+            "ahci",
+            "ide",
+            "megasas",
+            "megasas-gen2",
+            "mptsas1068",
+            "lsi53c895a",
+            "pvscsi",
+            "virtio-scsi",
+            "virtio-blk",
+            "nvme",
+        ],
+        Becomes("`-device`"),
     ] = Field(
         "ahci",
         description="Kind of controller. `nvme` and `virtio-blk` are disks themselves: what is said of a "
         "disk stands beside `type`, or `drives` lists several.",
         examples=["megasas"],
     )
-    max_drive_per_controller: Annotated[int, Only(*ATA, *SCSI)] = Field(
+    max_drive_per_controller: Annotated[int, Only(*ATA, *SCSI), Becomes("how many controllers")] = Field(
         6,
         ge=1,
         le=256,
@@ -399,7 +402,9 @@ def one_disk() -> tuple[Controller, ...]:
 class Cdrom(Part):
     """A CD-ROM drive; the path alone (``cdrom: /path/to.iso``) says the same."""
 
-    file: AbsolutePath = Field(description="ISO image in the drive.", examples=["/var/lib/images/debian.iso"])
+    file: Annotated[AbsolutePath, Becomes("`-device ide-cd`")] = Field(
+        description="ISO image in the drive.", examples=["/var/lib/images/debian.iso"]
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -170,6 +170,26 @@ def test_an_image_of_two_nodes(home: Home, tmp_path: Path) -> None:
     assert len(second.problems) == 1
 
 
+def test_images_of_namespaces_count_and_shared_ones_do_not(home: Home, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"raw")
+    drive = f"{{file: {image}, format: raw"
+    nvme = f"compute: {{storage_backend: [{{type: nvme, namespaces: [{drive}}}]}}]}}\n"
+    alone = f"compute: {{storage_backend: [{{type: ahci, drives: [{drive}}}]}}]}}\n"
+    shared = f"compute: {{storage_backend: [{{type: ahci, drives: [{drive}, share-rw: true}}]}}]}}\n"
+    found = pair(home, nvme, alone)
+    assert [verdict.problems[0].path for verdict in found] == [
+        "compute.storage_backend[0].namespaces[0].file",
+        "compute.storage_backend[0].drives[0].file",
+    ]
+    assert [verdict.problems for verdict in pair(home, shared, shared)] == [(), ()]
+
+
+def test_a_qemu_that_is_not_there_hides_nothing_else(home: Home) -> None:
+    lines = said(home, "compute: {qemu_bin: /none/qemu, cpu: {type: host}}\n")[0]
+    assert [line.split(": ")[1] for line in lines] == ["compute.qemu_bin", "compute.cpu.type"]
+
+
 @pytest.mark.parametrize(
     ("one", "two", "clash"),
     [
