@@ -20,6 +20,7 @@ _CHANNELS = frozenset((Channel.IPMB, Channel.LAN, Channel.SYSTEM_INTERFACE))
 _HALF = 0x80
 # DCMI's body is in the commands of network function 2Ch. Source: DCMI 1.5 section 6.1.
 _DCMI = 0xDC
+_ALL_SUBFUNCTIONS = b"\xff\xff\xff\xff"
 
 
 def get_netfn_support(bmc: Bmc, request: Request) -> bytes:
@@ -69,7 +70,19 @@ def get_configurable_subfunctions(bmc: Bmc, request: Request) -> bytes:
 def get_subfunction_enables(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 21.10."""
     _need_command(bmc, request)
-    return b"\xff\xff\xff\xff"
+    return _ALL_SUBFUNCTIONS
+
+
+def set_subfunction_enables(bmc: Bmc, request: Request) -> bytes:
+    """Source: IPMI 2.0 section 21.9. Setting what is so is all that is possible.
+
+    ipmitool's ``firewall reset`` sets those of every number: of commands that are not there, to none.
+    """
+    data = request.need(8, 11)
+    _need_channel(request, data[0])
+    if data[-4:] != (_ALL_SUBFUNCTIONS if _has_command(bmc, data) else bytes(4)):
+        raise Refused(Completion.INVALID_FIELD)
+    return b""
 
 
 def _present(bmc: Bmc, request: Request) -> bytes:
@@ -98,8 +111,12 @@ def _commands(bmc: Bmc, request: Request, data: bytes) -> bytes:
 def _need_command(bmc: Bmc, request: Request) -> None:
     data = request.need(4, 7)
     _need_channel(request, data[0])
-    if (data[1] & 0x3E, data[3]) not in bmc.commands or data[2] & 0x03:
+    if not _has_command(bmc, data):
         raise Refused(Completion.INVALID_FIELD)
+
+
+def _has_command(bmc: Bmc, data: bytes) -> bool:
+    return (data[1] & 0x3E, data[3]) in bmc.commands and not data[2] & 0x03
 
 
 def _need_channel(request: Request, number: int) -> None:
@@ -127,5 +144,13 @@ COMMANDS = (
     ),
     Command(_APP, 0x60, "Set Command Enables", Privilege.ADMINISTRATOR, "21.7", set_command_enables),
     Command(_APP, 0x61, "Get Command Enables", _USER, "21.8", get_command_enables),
+    Command(
+        _APP,
+        0x62,
+        "Set Command Sub-function Enables",
+        Privilege.ADMINISTRATOR,
+        "21.9",
+        set_subfunction_enables,
+    ),
     Command(_APP, 0x63, "Get Command Sub-function Enables", _USER, "21.10", get_subfunction_enables),
 )

@@ -272,6 +272,64 @@ def test_raw_requests_and_their_refusals(running: Lab) -> None:
             assert f"rsp={code}" in ran.err + ran.out, words
 
 
+def test_payloads_that_are_not_there(running: Lab) -> None:
+    """OEM payloads, SOL Activating, which a BMC sends and does not take, and the rate of a serial channel."""
+    for words, code in (
+        ("6 0x48 0x20 1 0 0 0 0", "0xcc"),
+        ("6 0x50 1 0x20 0 0 0 0", "0xc1"),
+        ("0x0c 0x20 0 1 1 0", "0xc1"),
+        ("0x0c 0x21 1 5 0", "0xcc"),
+        ("6 0x55 1 1 0", "0x83"),
+    ):
+        assert f"rsp={code}" in running.ipmitool("raw", *words.split()).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "picmg properties",
+        "hpm check",
+        "fwum status",
+        "vita properties",
+        "nm discover",
+        "ime info",
+        "isol info",
+        "i2c bus=0 0xa0 1",
+    ],
+)
+def test_what_belongs_to_other_hardware_is_refused_at_once(running: Lab, words: str) -> None:
+    ran = running.ipmitool(*words.split())
+    assert ran.code != 0
+    said = r"0xc1|returned c1|Invalid command|not supported|not found|Error getting address|failed"
+    assert re.search(said, ran.out + ran.err)
+    assert running.ipmitool("mc", "guid").code == 0
+
+
+def test_command_discovery_tells_what_is_answered(running: Lab) -> None:
+    told = running.ipmi("firewall", "info", "channel", "1", "lun", "0", "netfn", "6", "command", "1")
+    assert re.search(r"LUN 0, NetFn 0x06, Command 0x01: +\| X \|   \| X \|", told)
+    for verb in ("enable", "disable"):
+        words = ("channel", "1", "lun", "0", "netfn", "6", "command", "1")
+        assert running.ipmitool("firewall", verb, *words).err == "", "what cannot be changed stays as it is"
+    assert running.ipmitool("mc", "info").code == 0
+    discovered = running.raw(6, 0x0A, 1, 4, 0)
+    for number in (0x2E, 0x2F):
+        is_there = not discovered[number // 8] >> number % 8 & 1
+        ran = running.ipmitool("raw", "4", f"{number:#x}", "0xee", "1", "1")
+        assert is_there is ("rsp=0xc1" not in ran.err)
+
+
+def test_ipv6_by_ipmitools_own_command(running: Lab) -> None:
+    running.ipmi("lan6", "set", "1", "nolock", "enables", "both")
+    running.ipmi("lan6", "set", "1", "nolock", "static_addr", "1", "enable", "fd00::6", "64")
+    told = running.ipmi("lan6", "print", "1")
+    assert "IPv6/IPv4 Addressing Enables: both" in told
+    assert re.search(r"IPv6 Static Address 1:\n +Enabled: +yes\n +Address: +fd00::6/64", told)
+    running.ipmi("lan6", "set", "1", "nolock", "static_addr", "1", "disable", "::", "0")
+    running.ipmi("lan6", "set", "1", "nolock", "enables", "ipv4")
+    assert "IPv6/IPv4 Addressing Enables: ipv4" in running.ipmi("lan6", "print", "1")
+
+
 def test_satellites_answer_through_the_bmc(running: Lab) -> None:
     """The management engine is a controller of its own on the IPMB."""
     for options in (DOORS["lan"], DOORS["lanplus"]):

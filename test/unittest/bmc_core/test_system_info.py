@@ -108,6 +108,10 @@ def test_commands_are_told_from_the_table() -> None:
     assert bench.ask(APP, 0x60, b"\x0e\x06\x00" + bytes(16)) == b"\xcc"
     assert bench.ask(APP, 0x0B, b"\x0e\x06\x00\x01") == bytes(5)
     assert bench.ask(APP, 0x0B, b"\x0e\x06\x00\x7f") == b"\xcc"
+    assert bench.ask(APP, 0x62, b"\x0e\x06\x00\x01" + b"\xff" * 4) == b"\x00"
+    assert bench.ask(APP, 0x62, b"\x0e\x06\x00\x01" + bytes(4)) == b"\xcc"
+    assert bench.ask(APP, 0x62, b"\x0e\x06\x00\x7f" + bytes(4)) == b"\x00", "there is none, and it stays so"
+    assert bench.ask(APP, 0x62, b"\x05\x06\x00\x7f" + bytes(4)) == b"\xcc"
     assert bench.ask(APP, 0x09, b"\x05") == b"\xcc"
 
 
