@@ -5,6 +5,11 @@ from __future__ import annotations
 from infrasim.errors import InvalidNodeFile, Problem
 
 
-def problem(path: str, message: str, hint: str) -> InvalidNodeFile:
+def fault(path: str, message: str, hint: str) -> Problem:
     """A fault at a dotted place of the node file; the caller puts it on the user's line."""
-    return InvalidNodeFile([Problem("", 0, 0, path, message, hint)])
+    return Problem("", 0, 0, path, message, hint)
+
+
+def problem(path: str, message: str, hint: str) -> InvalidNodeFile:
+    """The error of a single ``fault``."""
+    return InvalidNodeFile([fault(path, message, hint)])

@@ -43,6 +43,7 @@ from infrasim.plan.model import (
 )
 from infrasim.plan.networks import check_macs, macs, neighbours, networks_part
 from infrasim.plan.part import HostPart, boot_devices
+from infrasim.plan.pci import placed, topology_part
 from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
@@ -229,9 +230,22 @@ def _interface_address(name: str, facts: HostFacts) -> str:
 def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
     """What each part of the node file adds to the host, in the order of QEMU's arguments."""
     compute = parts.spec.compute
-    return (
+    found = (
+        topology_part(compute),
         storage_part(compute, parts.paths, parts.identity.uuid),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
+    )
+    return placed(found, _onboard(parts))
+
+
+def _onboard(parts: _Parts) -> tuple[str, ...]:
+    """QEMU's arguments for what every host has: screen, monitor, serial port, system interface."""
+    compiled, paths = parts.compiled, parts.paths
+    return (
+        *system.screen(_VNC_ADDRESS, parts.vnc_display),
+        *system.monitor(paths.qmp_socket),
+        *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
+        *chardev.system_interface(paths.kcs_socket, compiled.kcs_io_port, compiled.kcs_irq),
     )
 
 
@@ -254,10 +268,7 @@ def _qemu_argv(
         *cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
         *parts.processors.argv(),
         *memory.argv(),
-        *system.screen(_VNC_ADDRESS, parts.vnc_display),
-        *system.monitor(paths.qmp_socket),
-        *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
-        *chardev.system_interface(paths.kcs_socket, parts.compiled.kcs_io_port, parts.compiled.kcs_irq),
+        *_onboard(parts),
         *(word for part in host_parts for word in part.argv(indexes)),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
     )

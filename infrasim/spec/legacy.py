@@ -30,6 +30,8 @@ MOVED: dict[Path, Path] = {("compute", "serial_number"): ("serial_number",)}
 IGNORED = {
     "compute.networks[].model": "has no effect; 'device' says which card",
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
+    "compute.pcie_topology.switch[].upstream[].chassis": "an upstream port is in no slot",
+    "compute.pcie_topology.switch[].upstream[].slot": "an upstream port is in no slot",
     "bmc.name": "the BMC is named after the node",
 }
 
@@ -47,6 +49,8 @@ _RENDERED = "infrasim writes this itself at each start"
 _BUILT_IN = "power, boot device and LAN settings are part of infrasim's BMC; nothing is called for them"
 _SHUTDOWN = "'infrasim node stop' and IPMI's power off cut the power, IPMI's soft shuts down"
 _FORK = "stock QEMU and OpenIPMI cannot do this"
+
+_NUMBERED_BY_FIRMWARE = f"{_FORK}: the firmware numbers buses itself"
 
 REFUSED = {
     "racadm": _LATER,
@@ -103,9 +107,14 @@ REFUSED = {
     "compute.storage_backend[].drives[].slot_number": _FORK,
     "compute.storage_backend[].drives[].atta_wwn": _FORK,
     "compute.storage_backend[].drives[].atta_phy_id": _FORK,
-    "compute.pci_bridge_topology": _LATER,
-    "compute.pcie_topology": _LATER,
     "compute.pcie-passthrough": _LATER,
+    "compute.pcie_topology.root_port[].pri_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.root_port[].sec_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.switch[].upstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.switch[].upstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.switch[].downstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.switch[].downstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
+    "compute.pcie_topology.vmd": f"{_FORK}; NVMe drives can sit behind root ports",
     "compute.ntb": _FORK,
     "compute.dma_engine": _FORK,
     "compute.imc": _FORK,

@@ -43,8 +43,11 @@ from infrasim.spec.storage import Cdrom, Controller, one_disk
 
 if TYPE_CHECKING:
     from infrasim.spec.identity import FruDevice, Smbios
+    from infrasim.spec.topology import Bridge, PcieTopology
 else:
-    FruDevice = Smbios = Any
+    FruDevice = Smbios = Bridge = PcieTopology = Any
+
+_TOPOLOGY = "infrasim.spec.topology"
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
 
@@ -112,6 +115,14 @@ class Compute(Part):
     )
     cmdline: Annotated[str, AfterValidator(checks.one_line), Becomes("`-append`")] | None = Field(
         None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
+    )
+    pci_bridge_topology: tuple[Annotated[Bridge, Rare("Bridge", _TOPOLOGY)], ...] = Field(
+        (),
+        strict=False,
+        description="Bridges to buses of conventional PCI. MegaRAID controllers without a `bus` go there.",
+    )
+    pcie_topology: Annotated[PcieTopology, Rare("PcieTopology", _TOPOLOGY)] | None = Field(
+        None, description="Root ports and switches of PCI Express; devices go behind them by their `bus`."
     )
     extra_device: Annotated[
         tuple[Annotated[str, AfterValidator(checks.device)], ...],

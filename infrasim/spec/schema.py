@@ -137,11 +137,9 @@ def _value(key: Key) -> Schema:
     place.update(_limits(key))
     found.update(_named_limits(key, _LIST_LIMITS))
     if key.choices and not key.is_list and key.model is None:
-        old = legacy.RENAMED_VALUES.get(key.path, ())
-        found["anyOf"] = [
-            {"enum": [*key.choices, *old]},
-            {"type": [name for name in types if name != "string"]},
-        ]
+        others = [name for name in types if name != "string"]
+        choice = {"enum": [*key.choices, *legacy.RENAMED_VALUES.get(key.path, ())]}
+        found.update({"anyOf": [choice, {"type": others}]} if others else choice)
         return {**found, **_told(key)}
     return {"type": types, **found, **_told(key)}
 

@@ -86,6 +86,7 @@ def test_every_example_holds(path: str) -> None:
             values["compute"]["smbios"]["type17"] = [{"locator": "A1", "size": 1024, **module}]
         if ".storage_backend[]" in path:
             _suit_storage(path, values["compute"]["storage_backend"][0])
+        _complete(values, "")
         NodeSpec.model_validate(values)
 
 
@@ -99,6 +100,22 @@ def _suit_storage(path: str, backend: dict[str, Any]) -> None:
     if path.endswith(".backing_format"):
         disk = next((backend[name][0] for name in ("drives", "namespaces") if name in backend), backend)
         disk["backing_file"] = "/srv/images/base.raw"
+
+
+def _complete(values: object, section: str) -> None:
+    """Add what a mapping of PCI needs beside the key that is tried."""
+    if isinstance(values, list):
+        for entry in values:
+            _complete(entry, f"{section}[]")
+        return
+    if not isinstance(values, dict):
+        return
+    if section.startswith(("compute.pci_", "compute.pcie_")):
+        for entry in node_keys().values():
+            if entry.section == section and entry.field.is_required():
+                values.setdefault(entry.name, (entry.field.examples or [None])[0])
+    for name, below in values.items():
+        _complete(below, f"{section}.{name}" if section else name)
 
 
 def test_old_keys_lead_to_keys_of_today() -> None:

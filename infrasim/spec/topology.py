@@ -1,0 +1,154 @@
+"""What a node file says of PCI buses: bridges, root ports and switches, and devices of this machine's own.
+
+Where a bus or a slot is left out it is found by the planner (``plan.pci``), which also sees whether two
+devices are in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from infrasim.spec import pci_checks
+from infrasim.spec.part import Becomes, Only, Part
+from infrasim.spec.storage import Switch
+
+QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
+PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
+
+_ADDR = "Slot on the bus in hexadecimal, a function behind a point; in quotes. Left out: the next free one."
+_MULTIFUNCTION = "Whether the slot has further functions. Left out: yes if another device is in the slot."
+_CHASSIS = "Number of the chassis; it and `slot` together are there only once. Left out: 1."
+_SLOT = "Number of the slot, as an operating system shows it. Left out: the next free one of its chassis."
+
+
+def _flag(given: object) -> object:
+    """``on`` and ``off``, QEMU's words for a yes and a no."""
+    return {"on": True, "off": False}.get(given, given) if isinstance(given, str) else given
+
+
+_Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
+
+
+class _Place(Part):
+    """What everything on a PCI bus has."""
+
+    addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(None, description=_ADDR, examples=["1c.0"])
+    multifunction: Annotated[_Flag, Becomes("`multifunction=`")] | None = Field(
+        None, description=_MULTIFUNCTION, examples=[True]
+    )
+
+
+class LowestBridge(_Place):
+    """A bridge to a bus of conventional PCI, with none behind it."""
+
+    device: Annotated[Literal["i82801b11-bridge", "pci-bridge", "pcie-pci-bridge"], Becomes("`-device`")] = (
+        Field(description="Kind of bridge.", examples=["pci-bridge"])
+    )
+    id: QemuId | None = Field(
+        None,
+        description="Name of the bridge and of the bus behind it. Left out: `pci.1`, `pci.2` and on.",
+        examples=["pci.9"],
+    )
+    chassis_nr: Annotated[int, Only("pci-bridge", of="device"), Becomes("`chassis_nr=`")] | None = Field(
+        None,
+        ge=1,
+        le=255,
+        description="Number of the chassis behind the bridge. Left out: the next free one.",
+        examples=[1],
+    )
+    msi: Annotated[Switch, Only("pci-bridge", "pcie-pci-bridge", of="device"), Becomes("`msi=`")] | None = (
+        Field(None, description="Message signalled interrupts.", examples=["off"])
+    )
+
+
+class LowerBridge(LowestBridge):
+    """A bridge behind another one."""
+
+    downstream_bridge: tuple[LowestBridge, ...] = Field(
+        (), strict=False, description="Bridges on the bus behind this one."
+    )
+
+
+class Bridge(LowestBridge):
+    """A bridge to a bus of conventional PCI."""
+
+    downstream_bridge: tuple[LowerBridge, ...] = Field(
+        (), strict=False, description="Bridges on the bus behind this one."
+    )
+
+
+class _Slotted(_Place):
+    """A port that a device can be put behind."""
+
+    chassis: Annotated[int, Becomes("`chassis=`")] | None = Field(
+        None, ge=0, le=255, description=_CHASSIS, examples=[1]
+    )
+    # Thirteen bits. Source: PCI Express base specification, Slot Capabilities register.
+    slot: Annotated[int, Becomes("`slot=`")] | None = Field(
+        None, ge=0, le=8191, description=_SLOT, examples=[3]
+    )
+
+
+class RootBus(_Place):
+    """A further root of PCI Express, such as a second processor has."""
+
+    id: QemuId = Field(description="Name of the bus.", examples=["pcie.1"])
+    bus_nr: Annotated[int, Becomes("`bus_nr=`")] = Field(
+        ge=1, le=255, description="Number of the bus; those behind it get the next ones.", examples=[128]
+    )
+    numa_node: Annotated[int, Becomes("`numa_node=`")] | None = Field(
+        None, ge=0, le=127, description="NUMA node of `memory.nodes` that it is beside.", examples=[1]
+    )
+
+
+class RootPort(_Slotted):
+    """A root port."""
+
+    device: Annotated[Literal["pcie-root-port", "ioh3420"], Becomes("`-device`")] = Field(
+        "pcie-root-port", description="Kind of port.", examples=["ioh3420"]
+    )
+    id: QemuId = Field(description="Name of the port and of the bus behind it.", examples=["root_port1"])
+    bus: QemuId = Field("pcie.0", description="Root bus it is on.", examples=["pcie.0"])
+
+
+class Upstream(_Place):
+    """The side of a switch that leads to the root."""
+
+    device: Annotated[Literal["x3130-upstream"], Becomes("`-device`")] = Field(
+        "x3130-upstream", description="Kind of port.", examples=["x3130-upstream"]
+    )
+    id: QemuId = Field(description="Name of the port, and of the bus inside.", examples=["upstream1"])
+    bus: QemuId = Field(description="The root port or downstream port it is behind.", examples=["root_port1"])
+
+
+class Downstream(_Slotted):
+    """A side of a switch that leads to a device."""
+
+    device: Annotated[Literal["xio3130-downstream"], Becomes("`-device`")] = Field(
+        "xio3130-downstream", description="Kind of port.", examples=["xio3130-downstream"]
+    )
+    id: QemuId = Field(description="Name of the port and of the bus behind it.", examples=["downstream1"])
+    bus: QemuId | None = Field(
+        None,
+        description="The upstream port it belongs to. Left out: that of its switch, if there is one.",
+        examples=["upstream1"],
+    )
+
+
+class PcieSwitch(Part):
+    """A switch."""
+
+    upstream: tuple[Upstream, ...] = Field((), strict=False, description="Its sides towards the root.")
+    downstream: tuple[Downstream, ...] = Field((), strict=False, description="Its sides towards devices.")
+
+
+class PcieTopology(Part):
+    """Ports of PCI Express."""
+
+    root_bus: tuple[RootBus, ...] = Field(
+        (), strict=False, description="Further roots of PCI Express beside `pcie.0`; each is a `pxb-pcie`."
+    )
+    root_port: tuple[RootPort, ...] = Field((), strict=False, description="Root ports.")
+    switch: tuple[PcieSwitch, ...] = Field((), strict=False, description="Switches.")
