@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from infrasim.bmc_core import lan_config, pet
 from infrasim.bmc_core.clock import bmc_time_s
 from infrasim.bmc_core.codes import Channel
+from infrasim.bmc_core.guid import guid_bytes
 from infrasim.bmc_core.lan_config import AlertDestination
 from infrasim.bmc_core.pef_config import Policy
 from infrasim.bmc_core.pet import PlatformEvent
@@ -117,7 +117,7 @@ class Alerts:
 
     def _datagram(self, event: PlatformEvent, text: bytes) -> bytes:
         bmc = self._bmc
-        guid = bmc.pef_parameters.guid() or uuid.UUID(bmc.settings.guid).bytes
+        guid = bmc.pef_parameters.guid() or guid_bytes(bmc.settings.guid)
         sender = pet.Sender(
             guid=guid,
             address=lan_config.own_address(bmc),

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+
+
+def guid_bytes(guid: str) -> bytes:
+    """The bytes of a UUID in the order of its text, which is that of RFC 4122.
+
+    By hand, because ``uuid`` takes long to import and a supervisor is waited for.
+    """
+    return bytes.fromhex(guid.replace("-", ""))
 
 
 def system_guid(bmc: Bmc) -> bytes:
@@ -22,9 +29,10 @@ def system_guid(bmc: Bmc) -> bytes:
 # Every login has it.
 @lru_cache(maxsize=1)
 def _as_in_smbios(guid: str) -> bytes:
-    return UUID(guid).bytes_le
+    plain = guid_bytes(guid)
+    return plain[3::-1] + plain[5:3:-1] + plain[7:5:-1] + plain[8:]
 
 
 def device_guid(bmc: Bmc) -> bytes:
     """For Get Device GUID: RFC 4122 backwards, as FreeIPMI reads it. Source: IPMI 2.0 table 20-10."""
-    return UUID(bmc.settings.guid).bytes[::-1]
+    return guid_bytes(bmc.settings.guid)[::-1]

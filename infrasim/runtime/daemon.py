@@ -22,8 +22,6 @@ import socket
 import sys
 from pathlib import Path
 
-import daemon  # type: ignore[import-untyped]  # the library has no type hints
-
 from infrasim.errors import HostError, InfrasimError
 from infrasim.host.files import hold_lock, release_lock
 from infrasim.host.namespace import enter
@@ -56,6 +54,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _detached(paths: NodePaths, notify: int) -> contextlib.AbstractContextManager[object]:
+    import daemon  # type: ignore[import-untyped]  # the library has no type hints
+
     log = paths.log("supervisor").open("a", encoding="utf-8")
     context: contextlib.AbstractContextManager[object] = daemon.DaemonContext(
         working_directory=str(paths.workspace),

@@ -13,7 +13,6 @@ from infrasim.errors import InfrasimError
 from infrasim.paths import NodePaths
 from infrasim.plan.model import HostPlan
 from infrasim.qemu.boot import BootSelector, order_with
-from infrasim.qemu.chardev import SERIAL_CHARDEV
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
 # The firmware's menu key is pressed until its menu shows, for at most this long.
@@ -115,6 +114,8 @@ class HostLink:
 
     async def send_break(self) -> None:
         """Give the host's serial port a break."""
+        from infrasim.qemu.chardev import SERIAL_CHARDEV
+
         if self._monitor:
             await self._monitor.send_break(SERIAL_CHARDEV)
 

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from infrasim.errors import DeadlineError, ProgramError, error_from_json
 from infrasim.host.files import last_lines
-from infrasim.host.probe import SUPERVISOR_MODULE
 from infrasim.host.process import replace_by, spawn
 from infrasim.paths import NodePaths
 
@@ -109,4 +108,7 @@ def supervisor_path() -> str:
 
 def supervisor_argv(paths: NodePaths) -> list[str]:
     """The supervisor's command line, without its mode."""
+    # Late, because the supervisor has this module too, and does not probe.
+    from infrasim.host.probe import SUPERVISOR_MODULE
+
     return [sys.executable, "-m", SUPERVISOR_MODULE, paths.name, str(paths.workspace), str(paths.log_dir)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+from os import urandom
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Completion, Privilege
@@ -59,7 +59,7 @@ def begin(bmc: Bmc, authentication: int, name: bytes) -> bytes:
         session_id=bmc.sessions.new_id(),
         user_id=number,
         authentication=authentication,
-        text=secrets.token_bytes(_CHALLENGE_LENGTH),
+        text=urandom(_CHALLENGE_LENGTH),
         password=user.password.ljust(SHORT_PASSWORD, b"\0"),
         since_s=bmc.clock.now_s(),
     )
@@ -95,7 +95,7 @@ def activate(
     if bmc.sessions.is_full(challenge.user_id):
         raise Refused(_NO_SLOT if bmc.sessions.is_full() else _NO_SLOT_FOR_USER)
     bmc.sessions.lockout.forget(challenge.user_id)
-    inbound = secrets.randbits(31) | 1
+    inbound = int.from_bytes(urandom(4), "little") & 0x7FFFFFFF | 1
     session = lan_session(
         session_id=challenge.session_id,
         user_id=challenge.user_id,

@@ -6,10 +6,10 @@ Each function yields its answer as soon as it knows it, and does the rest while 
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
+from os import urandom
 from typing import TYPE_CHECKING, NamedTuple
 
 from infrasim.bmc_core.codes import Privilege
@@ -191,7 +191,7 @@ def _prove(bmc: Bmc, opening: Opening, password: bytes) -> Iterator[bytes]:
     # Role, length of the name, and name, as RAKP message 1 has them.
     who = rakp_1[24:25] + rakp_1[27 : 28 + rakp_1[27]]
     console_random = rakp_1[8 : 8 + _RANDOM_LENGTH]
-    bmc_random = secrets.token_bytes(_RANDOM_LENGTH)
+    bmc_random = urandom(_RANDOM_LENGTH)
     console_id = opening.console_id.to_bytes(4, "little")
     session_id = opening.session_id.to_bytes(4, "little")
     guid = system_guid(bmc)

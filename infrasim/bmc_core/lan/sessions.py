@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import urandom
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from infrasim.bmc_core.codes import Privilege
@@ -112,7 +112,7 @@ class Sessions:
     def new_id(self) -> int:
         """An id that nothing has and nobody can guess."""
         while True:
-            number = int.from_bytes(secrets.token_bytes(4), "little")
+            number = int.from_bytes(urandom(4), "little")
             taken = number in self._links or number in self._openings or number in self._challenges
             if number and not taken:
                 return number
