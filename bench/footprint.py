@@ -29,8 +29,13 @@ def main() -> None:
 
 def pss_mb(pid: int) -> float:
     """Proportional set size of one process in MB."""
+    return memory_mb(pid, "Pss")
+
+
+def memory_mb(pid: int, kind: str) -> float:
+    """Memory of one process in MB, of a kind that /proc/PID/smaps_rollup knows."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("Pss:"))
+    line = next(line for line in lines if line.startswith(f"{kind}:"))
     return int(line.split()[1]) / 1024
 
 

@@ -79,7 +79,8 @@ def main() -> None:
     if not kinds:
         print(f"{options.engine} has neither virtualbmc nor pyghmi: their rows are left out")
     with lab(lambda: False) as scratch:
-        scratch.start()
+        # A host at its firmware's prompt takes most of a processor from whatever is measured.
+        scratch.start(bmc={"startnow": False})
         ours: Place = (scratch.address, 623)
         with bare_ipmi_sim(scratch) as direct:
             beside_ipmi_sim(runs, ours, direct)
@@ -154,7 +155,7 @@ def polled_at_once(runs: int, scratch: Lab, theirs: Sequence[Place], kind: str) 
         ("by one poller", poll_all, target),
         ("by ipmipower, log-in and all", ipmipower, None),
         (f"by {POLLED} ipmitool", poll_each, None),
-        (f"by {POLLED} ipmitool, without their start", poll_each_without_start, None),
+        (f"by {POLLED} ipmitool, without their start", poll_each_without_start, target),
     )
     try:
         for what, way, wanted in ways:
@@ -277,7 +278,7 @@ def poll_all(places: Sequence[Place]) -> float:
     clients = {wire: PlusClient(wire).login() for wire in wires}
     # Get Chassis Status. Source: IPMI 2.0 section 28.2.
     requests = [{wire: client.seal(message(0, 1)) for wire, client in clients.items()} for _ in range(ROUNDS)]
-    answers = []
+    answers, asked_again = [], 0
     with selectors.DefaultSelector() as waiting:
         for wire in wires:
             waiting.register(wire.socket, selectors.EVENT_READ, wire)
@@ -292,12 +293,17 @@ def poll_all(places: Sequence[Place]) -> float:
                     asked.pop(key.data, None)
                 for wire, request in () if ready else asked.items():
                     wire.socket.send(request)
+                    asked_again += 1
         seconds = time.monotonic() - begin
     for wire, answer in answers:
         if answer_in(clients[wire].open(answer)[2], 0, 1)[:1] != b"\0":
             raise SystemExit("a BMC answered with an error when all were polled")
     for wire, client in clients.items():
         log_out(wire, client)
+    if asked_again:
+        print(
+            f"  {places[0][0]} and others: {asked_again} of {len(answers)} requests were lost and asked again"
+        )
     return seconds / (ROUNDS * len(places))
 
 

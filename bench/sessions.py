@@ -1,6 +1,7 @@
 """Whether the BMC grows: its memory after many sessions, and after many that were only half opened.
 
-The first 2000 of each fill tables and caches; what comes after them must not add anything.
+The first 2000 of each fill tables and caches; what comes after them must not add anything. What is looked at
+is the supervisor's own memory, because its part of what it shares changes with every other supervisor.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_lab import node, show_ratio
-from footprint import pss_mb
+from footprint import memory_mb
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "unittest" / "bmc_core"))
 
@@ -62,12 +63,12 @@ def main() -> None:
         for what, work in (("sessions", open_and_close), ("half-open sessions", half_open)):
             wire = Wire(scratch.address)
             work(wire, WARM_UP)
-            before = pss_mb(pid)
+            before = memory_mb(pid, "Anonymous")
             began = time.monotonic()
             work(wire, count)
             rate = count / (time.monotonic() - began)
             print(f"  {rate:.0f} {what} per second, the client's time included")
-            after = pss_mb(pid)
+            after = memory_mb(pid, "Anonymous")
             show_ratio(f"memory after {count} more {what} / before (kB)", [after], [before], GROWTH_ALLOWED)
 
 
