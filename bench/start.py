@@ -4,6 +4,9 @@ The bare programs are started one after the other, each when the one before pass
 its greeting. The row "floor" is what a start can come to at best in Python: an interpreter that imports
 nothing does the same spawns and checks, QEMU beside ipmi_sim, and waits, as a start does, until QEMU has made
 its machine and is let go.
+
+A start by an opening returns before its supervisor has imported itself. Who asks the BMC at once is answered
+only then, so this is measured too.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from bench_lab import Lab, interleaved, node, runs_wanted, show_ratio, timed
 # Get Device ID on ipmi_sim's VM channel. Source: OpenIPMI lanserv/README.vm.
 DEVICE_ID = bytes.fromhex("011801e6a0")
 ANSWER_ENDS = b"\xa0"
+# Source: IPMI 2.0 section 13.2.3.
+PRESENCE_PING = bytes.fromhex("0600ff06000011be80000000")
 POLL_S = 0.001
 
 
@@ -37,6 +42,12 @@ def main() -> None:
         )
         show_ratio("node start / the same programs bare (ms)", ours, bare, 1.5)
         show_ratio("floor: a bare Python that does the same / bare (ms)", floor, bare, None)
+        wait, imports = interleaved(
+            runs,
+            lambda: first_answer(scratch),
+            lambda: timed(lambda: subprocess.run([sys.executable, "-c", SUPERVISOR], check=True)),
+        )
+        show_ratio("first answer after a start / importing a supervisor (ms)", wait, imports, None)
         scratch.must("node", "start", "n")
         click = [sys.executable, "-c", "import click"]
         ours, bare = interleaved(
@@ -52,6 +63,18 @@ def main() -> None:
 def infrasim_start(scratch: Lab) -> float:
     """Seconds of ``node start``; the stop is not counted."""
     seconds = timed(lambda: scratch.must("node", "start", "n"))
+    scratch.must("node", "stop", "n")
+    return seconds
+
+
+def first_answer(scratch: Lab) -> float:
+    """Seconds from the end of a start until the BMC has answered a ping; the stop is not counted."""
+    scratch.must("node", "start", "n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(30)
+        probe.connect((scratch.address, 623))
+        probe.send(PRESENCE_PING)
+        seconds = timed(lambda: probe.recv(256))
     scratch.must("node", "stop", "n")
     return seconds
 
@@ -110,6 +133,8 @@ def floor_start(scratch: Lab, plan: dict[str, Any]) -> float:
         Path(path).unlink(missing_ok=True)
     return seconds
 
+
+SUPERVISOR = "import infrasim.runtime.daemon"
 
 # Without the BMC's clock, the comparing, the locks and the records of a start.
 FLOOR = r"""
