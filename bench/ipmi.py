@@ -110,6 +110,9 @@ def beside_ipmi_sim(runs: int, ours: Place, direct: Place) -> None:
         runs, partial(ipmitool, ours, *GET_DEVICE_ID), partial(ipmitool, direct, *GET_DEVICE_ID)
     )
     show_ratio("ipmitool's session with one request: node / ipmi_sim (ms)", through, straight, SET_UP)
+    for client, ask in (("FreeIPMI's ipmipower", ipmipower_alone), ("pyghmi", pyghmi_session)):
+        through, straight = interleaved(runs, partial(ask, ours), partial(ask, direct))
+        show_ratio(f"a session of {client}: node / ipmi_sim (ms)", through, straight, SET_UP)
     through, straight = interleaved(runs, partial(login, ours), partial(login, direct))
     show_ratio("bare session set-up: node / ipmi_sim (ms)", through, straight, SET_UP)
 
@@ -254,6 +257,33 @@ def words_of(place: Place) -> list[str]:
 def ipmitool(place: Place, *words: str) -> float:
     """Seconds of one ipmitool command."""
     return timed(lambda: check(subprocess.run([*words_of(place), *words], capture_output=True, check=False)))
+
+
+def ipmipower_alone(place: Place) -> float:
+    """Seconds of FreeIPMI's program for one machine. Without the workaround it refuses ipmi_sim."""
+    words = ["ipmipower", "-D", "LAN_2_0", "-I", "3", "-W", "opensesspriv", "-u", "admin", "-p", "admin"]
+    return timed(
+        lambda: check(subprocess.run([*words, "-h", place[0], "--stat"], capture_output=True, check=False))
+    )
+
+
+def pyghmi_session(place: Place) -> float:
+    """Seconds of one session of pyghmi's with one request, by its own clock."""
+    words = [sys.executable, "-c", PYGHMI, place[0]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"pyghmi and {place[0]}: {done.stderr}")
+    return float(done.stdout)
+
+
+# pyghmi keeps one session for each BMC, so a process measures one.
+PYGHMI = """
+import sys, time
+from pyghmi.ipmi.command import Command
+begin = time.monotonic()
+Command(bmc=sys.argv[1], userid="admin", password="admin").raw_command(netfn=6, command=1)
+print(time.monotonic() - begin)
+"""
 
 
 def one_of_many(place: Place, words: tuple[str, ...], requests: int = REQUESTS) -> float:
