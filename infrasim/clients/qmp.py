@@ -112,6 +112,10 @@ class HostMonitor:
         """Send a break through a character device, as from its other end."""
         await self.execute("chardev-send-break", id=chardev)
 
+    async def unplug(self, card: str) -> None:
+        """Pull a network card's cable: the system sees no carrier."""
+        await self.execute("set_link", name=card, up=False)
+
     async def quit(self) -> None:
         """End QEMU."""
         await self.execute("quit")

@@ -173,7 +173,10 @@ class BmcPlan:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """The host's own settings that act at run time. Times in seconds."""
+    """The host's own settings that act at run time. Times in seconds.
+
+    ``unplugged`` are network cards, by QEMU's id, whose cable is in nothing.
+    """
 
     accelerator: Accelerator
     accelerator_note: str
@@ -181,6 +184,7 @@ class HostPlan:
     kill_wait_s: float
     boot_devices: tuple[BootDevice, ...]
     processors: int
+    unplugged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

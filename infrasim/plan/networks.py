@@ -103,12 +103,18 @@ def networks_part(
             "mac": mac,
             **further,
         }
-        device_id = card.id or f"nic{index}"
         keys = {**dict.fromkeys(further, "extra_option"), **{name: name for name in _NAMED_ALIKE}}
-        items.append(Device(card.device or usual, device_id, key, properties, BootClass.NETWORK, keys=keys))
+        items.append(
+            Device(card.device or usual, _card_id(card, index), key, properties, BootClass.NETWORK, keys=keys)
+        )
     return HostPart(
         tuple(items),
         links=tuple(link for each in connections for link in each.links),
+        unplugged=tuple(
+            _card_id(card, index)
+            for index, card in enumerate(compute.networks)
+            if card.network_mode == "none"
+        ),
         ports=tuple(port for each in connections for port in each.ports),
         inputs=tuple(given for each in connections for given in each.inputs),
     )
@@ -116,6 +122,10 @@ def networks_part(
 
 def _netdev(index: int) -> str:
     return f"net{index}"
+
+
+def _card_id(card: Network, index: int) -> str:
+    return card.id or f"nic{index}"
 
 
 def _connection(

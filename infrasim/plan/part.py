@@ -27,6 +27,7 @@ class HostPart:
     ports: tuple[PortSpec, ...] = ()
     processes: tuple[ProcessSpec, ...] = ()
     links: tuple[LinkSpec, ...] = ()
+    unplugged: tuple[str, ...] = ()
 
     @property
     def devices(self) -> tuple[Device, ...]:

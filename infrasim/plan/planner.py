@@ -118,6 +118,7 @@ def plan_node(
             kill_wait_s=spec.bmc.kill_wait,
             boot_devices=boot_order,
             processors=parts.processors.total,
+            unplugged=tuple(card for part in host_parts for card in part.unplugged),
         ),
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),

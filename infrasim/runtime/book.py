@@ -68,8 +68,9 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     )
     # An opening is for a start without settings.
     certain = not (planned.warnings or planned.names_interface or planned.settings)
-    # It makes no network devices, and stays in the namespace of the command.
-    certain = certain and not planned.plan.links and planned.plan.namespace is None
+    # It makes no network devices, pulls no cable, and stays in the namespace of the command.
+    plan = planned.plan
+    certain = certain and not plan.links and not plan.host.unplugged and plan.namespace is None
     if None in moves.values() or not certain or not same or not includes_are_as_they_were(planned.included):
         paths.opening.unlink(missing_ok=True)
         return

@@ -74,6 +74,8 @@ class HostLink:
     async def let_go(self, override: BootSelector | None) -> BootSelector | None:
         """Let a freshly started, paused host run, with ``override`` first; returns what it began with."""
         assert self._monitor is not None
+        for card in self._host.unplugged:
+            await self._monitor.unplug(card)
         if override is not None:
             await self.set_boot_order(override)
             # The boot order is read at a reset, and the one at QEMU's start is over.

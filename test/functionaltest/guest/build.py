@@ -68,6 +68,8 @@ APPLETS = (
     "reboot",
     "udhcpc",
     "stty",
+    "ping",
+    "cat",
 )
 
 
