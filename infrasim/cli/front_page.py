@@ -53,7 +53,8 @@ def front_page(found: NodeStatus, inventory: Inventory) -> Iterator[str]:
 def ipmitool_words(plan: NodePlan) -> str:
     """How ipmitool asks the node's BMC."""
     port = "" if plan.bmc.port == 623 else f" -p {plan.bmc.port}"
-    return f"ipmitool -I lanplus -H {plan.bmc.address}{port} -U USER -P PASSWORD …"
+    where = f"ip netns exec {plan.namespace} " if plan.namespace else ""
+    return f"{where}ipmitool -I lanplus -H {plan.bmc.address}{port} -U USER -P PASSWORD …"
 
 
 def _pairs(*pairs: tuple[str, str]) -> Iterator[str]:

@@ -14,17 +14,16 @@ from infrasim.spec.document import Document, Path
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.storage import Image
 
-# Where forwarded ports of this machine are.
-_LOOPBACK = "127.0.0.1"
 # What cards are connected to that have no neighbours.
-_ALONE = ("nat", "none", "user")
+_ALONE = ("nat", "none")
 
 
 @dataclass(frozen=True)
 class Claim:
     """One thing and the key that asks for it.
 
-    ``is_grave`` says that two nodes cannot run with it, not only should not.
+    ``is_grave`` says that two nodes cannot run with it, not only should not. Ports are those of a network
+    ``namespace``.
     """
 
     what: str
@@ -32,10 +31,12 @@ class Claim:
     path: Path
     is_grave: bool = True
     address: str = ""
+    namespace: str | None = None
 
     def clashes(self, other: Claim) -> bool:
         """Whether not both can have it."""
-        if (self.what, self.value) != (other.what, other.value):
+        mine, theirs = (self.what, self.value, self.namespace), (other.what, other.value, other.namespace)
+        if mine != theirs:
             return False
         places = {self.address, other.address}
         return len(places) == 1 or bool(places & {*WILDCARDS})
@@ -60,9 +61,11 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
     if bmc.address is not None or bmc.interface is not None:
         key = "address" if bmc.address is not None else "interface"
         where = bmc.address or str(bmc.interface)
-        yield Claim("UDP port", str(bmc.ipmi_over_lan_port), ("bmc", key), address=where)
+        port = str(bmc.ipmi_over_lan_port)
+        yield Claim("UDP port", port, ("bmc", key), address=where, namespace=spec.namespace)
     if compute.vnc_display is not None:
-        yield Claim("VNC display", str(compute.vnc_display), ("compute", "vnc_display"))
+        display = str(compute.vnc_display)
+        yield Claim("VNC display", display, ("compute", "vnc_display"), namespace=spec.namespace)
     if compute.uuid is not None:
         yield Claim("UUID", compute.uuid, ("compute", "uuid"), is_grave=False)
     for number, card in enumerate(compute.networks):
@@ -72,7 +75,8 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
             yield Claim("MAC address", card.mac, (*place, "mac"), is_grave=has_neighbours)
         for rule_number, rule in enumerate(card.port_forward):
             path = (*place, "port_forward", rule_number, "outside")
-            yield Claim(f"{rule.protocol.upper()} port", str(rule.outside), path, address=_LOOPBACK)
+            what = f"{rule.protocol.upper()} port"
+            yield Claim(what, str(rule.outside), path, address=rule.address, namespace=spec.namespace)
     for number, backend in enumerate(compute.storage_backend):
         yield from _images(backend, ("compute", "storage_backend", number))
 

@@ -135,6 +135,11 @@ def test_key_press(qemu: Qemu) -> None:
     assert qemu.commands == [("send-key", {"keys": [{"type": "qcode", "data": "esc"}], "hold-time": 20})]
 
 
+def test_unplugged_card(qemu: Qemu) -> None:
+    play(qemu, lambda monitor: monitor.unplug("nic1"))
+    assert qemu.commands == [("set_link", {"name": "nic1", "up": False})]
+
+
 def test_run_state(qemu: Qemu) -> None:
     qemu.answer = lambda command, arguments: {"status": "internal-error", "running": False}
 

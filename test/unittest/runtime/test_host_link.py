@@ -32,6 +32,31 @@ class Monitor:
         return bool(self.answer)
 
 
+class Paused:
+    """A monitor of a host that waits; keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def unplug(self, card: str) -> None:
+        """As ``HostMonitor``."""
+        self.told.append(f"unplug {card}")
+
+    async def resume(self) -> None:
+        """As ``HostMonitor``."""
+        self.told.append("resume")
+
+
+def test_cables_are_out_before_the_host_begins(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(Path("/h"), Path("/l"))
+    cards = "compute: {networks: [{}, {network_mode: none, id: spare}, {network_mode: none}]}"
+    link = HostLink(make_plan(home, "a", cards).host, home.node("a"), lambda event: None)
+    monitor = Paused()
+    monkeypatch.setattr(link, "_monitor", monitor)
+    assert asyncio.run(link.let_go(None)) is None
+    assert monitor.told == ["unplug spare", "unplug nic2", "resume"]
+
+
 @pytest.mark.parametrize(
     ("monitor", "listens"),
     [

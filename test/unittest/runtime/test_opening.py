@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json
 from infrasim.paths import Home
+from infrasim.plan.model import LinkKind, LinkSpec
 from infrasim.runtime import book, opening, planning
 from infrasim.runtime.state import read_state
 from infrasim.runtime.workspace import write_workspace
@@ -213,6 +215,13 @@ def test_a_node_that_needs_more_is_not_remembered(home: Home) -> None:
     write_workspace(planned, home.node("a"))
     book.remember(home, dataclasses.replace(planned, made_from="something else"), "")
     assert not home.node("a").opening.exists()
+    link = LinkSpec(LinkKind.TAP, "t0", "compute.networks[0].network_name")
+    host = dataclasses.replace(planned.plan.host, unplugged=("nic0",))
+    more: tuple[dict[str, Any], ...] = ({"links": (link,)}, {"namespace": "rack7"}, {"host": host})
+    for change in more:
+        decided = dataclasses.replace(planned.plan, **change)
+        book.remember(home, dataclasses.replace(planned, plan=decided), "")
+        assert not home.node("a").opening.exists(), change
     book.remember(home, dataclasses.replace(planned, names_interface=True), "")
     assert not home.node("a").opening.exists()
 
