@@ -7,7 +7,7 @@ Drawn from the same values that QEMU and ipmi_sim are given, so it says what the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -121,6 +121,7 @@ def hardware(
     made = {disk.key: disk.size_gib if disk.create else None for part in listed for disk in part.disks}
     images = {given.key: str(given.path) for part in listed for given in part.inputs}
     images.update((disk.key, str(disk.path)) for part in listed for disk in part.disks)
+    links = {link.key: link.name for part in listed for link in part.links}
     bmc = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
     structures = [decode_structure(data) for data in compiled.smbios]
     bios = next((f"{each.vendor} {each.version}" for each in _of(structures, Bios)), "")
@@ -143,7 +144,7 @@ def hardware(
             [each for each in devices if each.key.startswith(_STORAGE_KEYS)], images, made
         ),
         cards=tuple(
-            Card(each.id, each.driver, str(each.properties.get("mac", "")), _leads_to(spec, each))
+            Card(each.id, each.driver, str(each.properties.get("mac", "")), _leads_to(spec, each, links))
             for each in devices
             if each.boot_class is BootClass.NETWORK and each.key.startswith(_NETWORK_KEY)
         ),
@@ -212,10 +213,13 @@ def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Driv
     )
 
 
-def _leads_to(spec: NodeSpec, device: Device) -> str:
+def _leads_to(spec: NodeSpec, device: Device, links: Mapping[str, str]) -> str:
+    """``links`` are the devices of this machine by the key that asks for them."""
     number = undotted(device.key)[-1]
     assert isinstance(number, int)
     card = spec.compute.networks[number]
     rules = [f"{rule.protocol} {rule.outside} to {rule.inside}" for rule in card.port_forward]
     name = card.network_name or card.multicast or (DEFAULT_BRIDGE if card.network_mode == "bridge" else None)
+    if card.network_mode == "tap":
+        name = links[f"{device.key}.network_name"]
     return ", ".join([" ".join(filter(None, (card.network_mode, name))), *rules])

@@ -11,6 +11,7 @@ from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, 
 from infrasim.host import probe
 from infrasim.paths import Home
 from infrasim.plan.claims import Node, claims, clashes
+from infrasim.runtime.links import check_links
 from infrasim.runtime.node_map import fitting, load_registered, read_node, read_registered
 from infrasim.runtime.node_text import read_text
 from infrasim.runtime.planning import decide, problems_on_lines_of
@@ -198,6 +199,7 @@ def _compare(home: Home, found: _Findings, facts: HostFacts) -> None:
         found.warnings += doubts
         with problems_on_lines_of(found.loaded.document):
             check_inputs(decided)
+            check_links(decided)
     except InvalidNodeFile as exc:
         found.problems += exc.problems
     except UsageError as exc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Iterator
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem
@@ -16,6 +17,8 @@ from infrasim.host.links import Link
 from infrasim.host.namespace import inside
 from infrasim.paths import NodePaths
 from infrasim.plan.model import LinkKind, LinkSpec, NodePlan
+
+LOG = logging.getLogger(__name__)
 
 # A tap device, to the kernel.
 _TAP = "tun"
@@ -87,9 +90,16 @@ def links_of(plan: NodePlan, paths: NodePaths, *, are_there: bool) -> Iterator[N
         yield
     except BaseException:
         if not are_there:
-            remove(plan, paths)
+            _remove_or_log(plan, paths)
         raise
-    remove(plan, paths)
+    _remove_or_log(plan, paths)
+
+
+def _remove_or_log(plan: NodePlan, paths: NodePaths) -> None:
+    try:
+        remove(plan, paths)
+    except InfrasimError as exc:
+        LOG.error("%s; 'infrasim node stop' tries again", exc.message)  # noqa: TRY400 - a traceback tells no more
 
 
 def make(plan: NodePlan, paths: NodePaths) -> None:
@@ -137,13 +147,18 @@ def remove(plan: NodePlan | None, paths: NodePaths) -> bool:
         InfrasimError: one cannot be removed.
     """
     owner = _owner(paths)
-    for spec in plan.links if plan else ():
-        if spec.kind is LinkKind.OPENVSWITCH:
-            links.remove_ovs_port(spec.name)
     mine = [link.name for link in links.links().values() if link.alias == owner]
     for name in mine:
         links.remove(name)
+    _remove_ports(plan)
     return bool(mine)
+
+
+def _remove_ports(plan: NodePlan | None) -> None:
+    """Open vSwitch keeps its ports over everything, also those whose device is gone."""
+    for link in plan.links if plan else ():
+        if link.kind is LinkKind.OPENVSWITCH:
+            links.remove_ovs_port(link.name)
 
 
 def remove_left(plan: NodePlan | None, paths: NodePaths) -> bool:
@@ -156,7 +171,8 @@ def remove_left(plan: NodePlan | None, paths: NodePaths) -> bool:
         with inside(plan.namespace if plan else None):
             return remove(plan, paths)
     except HostError:
-        # With its namespace, or without iproute2, its devices are gone.
+        # Its devices are gone with its namespace, and without iproute2 none was made.
+        _remove_ports(plan)
         return False
 
 

@@ -105,6 +105,10 @@ def start(home: Home, name: str, *, foreground: bool = False, settings: tuple[Se
             if running is not None:
                 return _take_over(paths, running, foreground=foreground)
             _end_children(state)
+        old = read_plan(paths.plan)
+        if old is not None and old.links:
+            # Nobody could clean up, and a new plan may know nothing of them.
+            _remove_links(paths)
         if foreground:
             _run_in_foreground(paths, _prepare(home, paths, settings).warnings)
         return _start_stopped(home, paths, settings)

@@ -38,6 +38,7 @@ class Pair:
     home: Lab
     net: Wires
     guest: Guest
+    tap: str
 
 
 def serve(home: Lab, net: Wires, guest: Guest) -> None:
@@ -84,7 +85,7 @@ def pair(guest: Guest, request: pytest.FixtureRequest) -> Iterator[Pair]:
         home.must("node", "start", "direct")
         tap = next(link for name, link in net.links().items() if name.endswith("n2") and "ifalias" in link)
         net.ip("address", "add", "10.77.1.1/24", "dev", tap["ifname"])
-        yield Pair(home, net, guest)
+        yield Pair(home, net, guest, tap["ifname"])
 
 
 def at_its_prompt(pair: Pair, terminal: pexpect.spawn[str], node: str) -> None:
@@ -116,10 +117,14 @@ def test_cards_lead_to_where_the_file_says(pair: Pair) -> None:
         assert answer(direct, guest, "cat /sys/class/net/eth5/carrier").strip() == "0"
         assert answer(direct, guest, "cat /sys/class/net/eth0/carrier").strip() == "1"
         node = json.loads(pair.home.must("node", "info", "direct", "--json"))
-        assert [card["leads_to"] for card in node["hardware"]["cards"]][1:4] == [
+        where = [card["leads_to"] for card in node["hardware"]["cards"]]
+        assert where == [
+            "socket rack",
             "bridge br0",
-            "tap",
+            f"tap {pair.tap}",
             "macvtap near",
+            "openvswitch sw0",
+            "none",
         ]
         # The other one has its kernel from the network.
         at_its_prompt(pair, pxe, "pxe")

@@ -151,9 +151,11 @@ def test_a_plan_that_is_lost_does_not_matter(machine: Machine, plan: NodePlan) -
     assert of_others(machine) == machine.there.keys() == {"lo", "eth1", "lab", "other"}
 
 
-def test_without_the_namespace_nothing_is_left(
+def test_without_the_namespace_only_a_port_can_be_left(
     machine: Machine, plan: NodePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    machine.ports = {plan.links[3].name: "sw0", "other": "sw0"}
+
     @contextmanager
     def gone(name: str | None) -> Iterator[None]:
         raise HostError(f"there is no network namespace {name!r}")
@@ -161,6 +163,20 @@ def test_without_the_namespace_nothing_is_left(
 
     monkeypatch.setattr(node_links, "inside", gone)
     assert node_links.remove_left(plan, NODE) is False
+    assert machine.ports == {"other": "sw0"}
+
+
+def test_what_cannot_be_removed_is_logged_and_left_to_the_stop(
+    machine: Machine, plan: NodePlan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(name: str) -> None:
+        raise ProgramError(f"cannot remove {name}")
+
+    with node_links.links_of(plan, NODE, are_there=False):
+        monkeypatch.setattr(machine, "remove", refuse)
+    assert "'infrasim node stop' tries again" in caplog.text
+    with pytest.raises(ProgramError):
+        node_links.remove_left(plan, NODE)
 
 
 def test_what_is_missing_is_told_with_what_is_there(machine: Machine, make_plan: MakePlan) -> None:
