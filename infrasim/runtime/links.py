@@ -99,7 +99,7 @@ def _remove_or_log(plan: NodePlan, paths: NodePaths) -> None:
     try:
         remove(plan, paths)
     except InfrasimError as exc:
-        LOG.error("%s; 'infrasim node stop' tries again", exc.message)  # noqa: TRY400 - a traceback tells no more
+        LOG.error("%s; 'infrasim node stop' tries again", exc.message)
 
 
 def make(plan: NodePlan, paths: NodePaths) -> None:
