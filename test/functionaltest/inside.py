@@ -62,13 +62,13 @@ def guest_settings(guest: Guest, **compute: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def shell(home: Lab, guest: Guest) -> Iterator[Inside]:
+def shell(home: Lab, guest: Guest, node: str = NODE) -> Iterator[Inside]:
     """The guest's shell, as soon as it has one."""
-    argv = ["-m", "infrasim", "node", "console", NODE]
+    argv = ["-m", "infrasim", "node", "console", node]
     terminal = pexpect.spawn(sys.executable, argv, env=home.env, timeout=ANSWER_S, encoding="latin-1")
     try:
         terminal.expect_exact("Ctrl-] detaches")
-        if guest.prompt not in home.serial():
+        if guest.prompt not in home.serial(node):
             terminal.expect_exact(guest.prompt, timeout=BOOT_S)
         terminal.sendline("echo awake")
         terminal.expect_exact("awake\r\n")

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pexpect
 import pytest
-from console import BOOT_S, console_of
 from guest.build import Guest
 from inside import answer, guest_settings
 from lab import NODE, Lab, wait_for
+
+BOOT_S = 240
+ANSWER_S = 60
+
+
+@contextmanager
+def console_of(home: Lab) -> Iterator[pexpect.spawn[str]]:
+    """The host's serial console."""
+    argv = ["-m", "infrasim", "node", "console", NODE]
+    terminal = pexpect.spawn(sys.executable, argv, env=home.env, timeout=ANSWER_S, encoding="latin-1")
+    terminal.expect_exact("Ctrl-] detaches")
+    try:
+        yield terminal
+    finally:
+        terminal.close(force=True)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pexpect
 import pytest
-from console import BOOT_S, console_of
 from guest.build import Guest
-from inside import answer
+from inside import Inside, shell
 from lab import Lab, lab
 from wires import Wires, wires
 
@@ -88,48 +86,32 @@ def pair(guest: Guest, request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield Pair(home, net, guest, tap["ifname"])
 
 
-def at_its_prompt(pair: Pair, terminal: pexpect.spawn[str], node: str) -> None:
-    if pair.guest.prompt not in pair.home.serial(node):
-        terminal.expect_exact(pair.guest.prompt, timeout=BOOT_S)
-    terminal.sendline("echo awake")
-    terminal.expect_exact("awake\r\n")
-    terminal.expect_exact(pair.guest.prompt)
-
-
-def pings(terminal: pexpect.spawn[str], guest: Guest, address: str) -> bool:
+def pings(host: Inside, address: str) -> bool:
     # A card takes a while to find its link.
     tries = " ".join(map(str, range(PINGS)))
-    line = f"for n in {tries}; do ping -c 1 -W 2 {address} && break; done"
-    return f"bytes from {address}" in answer(terminal, guest, line)
+    return host.run(f"for n in {tries}; do ping -c 1 -W 2 {address} && break; done").code == 0
 
 
 def test_cards_lead_to_where_the_file_says(pair: Pair) -> None:
-    guest = pair.guest
-    with console_of(pair.home, "direct") as direct, console_of(pair.home, "pxe") as pxe:
-        at_its_prompt(pair, direct, "direct")
-        answer(direct, guest, "modprobe e1000e")
+    home, guest = pair.home, pair.guest
+    with shell(home, guest, "direct") as direct, shell(home, guest, "pxe") as pxe:
+        direct.run("modprobe e1000e")
         for card, address in {"eth0": "10.0.2.91", **OTHER_SIDES}.items():
             own = address if card == "eth0" else address.removesuffix(".1") + ".2"
-            answer(direct, guest, f"ip address add {own}/24 dev {card}; ip link set {card} up")
+            direct.run(f"ip address add {own}/24 dev {card}; ip link set {card} up")
         for card, address in OTHER_SIDES.items():
-            assert pings(direct, guest, address), card
-        answer(direct, guest, "ip link set eth5 up")
-        assert answer(direct, guest, "cat /sys/class/net/eth5/carrier").strip() == "0"
-        assert answer(direct, guest, "cat /sys/class/net/eth0/carrier").strip() == "1"
-        node = json.loads(pair.home.must("node", "info", "direct", "--json"))
+            assert pings(direct, address), card
+        direct.run("ip link set eth5 up")
+        carriers = direct.run("cat /sys/class/net/eth0/carrier /sys/class/net/eth5/carrier")
+        assert carriers.out.split() == ["1", "0"]
+        node = json.loads(home.must("node", "info", "direct", "--json"))
         where = [card["leads_to"] for card in node["hardware"]["cards"]]
         assert where == [
-            "socket rack",
-            "bridge br0",
-            f"tap {pair.tap}",
-            "macvtap near",
-            "openvswitch sw0",
-            "none",
+            *("socket rack", "bridge br0", f"tap {pair.tap}", "macvtap near", "openvswitch sw0", "none")
         ]
         # The other one has its kernel from the network.
-        at_its_prompt(pair, pxe, "pxe")
-        assert "from=tftp" in answer(pxe, guest, "cat /proc/cmdline")
-        answer(pxe, guest, "modprobe e1000e; ip address add 10.0.2.90/24 dev eth0; ip link set eth0 up")
-        assert pings(pxe, guest, SERVER)
-        assert pings(pxe, guest, "10.0.2.91"), "the other node"
-        assert pings(direct, guest, "10.0.2.90"), "the other node"
+        assert "from=tftp" in pxe.run("cat /proc/cmdline").out
+        pxe.run("modprobe e1000e; ip address add 10.0.2.90/24 dev eth0; ip link set eth0 up")
+        assert pings(pxe, SERVER)
+        assert pings(pxe, "10.0.2.91"), "the other node"
+        assert pings(direct, "10.0.2.90"), "the other node"

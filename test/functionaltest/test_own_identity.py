@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from console import BOOT_S, console_of
 from guest.build import Guest
 from inside import answer
 from lab import NODE, Lab
+from test_guest_on_a_node import BOOT_S, console_of
 
 from infrasim.personality.smbios import (
     Baseboard,
