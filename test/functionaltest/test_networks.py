@@ -21,7 +21,17 @@ CARDS = [
     {"network_mode": "macvtap", "network_name": "near", "mac": "52:54:00:77:00:03"},
     {"network_mode": "openvswitch", "network_name": "sw0", "vlan": 7},
     {"network_mode": "socket", "network_name": "rack"},
-    {"network_mode": "nat", "device": "virtio-net-pci", "port_forward": [{"outside": 2222, "inside": 22}]},
+    {
+        "device": "virtio-net-pci",
+        **{"id": "lom1", "bus": "pcie.0", "addr": "1e.0", "multifunction": True, "extra_option": "vectors=4"},
+        **{"net": "192.168.76.0/24", "host": "192.168.76.1", "dns": "192.168.76.2"},
+        **{"dhcpstart": "192.168.76.100", "hostname": "node-0", "restrict": True},
+        **{"tftp": "/tmp", "bootfile": "pxelinux.0"},
+        "port_forward": [
+            {"outside": 2222, "inside": 22},
+            {"protocol": "udp", "address": "0.0.0.0", "outside": 1161, "inside": 161},
+        ],
+    },
     {"network_mode": "none", "device": "e1000"},
 ]
 
@@ -77,6 +87,9 @@ def test_links_are_made_by_the_start_and_gone_after_the_stop(home: Lab, net: Wir
     assert net.vsctl("list-ports", "sw0").split() == [mine["4"]["ifname"]]
     assert net.vsctl("get", "port", str(mine["4"]["ifname"]), "tag").strip() == "7"
     assert all_are_plugged_in(net, home)
+    listening = execute(*net.inside("ss", "-Hlntu")).out
+    assert "127.0.0.1:2222 " in listening
+    assert "0.0.0.0:1161 " in listening
     # Power goes off and on again: QEMU lets go of them, and finds them again.
     first = home.pid("qemu")
     run_inside(home, net, "power", "off")
