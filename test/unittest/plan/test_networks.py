@@ -11,6 +11,7 @@ from infrasim.errors import InvalidNodeFile
 from infrasim.host.facts import HostFacts, KvmVerdict, Reserved
 from infrasim.paths import Home
 from infrasim.personality.model import DefaultNic, Personality
+from infrasim.plan.claims import claims
 from infrasim.plan.model import NodePlan
 from infrasim.plan.planner import plan_node
 from infrasim.spec.load import load_node
@@ -18,6 +19,7 @@ from infrasim.spec.load import load_node
 HOME = Home(Path("/h"), Path("/l"))
 FACTS = HostFacts("q", (7,), "i", "s", KvmVerdict(False, "no KVM"), machine_id="m")
 NO_RIGHTS = dataclasses.replace(FACTS, may_make_links=False)
+FORWARD = "{{networks: [{{port_forward: [{{address: {}, outside: 5, inside: 6}}]}}]}}"
 
 
 def plan(
@@ -89,3 +91,21 @@ def test_an_address_that_others_see_is_one_node_s(personality: Personality) -> N
         "compute.networks[0].mac",
         "52:54:00:00:00:01 belongs to node first",
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clash"),
+    [
+        ("bmc: {address: 127.8.0.1}", "bmc: {address: 127.8.0.1}", True),
+        ("bmc: {address: 127.8.0.1}", "{namespace: a, bmc: {address: 127.8.0.1}}", False),
+        ("{namespace: a, compute: {vnc_display: 3}}", "{namespace: b, compute: {vnc_display: 3}}", False),
+        ("{namespace: a, compute: {vnc_display: 3}}", "{namespace: a, compute: {vnc_display: 3}}", True),
+        (f"compute: {FORWARD.format('127.0.0.1')}", f"compute: {FORWARD.format('127.0.0.1')}", True),
+        (f"compute: {FORWARD.format('127.0.0.1')}", f"compute: {FORWARD.format('192.0.2.1')}", False),
+        (f"compute: {FORWARD.format('127.0.0.1')}", f"compute: {FORWARD.format('0.0.0.0')}", True),
+    ],
+)
+def test_ports_are_claimed_at_an_address_of_a_namespace(one: str, two: str, clash: bool) -> None:
+    first, second = (claims(load_node(Path("n.yml"), text, name="n").spec) for text in (one, two))
+    theirs = list(second)
+    assert any(mine.clashes(other) for mine in first for other in theirs) is clash
