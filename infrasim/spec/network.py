@@ -22,25 +22,29 @@ _HostName = Annotated[str, AfterValidator(network_checks.host_name)]
 class PortForward(Part):
     """A port of this machine that leads into the host."""
 
-    protocol: Literal["tcp", "udp"] = Field(
+    protocol: Annotated[Literal["tcp", "udp"], Becomes("`hostfwd=`")] = Field(
         "tcp",
         validation_alias=AliasChoices("protocol", "protocal"),
         description="Protocol.",
         examples=["tcp"],
     )
-    address: _Ipv4 = Field(
+    address: Annotated[_Ipv4, Becomes("`hostfwd=`")] = Field(
         "127.0.0.1",
         description="Address of this machine; `0.0.0.0` for all, so that other machines reach the host too.",
         examples=["192.0.2.10"],
     )
-    outside: Port = Field(description="Port at that address.", examples=[2222])
-    inside: Port = Field(description="Port in the host.", examples=[22])
+    outside: Annotated[Port, Becomes("`hostfwd=`")] = Field(
+        description="Port at that address.", examples=[2222]
+    )
+    inside: Annotated[Port, Becomes("`hostfwd=`")] = Field(description="Port in the host.", examples=[22])
 
 
 class Network(Part):
     """A network card."""
 
-    network_mode: Literal["nat", "bridge", "tap", "macvtap", "openvswitch", "socket", "none"] = Field(
+    network_mode: Annotated[
+        Literal["nat", "bridge", "tap", "macvtap", "openvswitch", "socket", "none"], Becomes("`-netdev`")
+    ] = Field(
         "nat",
         description="What the card is connected to: `nat` is QEMU's own network with a way out, `socket` one "
         "that nodes of this home share, neither of which needs root; `bridge` and `openvswitch` a bridge of "
@@ -51,6 +55,7 @@ class Network(Part):
         str | None,
         # With the others it is read over: see ``legacy.IDLE``.
         Only("bridge", "openvswitch", "macvtap", "tap", "socket", of="network_mode"),
+        Becomes("`-netdev`"),
     ] = Field(
         None,
         description="For `bridge` the bridge (left out: `br0`), for `openvswitch` one of Open vSwitch, "
@@ -68,7 +73,7 @@ class Network(Part):
     mac: Annotated[Mac, Becomes("`mac=`")] | None = Field(
         None, description="MAC address. Left out: made from the node's UUID.", examples=["52:54:00:12:34:56"]
     )
-    id: Annotated[str, AfterValidator(pci_checks.qemu_id)] | None = Field(
+    id: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`id=`")] | None = Field(
         None, description="QEMU's name of the card. Left out: `nic0`, `nic1` and on.", examples=["lom1"]
     )
     bus: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`bus=`")] | None = Field(
@@ -149,7 +154,12 @@ class Network(Part):
         None, ge=1, le=4094, description="VLAN of the port, which the host sees untagged.", examples=[100]
     )
     macvtap_mode: (
-        Annotated[Literal["bridge", "vepa", "private", "passthru"], Only("macvtap", of="network_mode")] | None
+        Annotated[
+            Literal["bridge", "vepa", "private", "passthru"],
+            Only("macvtap", of="network_mode"),
+            Becomes("mode of the macvtap device"),
+        ]
+        | None
     ) = Field(
         None,
         description="How nodes on the same interface reach each other: directly, over an outside switch, not "

@@ -295,7 +295,7 @@ class NodeSpec(Part):
         "Left out: the server type's.",
         examples=["RACK7-U12"],
     )
-    namespace: Annotated[str, AfterValidator(network_checks.namespace)] | None = Field(
+    namespace: Annotated[str, AfterValidator(network_checks.namespace), Becomes("`setns`")] | None = Field(
         None,
         description="Network namespace of this machine that the whole node runs in: BMC, screen, forwarded "
         "ports and cards. It must exist (`ip netns list`). Left out: that of the command.",

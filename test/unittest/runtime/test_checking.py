@@ -137,10 +137,10 @@ compute:
 """
 
 
-def pair(home: Home, one: str, two: str) -> tuple[Verdict, Verdict]:
+def pair(home: Home, one: str, two: str, *, here: bool = True) -> tuple[Verdict, Verdict]:
     Path("one.yml").write_text(one)
     Path("two.yml").write_text(two)
-    first, second = check(home, ["one.yml", "two.yml"])
+    first, second = check(home, ["one.yml", "two.yml"], here=here)
     return first, second
 
 
@@ -170,6 +170,11 @@ def test_an_image_of_two_nodes(home: Home, tmp_path: Path) -> None:
     assert len(second.problems) == 1
 
 
+def forward(address: str) -> str:
+    rule = f"{{address: {address}, outside: 2222, inside: 22}}"
+    return f"compute: {{networks: [{{port_forward: [{rule}]}}]}}"
+
+
 def test_images_of_namespaces_count_and_shared_ones_do_not(home: Home, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
     image.write_bytes(b"raw")
@@ -197,11 +202,15 @@ def test_a_qemu_that_is_not_there_hides_nothing_else(home: Home) -> None:
         ("bmc: {address: 0.0.0.0}", "bmc: {address: 127.8.0.2}", True),
         ("bmc: {address: 127.8.0.1, ipmi_over_lan_port: 624}", "bmc: {address: 127.8.0.1}", False),
         ("{}", "{}", False),
+        ("namespace: a\nbmc: {address: 127.8.0.1}", "namespace: b\nbmc: {address: 127.8.0.1}", False),
+        ("namespace: a\nbmc: {address: 127.8.0.1}", "namespace: a\nbmc: {address: 127.8.0.1}", True),
+        (forward("127.0.0.1"), forward("127.0.0.2"), False),
+        (forward("127.0.0.1"), forward("0.0.0.0"), True),
         ("compute: {vnc_display: 3}", "compute: {vnc_display: 4}", False),
     ],
 )
 def test_what_is_the_same_and_what_is_not(home: Home, one: str, two: str, clash: bool) -> None:
-    assert bool(pair(home, one, two)[0].problems) is clash
+    assert bool(pair(home, one, two, here=False)[0].problems) is clash
 
 
 def test_registered_nodes_count_too_but_not_the_node_itself(home: Home) -> None:
