@@ -29,6 +29,7 @@ from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan
 from infrasim.runtime import opening
+from infrasim.runtime.images import QCOW2_MAGIC
 from infrasim.runtime.launch import silent_end, supervisor_argv, supervisor_path
 from infrasim.runtime.machine import (
     Begin,
@@ -45,7 +46,7 @@ from infrasim.runtime.machine import (
 )
 from infrasim.runtime.node import port_holder, stop_all_of
 from infrasim.runtime.planning import Planned, includes_are_as_they_were, origin_digest, sources
-from infrasim.runtime.workspace import LOG_MOST_BYTES, QCOW2_MAGIC
+from infrasim.runtime.workspace import LOG_MOST_BYTES
 
 Move = tuple[object, ...]
 

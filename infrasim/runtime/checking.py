@@ -198,7 +198,7 @@ def _compare(home: Home, found: _Findings, facts: HostFacts) -> None:
         decided, doubts = decide(home, found.loaded, facts)
         found.warnings += doubts
         with problems_on_lines_of(found.loaded.document):
-            check_inputs(decided)
+            check_inputs(decided, home.node(decided.name))
             check_links(decided)
     except InvalidNodeFile as exc:
         found.problems += exc.problems

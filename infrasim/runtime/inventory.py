@@ -9,11 +9,8 @@ from typing import Any
 
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
+from infrasim.runtime.images import image_size
 from infrasim.runtime.status import NodeStatus
-from infrasim.runtime.workspace import QCOW2_MAGIC
-
-# Where a qcow2 image says how large its disk is. Source: QEMU docs/interop/qcow2, header.
-_QCOW2_SIZE = slice(24, 32)
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,3 @@ def _with_sizes(hardware: dict[str, Any]) -> dict[str, Any]:
                 size_bytes = drive["size_gib"] << 30
             drive["size_bytes"] = size_bytes
     return hardware
-
-
-def image_size(path: Path) -> int | None:
-    """Bytes of the disk in an image or of a block device; None when it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_QCOW2_SIZE.stop)
-            if head.startswith(QCOW2_MAGIC):
-                return int.from_bytes(head[_QCOW2_SIZE], "big")
-            return stream.seek(0, 2)
-    except OSError:
-        return None

@@ -169,7 +169,7 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
         _check_ports(planned.plan)
         decided = planned
         with problems_on_lines_of(lambda: document_of(home, decided)):
-            check_inputs(planned.plan)
+            check_inputs(planned.plan, paths)
             if planned.plan.links:
                 from infrasim.runtime.links import check_links  # few nodes have any
 

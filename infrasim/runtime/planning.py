@@ -91,6 +91,7 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
     from infrasim.personality.registry import load_type
     from infrasim.plan import limits
     from infrasim.plan.planner import plan_node
+    from infrasim.runtime.images import size_doubts
 
     spec = loaded.spec
     paths = home.node(spec.name)
@@ -124,7 +125,8 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
             faults += exc.problems
         if faults or decided is None:
             raise InvalidNodeFile(faults)
-    return decided, relocated(limits.doubts(spec, facts), loaded.document)
+    doubts = [*limits.doubts(spec, facts), *size_doubts(decided)]
+    return decided, relocated(doubts, loaded.document)
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:

@@ -15,29 +15,26 @@ from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.runtime.images import image_faults
 from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned, setting_text
 
 _IMAGE_TIMEOUT_S = 60.0
+# Writing every byte of an image, at least that fast.
+_GIB_PER_S = 0.02
 LOG_MOST_BYTES = 4 * 1024 * 1024
-# Source: QEMU docs/interop/qcow2, header magic.
-QCOW2_MAGIC = b"QFI\xfb"
 # ipmi_sim's persistent records that come from the personality; the event log is not.
 _PERSONALITY_STATE = "sdr.*"
 
 
-def check_inputs(plan: NodePlan) -> None:
+def check_inputs(plan: NodePlan, paths: NodePaths) -> None:
     """Refuse images and other files of the user's that cannot be used, before anything is written.
 
     Raises:
-        InvalidNodeFile: every one that is missing, a folder, unreadable or of another format; the
+        InvalidNodeFile: every one that is missing, a folder, unreadable, of another format or in use; the
             problems carry no line yet.
     """
-    faults = [
-        *((disk.key, _disk_fault(disk)) for disk in plan.disks),
-        *((given.key, _file_fault(given.path, may_be_folder=given.may_be_folder)) for given in plan.inputs),
-    ]
-    problems = [Problem("", 0, 0, key, *fault) for key, fault in faults if fault]
+    problems = [Problem("", 0, 0, key, *fault) for key, fault in image_faults(plan, paths) if fault]
     if problems:
         raise InvalidNodeFile(problems)
 
@@ -110,7 +107,10 @@ def create_disk(disk: DiskSpec) -> None:
     program = require_program(QEMU_IMG_PROGRAM)
     temporary = disk.path.with_name(f".{disk.path.name}.new")
     try:
-        run([program, *_creation(disk, temporary)], timeout_s=_IMAGE_TIMEOUT_S)
+        timeout_s = _IMAGE_TIMEOUT_S + (disk.size_gib or 0) / _GIB_PER_S * (
+            "preallocation=full" in disk.options
+        )
+        run([program, *_creation(disk, temporary)], timeout_s=timeout_s)
         temporary.chmod(0o600)
         temporary.replace(disk.path)
     finally:
@@ -139,37 +139,6 @@ def remove_workspace(home: Home, paths: NodePaths) -> None:
     remove_tree(paths.workspace, inside=home.root)
     if own_logs:
         remove_tree(paths.log_dir, inside=home.log_root)
-
-
-def _disk_fault(disk: DiskSpec) -> tuple[str, str] | None:
-    """What is wrong with a disk image, and a hint; None when it can be used or made."""
-    if not disk.path.exists():
-        hint = "leave the key out to have a disk made in the workspace"
-        return None if disk.create else (f"{disk.path} does not exist", hint)
-    if disk.path.is_relative_to("/dev"):
-        return None
-    fault = _file_fault(disk.path)
-    if fault:
-        return fault
-    with disk.path.open("rb") as stream:
-        is_qcow2 = stream.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
-    if disk.format == "qcow2" and not is_qcow2:
-        return f"{disk.path} is not a qcow2 image", "say format: raw, if it is a raw one"
-    if disk.format == "raw" and is_qcow2:
-        return f"{disk.path} is a qcow2 image, not a raw one", "say format: qcow2"
-    return None
-
-
-def _file_fault(path: Path, *, may_be_folder: bool = False) -> tuple[str, str] | None:
-    if path.is_dir():
-        return None if may_be_folder else (f"{path} is a directory, not a file", "")
-    try:
-        with path.open("rb"):
-            return None
-    except FileNotFoundError:
-        return f"{path} does not exist", ""
-    except OSError as exc:
-        return f"{path} cannot be read: {exc.strerror}", ""
 
 
 def _remove_old_smbios(plan: NodePlan, paths: NodePaths) -> None:

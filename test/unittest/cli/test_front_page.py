@@ -11,7 +11,8 @@ import pytest
 from infrasim.cli.front_page import front_page, size_text
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
-from infrasim.runtime.inventory import image_size, inventory
+from infrasim.runtime.images import image_size
+from infrasim.runtime.inventory import inventory
 from infrasim.runtime.status import node_status
 
 MakePlan = Callable[[Home, str, str], NodePlan]

@@ -49,10 +49,14 @@ def write(home: Home, plan: NodePlan, text: str = "{}") -> None:
 # --- what is refused before anything is written
 
 
-def problem_of(plan: NodePlan) -> tuple[str, str, str] | None:
+def check(home: Home, plan: NodePlan) -> None:
+    check_inputs(plan, home.node(plan.name))
+
+
+def problem_of(home: Home, plan: NodePlan) -> tuple[str, str, str] | None:
     """Place, message and hint of the one problem there is."""
     try:
-        check_inputs(plan)
+        check(home, plan)
     except InvalidNodeFile as exc:
         (problem,) = exc.problems
         return problem.path, problem.message, problem.hint
@@ -84,16 +88,16 @@ def test_format_of_an_image(
     disk = DiskSpec(path, format_, 8, create=False, key="the.key")
     plan = dataclasses.replace(make_plan(home, "a", "{}"), disks=(disk,))
     expected = ("the.key", message.replace("{path}", str(path)), hint) if message else None
-    assert problem_of(plan) == expected
+    assert problem_of(home, plan) == expected
 
 
 def test_missing_image_is_refused_unless_it_is_to_be_made(
     home: Home, make_plan: MakePlan, tmp_path: Path
 ) -> None:
     plan = make_plan(home, "a", "{}")
-    check_inputs(plan)
+    check(home, plan)
     missing = DiskSpec(tmp_path / "none", "raw", 8, create=False, key="the.key")
-    assert problem_of(dataclasses.replace(plan, disks=(missing,))) == (
+    assert problem_of(home, dataclasses.replace(plan, disks=(missing,))) == (
         "the.key",
         f"{tmp_path}/none does not exist",
         NO_DISK_HINT,
@@ -101,21 +105,22 @@ def test_missing_image_is_refused_unless_it_is_to_be_made(
 
 
 def test_memory_may_lie_in_a_folder_that_is_there(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
-    check_inputs(make_plan(home, "a", f"compute: {{mem_path: {tmp_path}}}"))
+    check(home, make_plan(home, "a", f"compute: {{mem_path: {tmp_path}}}"))
     missing = make_plan(home, "a", f"compute: {{mem_path: {tmp_path}/none}}")
-    assert problem_of(missing) == ("compute.mem_path", f"{tmp_path}/none does not exist", "")
+    assert problem_of(home, missing) == ("compute.mem_path", f"{tmp_path}/none does not exist", "")
 
 
 def test_folders_are_no_images_and_no_kernels(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
     plan = make_plan(home, "a", "{}")
     disk = DiskSpec(tmp_path, "raw", 8, create=False, key="disk")
     with pytest.raises(InvalidNodeFile) as caught:
-        check_inputs(
+        check(
+            home,
             dataclasses.replace(
                 plan,
                 disks=(disk,),
                 inputs=(InputSpec(tmp_path, "kernel"), InputSpec(tmp_path / "none", "initrd")),
-            )
+            ),
         )
     assert [(problem.path, problem.message) for problem in caught.value.problems] == [
         ("disk", f"{tmp_path} is a directory, not a file"),
