@@ -29,7 +29,7 @@ from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan
 from infrasim.runtime import opening
-from infrasim.runtime.images import QCOW2_MAGIC
+from infrasim.runtime.images import QCOW2_MAGIC, image_faults
 from infrasim.runtime.launch import silent_end, supervisor_argv, supervisor_path
 from infrasim.runtime.machine import (
     Begin,
@@ -224,7 +224,7 @@ def failure(words: list[str], said: bytes) -> InfrasimError | None:
     """The error of a start that was begun by its opening; None if it is to be tried in full.
 
     Nothing of the node runs then. Another home may have taken an address in between, so that another
-    one is to be chosen.
+    one is to be chosen. Of an image that somebody has in use the full start can say who that is.
     """
     name = opening.node_of(words)
     assert name is not None
@@ -234,7 +234,9 @@ def failure(words: list[str], said: bytes) -> InfrasimError | None:
     error = error_from_json(json.loads(said))
     plan = read_plan(paths.plan)
     again = (
-        isinstance(error, (HostError, ProgramError)) and plan is not None and port_holder(plan) is not None
+        isinstance(error, (HostError, ProgramError))
+        and plan is not None
+        and (port_holder(plan) is not None or any(fault for _, fault in image_faults(plan, paths)))
     )
     return None if again else error
 
