@@ -28,6 +28,8 @@ _PRIVATE_TRIES = 64
 
 # Locally administered addresses that QEMU's users know. Source: IEEE 802, QEMU's default MAC prefix.
 _MAC_PREFIX = "52:54:00"
+# Source: SPC-4 section 7.7.3.6, network address authority 3.
+_NAA_LOCAL = 3
 
 
 def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: Kept | None) -> str:
@@ -105,6 +107,12 @@ def serial_number(identity: uuid.UUID) -> str:
 def drive_serial(identity: uuid.UUID, what: str) -> str:
     """The serial number of a drive whose file has none. ``what`` names the drive within the node."""
     return f"IS{hashlib.sha256(identity.bytes + what.encode()).hexdigest()[:10].upper()}"
+
+
+def drive_wwn(identity: uuid.UUID, what: str) -> int:
+    """A world-wide name for a drive whose file has none: of the kind that is assigned locally."""
+    digest = hashlib.sha256(identity.bytes + what.encode()).digest()
+    return _NAA_LOCAL << 60 | int.from_bytes(digest[:8], "big") >> 4
 
 
 def mac(identity: uuid.UUID, what: str) -> str:

@@ -265,6 +265,8 @@ def _add_disk(
     node = _add_image(made, disk, name, key)
     serial = disk.serial or addresses.drive_serial(made.node_uuid, name)
     properties = {**place, "drive": node, "serial": serial, **_named(disk), **_block_properties(disk)}
+    if KINDS[kind].needs_wwn and properties["wwn"] is None:
+        properties["wwn"] = f"{addresses.drive_wwn(made.node_uuid, name):#x}"
     driver = {"ahci": "ide-hd", "ide": "ide-hd", **{each: KINDS[each].driver for each in ALONE}}
     device = Device(driver.get(kind, "scsi-hd"), device_id, key, properties, BootClass.DISK, disk.bootindex)
     made.drives.append(device)

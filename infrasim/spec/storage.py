@@ -191,7 +191,10 @@ class Drive(NumberedDisk):
         examples=["B1.1"],
     )
     wwn: Annotated[Wwn, Only(*ATA, *SCSI), Becomes("`wwn=`")] | None = Field(
-        None, description="World-wide name, a 64-bit number.", examples=[0x5000C50015EA71AC]
+        None,
+        description="World-wide name, a 64-bit number. Left out: none, but on an mptsas1068, where it is the "
+        "SAS address of the disk, one that is made from the node.",
+        examples=[0x5000C50015EA71AC],
     )
     rotation_rate: Annotated[int, Only(*ATA, *SCSI), Becomes("`rotation_rate=`")] | None = Field(
         None,

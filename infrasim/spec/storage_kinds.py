@@ -16,7 +16,7 @@ class Kind:
     """One kind. ``family`` begins the names of its controllers, disks and images; ``driver`` is QEMU's name.
 
     ``targets`` are the places on one controller, ``luns`` the units at each. ``texts`` are the longest texts
-    that its disks can be given, in characters.
+    that its disks can be given, in characters. ``needs_wwn`` ones show no disk without a world-wide name.
     """
 
     family: str
@@ -24,6 +24,7 @@ class Kind:
     texts: dict[str, int]
     targets: int = 1
     luns: int = 1
+    needs_wwn: bool = False
 
 
 # Source: ATA8-ACS IDENTIFY DEVICE words 10-19, 23-26, 27-46.
@@ -41,7 +42,8 @@ KINDS = {
     "ide": Kind("ide", "piix3-ide", _ATA_TEXTS, targets=4),
     "megasas": Kind("scsi", "megasas", _SCSI_TEXTS, targets=64, luns=256),
     "megasas-gen2": Kind("scsi", "megasas-gen2", _SCSI_TEXTS, targets=64, luns=256),
-    "mptsas1068": Kind("scsi", "mptsas1068", _SCSI_TEXTS, targets=8, luns=2),
+    # Linux attaches no device whose SAS address, which is the disk's world-wide name, is 0 (measured).
+    "mptsas1068": Kind("scsi", "mptsas1068", _SCSI_TEXTS, targets=8, luns=2, needs_wwn=True),
     "lsi53c895a": Kind("scsi", "lsi53c895a", _SCSI_TEXTS, targets=7),
     "pvscsi": Kind("scsi", "pvscsi", _SCSI_TEXTS, targets=64),
     "virtio-scsi": Kind("scsi", "virtio-scsi-pci", _SCSI_TEXTS, targets=256, luns=16384),
