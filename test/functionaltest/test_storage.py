@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
-from lab import NODE, Lab, execute, wait_for
-from test_guest_on_a_node import answer, console_of
+from inside import answer
+from lab import NODE, Lab, execute, lab, wait_for
+from test_guest_on_a_node import console_of
 
 BOOT_S = 240
 SECTOR = 512
@@ -135,8 +136,6 @@ FILES = (
 @pytest.fixture(scope="module")
 def seen(guest: Guest, request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, str]]]:
     """What Linux says of the disk on each kind of controller, by its size: each has one of its own."""
-    from lab import lab
-
     before = request.session.testsfailed
     with lab(lambda: request.session.testsfailed > before) as home:
         backends = []
