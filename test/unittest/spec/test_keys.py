@@ -149,3 +149,8 @@ def test_patterns_with_a_star() -> None:
     )
     assert not legacy.value_refusal(("compute", "storage_backend", 3, "type"), "lsi53c895a")
     assert not legacy.value_refusal(("compute", "storage_backend", 3, "type"), ["lsi"])
+
+
+def test_most_keys_say_what_they_become() -> None:
+    told = [bool(entry.becomes) for entry in node_keys().values() if entry.model is None]
+    assert sum(told) >= 0.9 * len(told)
