@@ -10,6 +10,7 @@ The tree::
     │       └── IdentityError     2   a server cannot have a part of a node's identity (personality.identity)
     ├── NotRunningError           3   the node is stopped or absent
     ├── HostError                 4   the machine lacks something: a program, a port, a permission
+    │   ├── MissingProgramsError  4   programs that only some nodes need; they can be installed
     │   ├── FileGoneError         4   the server does not have a package's file (packages.fetch)
     │   └── OldListsError         4   apt's lists do not name what is needed (packages.deb)
     ├── ProgramError              5   a program infrasim drives failed
@@ -130,6 +131,18 @@ class HostError(InfrasimError):
     """This machine lacks something: a program, a free port, space or a permission."""
 
     exit_code = ExitCode.HOST
+
+
+class MissingProgramsError(HostError):
+    """What not every node needs, but this one, is not installed; ``programs`` as in ``data/packages.yml``."""
+
+    def __init__(self, programs: Iterable[str]) -> None:
+        self.programs = tuple(programs)
+        verb = "is" if len(self.programs) == 1 else "are"
+        super().__init__(
+            f"{', '.join(self.programs)} {verb} not installed, which this node needs",
+            hint="infrasim node start installs that (as root)",
+        )
 
 
 class ProgramError(InfrasimError):

@@ -105,6 +105,16 @@ class NodePaths:
         return self.workspace / "bmc"
 
     @property
+    def tpm_state(self) -> Path:
+        """What the TPM keeps: its keys and everything that was written into it."""
+        return self.workspace / "tpm"
+
+    @property
+    def nvram(self) -> Path:
+        """The variables of UEFI firmware."""
+        return self.workspace / "nvram"
+
+    @property
     def core_state(self) -> Path:
         """The BMC core's state: users, boot options, LAN parameters and all else that was set."""
         return self.bmc_state / "core.json"
@@ -146,6 +156,21 @@ class NodePaths:
         return self.run / "pty"
 
     @property
+    def tpm_socket(self) -> Path:
+        """Where QEMU finds the TPM's emulator."""
+        return self.run / "tpm.sock"
+
+    @property
+    def tpm_pid(self) -> Path:
+        """What the TPM's emulator writes when it listens."""
+        return self.run / "tpm.pid"
+
+    @property
+    def guest_agent(self) -> Path:
+        """The serial port of QEMU's guest agent."""
+        return self.run / "guest.agt"
+
+    @property
     def supervisor_lock(self) -> Path:
         """Held by the supervisor as long as it lives."""
         return self.workspace / ".supervisor.lock"
@@ -177,7 +202,14 @@ class NodePaths:
 
     def sockets(self) -> tuple[Path, ...]:
         """Every unix socket of the node."""
-        return (self.control_socket, self.qmp_socket, self.kcs_socket, self.serial_socket)
+        return (
+            *(self.control_socket, self.qmp_socket, self.kcs_socket, self.serial_socket),
+            *(self.tpm_socket, self.guest_agent),
+        )
+
+    def traces(self) -> tuple[Path, ...]:
+        """What only a running node has beside its state and locks: sockets, terminal, marks."""
+        return (*self.sockets(), self.pty, self.tpm_pid)
 
     def check_socket_lengths(self) -> None:
         """Refuse a workspace whose socket names do not fit the kernel's limit.

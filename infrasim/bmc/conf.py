@@ -11,10 +11,19 @@ from infrasim.errors import UsageError
 from infrasim.paths import NodePaths, template_dir
 
 
-def vbmc_conf(paths: NodePaths, *, private_address: str, channel_port: int) -> str:
-    """The text of vbmc.conf: ipmi_sim alone, with its VM channel. Source: ipmi_lan(5), ipmi_sim(1)."""
+def vbmc_conf(
+    paths: NodePaths, *, private_address: str, channel_port: int, console_port: int | None = None
+) -> str:
+    """The text of vbmc.conf: ipmi_sim alone, with its VM channel. Source: ipmi_lan(5), ipmi_sim(1).
+
+    At ``console_port`` of this machine's loopback it takes commands, if there is one.
+    """
     return _render(
-        "vbmc.conf.j2", node=paths.name, private_address=private_address, channel_port=channel_port
+        "vbmc.conf.j2",
+        node=paths.name,
+        private_address=private_address,
+        channel_port=channel_port,
+        console_port=console_port,
     )
 
 

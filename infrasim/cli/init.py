@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,22 +87,32 @@ def _install(home: Home, source_dir: Path | None) -> None:
         click.echo("everything infrasim drives is installed")
 
 
-def install_missing(home: Home, *, install: bool, source_dir: Path | None = None) -> tuple[str, ...]:
+def install_missing(
+    home: Home, *, install: bool, source_dir: Path | None = None, extras: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Install the programs that are missing, showing how it goes; the packages that were installed.
+
+    ``extras`` are what not every node needs.
 
     Raises:
         HostError: ``install`` is False and something is missing, or it cannot be installed.
     """
-    from infrasim.packages.catalogue import missing_programs
+    from infrasim.packages.catalogue import PROGRAMS, missing_programs
 
-    if not missing_programs():
+    wanted = (*PROGRAMS, *extras)
+    if not missing_programs(wanted):
         return ()
     from infrasim.cli.progress import progress_shown
     from infrasim.packages.install import ensure_programs
 
     with progress_shown() as report:
         return ensure_programs(
-            home, install=install, source_dir=source_dir, download_only=False, report=report
+            home,
+            install=install,
+            source_dir=source_dir,
+            download_only=False,
+            report=report,
+            programs=wanted,
         )
 
 

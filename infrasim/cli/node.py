@@ -11,8 +11,11 @@ from infrasim.cli.table import table
 from infrasim.paths import DEFAULT_NODE, Home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infrasim.errors import Problem
     from infrasim.plan.model import NodePlan
+    from infrasim.runtime.node import Started
     from infrasim.runtime.status import NodeStatus
 
 _name = click.argument("name", metavar="[NODE]", default=DEFAULT_NODE)
@@ -53,7 +56,7 @@ def start(name: str, no_install: bool, given: tuple[str, ...], as_json: bool) ->
     home = Home.from_environment()
     settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = start_node(home, name, settings=settings)
+    started = _with_extras(home, lambda: start_node(home, name, settings=settings), install=not no_install)
     _warn(started.warnings)
     if as_json:
         _show_status(name)
@@ -93,7 +96,7 @@ def restart(name: str, no_install: bool, given: tuple[str, ...], as_json: bool) 
     home = Home.from_environment()
     settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = restart_node(home, name, settings=settings)
+    started = _with_extras(home, lambda: restart_node(home, name, settings=settings), install=not no_install)
     _warn(started.warnings)
     if as_json:
         _show_status(name)
@@ -127,7 +130,11 @@ def run_node(name: str, no_install: bool, given: tuple[str, ...]) -> None:
     home = Home.from_environment()
     settings = settings_of(given)
     _prepare(home, name, install=not no_install)
-    started = start_node(home, name, foreground=True, settings=settings)
+    started = _with_extras(
+        home,
+        lambda: start_node(home, name, foreground=True, settings=settings),
+        install=not no_install,
+    )
     click.echo(f"Node {started.plan.name} runs already.")
 
 
@@ -143,6 +150,21 @@ def _prepare(home: Home, name: str, *, install: bool) -> None:
         from infrasim.runtime.node_map import write_default_node_file
 
         write_default_node_file(home)
+
+
+def _with_extras(home: Home, verb: Callable[[], Started], *, install: bool) -> Started:
+    """Do it; if the node needs what not every node needs, install that first."""
+    from infrasim.errors import MissingProgramsError
+
+    try:
+        return verb()
+    except MissingProgramsError as exc:
+        if not install:
+            raise
+        from infrasim.cli.init import install_missing
+
+        install_missing(home, install=True, extras=exc.programs)
+        return verb()
 
 
 # --- looking

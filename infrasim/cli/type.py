@@ -364,7 +364,8 @@ def render(
     for number, structure in enumerate(compiled.smbios):
         write_atomic(target / "smbios" / f"{number:03}.bin", structure, mode=0o644)
     click.echo(f"{target}: {personality.name}.emu, {len(compiled.smbios)} SMBIOS structures")
-    interface = f"isa-ipmi-kcs ioport={compiled.kcs_io_port:#x},irq={compiled.kcs_irq}"
+    found = compiled.interface
+    interface = f"isa-ipmi-{found.kind} ioport={found.io_port:#x},irq={found.irq}"
     click.echo(f"QEMU needs: -smp sockets={compiled.sockets}, {interface}")
 
 

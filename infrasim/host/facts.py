@@ -18,10 +18,14 @@ class Accelerator(StrEnum):
 
 @dataclass(frozen=True)
 class KvmVerdict:
-    """Whether KVM really runs 64-bit guest code here, and how that is known."""
+    """Whether KVM really runs 64-bit guest code here, and how that is known.
+
+    ``has_smm``: also in system management mode, which keeps a firmware's secrets from the system.
+    """
 
     works: bool
     reason: str
+    has_smm: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -124,6 +128,7 @@ class HostFacts:
     ipv6_loopback: bool = False
     machine_id: str = ""
     may_make_links: bool = True
+    swtpm_program: str = ""
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)

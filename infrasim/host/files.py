@@ -60,6 +60,18 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, durable: b
         raise _cannot("write", path, exc) from exc
 
 
+def make_link(path: Path, target: Path) -> None:
+    """Make a symbolic link; what it leads to need not be there.
+
+    Raises:
+        HostError: when the place cannot be written or something is there.
+    """
+    try:
+        path.symlink_to(target)
+    except OSError as exc:
+        raise _cannot("make the link", path, exc) from exc
+
+
 def overwrite(path: Path, data: bytes | str) -> bool:
     """Replace what a small file holds in the room it has already; False if that is not possible.
 

@@ -24,6 +24,7 @@ QEMU_PROGRAM = "qemu-system-x86_64"
 QEMU_IMG_PROGRAM = "qemu-img"
 IPMI_SIM_PROGRAM = "ipmi_sim"
 SOCAT_PROGRAM = "socat"
+SWTPM_PROGRAM = "swtpm"
 
 # The module whose name stands in a supervisor's command line, before the node and its workspace.
 SUPERVISOR_MODULE = "infrasim.runtime.daemon"
@@ -36,6 +37,9 @@ _CAP_NET_ADMIN = 12
 
 _KVM_DEVICE = Path("/dev/kvm")
 _KVM_TIMEOUT_S = 2.0
+# Source: linux/kvm.h.
+_KVM_CHECK_EXTENSION = 0xAE03
+_KVM_CAP_X86_SMM = 117
 
 # data/kvm_probe.asm, assembled. Source: that file; a functional test assembles it again and compares.
 KVM_PROBE_CODE = bytes.fromhex(
@@ -67,6 +71,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         qemu_version=qemu_version(qemu, cache),
         ipmi_sim_program=require_program(IPMI_SIM_PROGRAM),
         socat_program=require_program(SOCAT_PROGRAM),
+        swtpm_program=find_program(SWTPM_PROGRAM) or "",
         kvm=kvm,
         **network_facts(),
         machine_id=machine_id(),
@@ -197,9 +202,10 @@ def kvm_verdict(qemu: str, cache: Path, *, again: bool = False) -> KvmVerdict:
     # Another user may have other rights to the device.
     key = [boot_id(), qemu, os.geteuid()]
     if kept.get("key") == key and not again:
-        return KvmVerdict(bool(kept["works"]), str(kept["reason"]))
+        return KvmVerdict(bool(kept["works"]), str(kept["reason"]), bool(kept.get("has_smm")))
     verdict = _ask_kvm(qemu)
-    write_cache(cache / "kvm.json", {"key": key, "works": verdict.works, "reason": verdict.reason})
+    said = {"works": verdict.works, "reason": verdict.reason, "has_smm": verdict.has_smm}
+    write_cache(cache / "kvm.json", {"key": key, **said})
     return verdict
 
 
@@ -207,8 +213,8 @@ def _ask_kvm(qemu: str) -> KvmVerdict:
     if not _KVM_DEVICE.exists():
         return KvmVerdict(False, f"{_KVM_DEVICE} does not exist")
     try:
-        with _KVM_DEVICE.open("r+b", buffering=0):
-            pass
+        with _KVM_DEVICE.open("r+b", buffering=0) as device:
+            has_smm = _kvm_has_smm(device.fileno())
     except OSError as exc:
         return KvmVerdict(False, f"{_KVM_DEVICE} cannot be opened: {exc.strerror}")
     try:
@@ -218,9 +224,18 @@ def _ask_kvm(qemu: str) -> KvmVerdict:
     except InfrasimError as exc:
         return KvmVerdict(False, exc.message)
     if code == _KVM_PROBE_SUCCESS:
-        return KvmVerdict(True, "a 64-bit guest ran and took an exception")
+        return KvmVerdict(True, "a 64-bit guest ran and took an exception", has_smm)
     detail = said or ("the guest was reset" if code == 0 else describe_exit(code))
     return KvmVerdict(False, f"{_KVM_DEVICE} exists, but a 64-bit guest does not run: {detail}")
+
+
+def _kvm_has_smm(device: int) -> bool:
+    import fcntl
+
+    try:
+        return fcntl.ioctl(device, _KVM_CHECK_EXTENSION, _KVM_CAP_X86_SMM) > 0
+    except OSError:
+        return False
 
 
 def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[int, str]:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Here as well as in data/packages.yml, which a test compares, so that looking whether anything is
 # missing, which every start does, reads no YAML.
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "ipmi_sim", "socat", "ipmitool")
+# What only some nodes need: programs, and files by their paths.
+EXTRAS = (
+    "swtpm",
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+)
 FILE_NAME = "packages.yml"
 
 
@@ -50,9 +56,13 @@ class Catalogue:
         return tuple(dict.fromkeys(self.packages[program] for program in wanted))
 
 
-def missing_programs() -> tuple[str, ...]:
-    """The programs infrasim drives that are not on this machine; cheap enough for every start."""
-    return tuple(program for program in PROGRAMS if find_program(program) is None)
+def missing_programs(programs: Iterable[str] = PROGRAMS) -> tuple[str, ...]:
+    """Which of these are not on this machine; cheap enough for every start."""
+    return tuple(program for program in programs if find_program(program) is None and not _is_file(program))
+
+
+def _is_file(name: str) -> bool:
+    return name.startswith("/") and Path(name).is_file()
 
 
 def catalogue_file(home: Home) -> Path:

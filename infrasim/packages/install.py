@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from infrasim.errors import HostError
 from infrasim.host.files import locked, make_dir, sha256_file, write_atomic
 from infrasim.packages import deb
-from infrasim.packages.catalogue import Catalogue, catalogue_file, load_catalogue, missing_programs
+from infrasim.packages.catalogue import PROGRAMS, Catalogue, catalogue_file, load_catalogue, missing_programs
 from infrasim.packages.fetch import FileGoneError, Network, RemoteFile, fetch
 from infrasim.packages.progress import ProgressReporter
 from infrasim.paths import Home
@@ -29,8 +29,9 @@ def ensure_programs(
     source_dir: Path | None,
     download_only: bool,
     report: ProgressReporter,
+    programs: Iterable[str] = PROGRAMS,
 ) -> tuple[str, ...]:
-    """Install what is missing of the programs infrasim drives; the packages installed or downloaded.
+    """Install what is missing of ``programs``; the packages installed or downloaded.
 
     ``source_dir`` is a folder of .deb files that takes the place of every other source.
     ``download_only`` installs nothing and fetches the packages with everything below them, for
@@ -42,7 +43,8 @@ def ensure_programs(
         InvalidNodeFile: the home's packages.yml is wrong.
         DeadlineError: another package manager or another infrasim works for too long.
     """
-    missing = missing_programs()
+    wanted = tuple(programs)
+    missing = missing_programs(wanted)
     if not missing and not download_only:
         return ()
     if not install and not download_only:
@@ -55,14 +57,18 @@ def ensure_programs(
     with locked(home.cache / "packages.lock", timeout_s=_LOCK_TIMEOUT_S, what="packages"):
         if download_only:
             return _download_everything(catalogue, download_folder(home), report)
-        return _install(catalogue, home, source_dir, report)
+        return _install(catalogue, home, wanted, source_dir, report)
 
 
 def _install(
-    catalogue: Catalogue, home: Home, source_dir: Path | None, report: ProgressReporter
+    catalogue: Catalogue,
+    home: Home,
+    programs: Sequence[str],
+    source_dir: Path | None,
+    report: ProgressReporter,
 ) -> tuple[str, ...]:
     # Another infrasim may have done it while we waited for the lock.
-    missing = missing_programs()
+    missing = missing_programs(programs)
     if not missing:
         return ()
     packages = catalogue.packages_of(missing)
@@ -73,9 +79,9 @@ def _install(
     else:
         debs = _download(packages, catalogue.files, download_folder(home), complete=False, report=report)
     installed = deb.install(packages, debs, report=report)
-    still = missing_programs()
+    still = missing_programs(programs)
     if still:
-        raise HostError(f"installed {', '.join(packages)}, yet {', '.join(still)} cannot be found on PATH")
+        raise HostError(f"installed {', '.join(packages)}, yet {', '.join(still)} cannot be found")
     return installed
 
 

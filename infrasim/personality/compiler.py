@@ -14,7 +14,14 @@ from typing import Any
 
 from infrasim.personality.emu import Emulation, emu_text
 from infrasim.personality.fru import INFO_AREAS, Fru, InfoArea
-from infrasim.personality.identity import FruText, IdentityError, NodeIdentity, Part, SmbiosValue
+from infrasim.personality.identity import (
+    FruText,
+    IdentityError,
+    NodeIdentity,
+    Part,
+    SmbiosValue,
+    SystemInterface,
+)
 from infrasim.personality.idstring import IdString
 from infrasim.personality.layout import DataError, slots
 from infrasim.personality.memory import with_memory
@@ -35,6 +42,8 @@ from infrasim.personality.smbios import (
 BMC_ADDRESS = 0x20
 # Where QEMU's isa-ipmi-kcs is unless told otherwise. Source: QEMU 7.2, measured.
 KCS_IO_PORT = 0xCA2
+# Where its isa-ipmi-bt is. Source: as above.
+BT_IO_PORT = 0xE4
 _ISA_INTERRUPTS_MOST = 15
 # In a count of one byte: the two bytes further back have it. Source: DSP0134 section 7.5.6.
 _MANY = 0xFF
@@ -46,16 +55,15 @@ class CompiledPersonality:
 
     ``emu`` is for ``ipmi_sim -f``; ``smbios`` holds one structure each with its closing zeros, for one
     ``-smbios file=`` each, without the end-of-table structure; ``sockets`` is their number of type 4, which
-    ``-smp sockets`` must equal (1 if there are none); ``cores`` per socket, 0 if not known; ``kcs_io_port``
-    and ``kcs_irq`` are what ``isa-ipmi-kcs`` must have (``ioport=``, ``irq=``); 0 is no interrupt.
+    ``-smp sockets`` must equal (1 if there are none); ``cores`` per socket, 0 if not known; ``interface`` is
+    what QEMU's device must be.
     """
 
     emu: str
     smbios: tuple[bytes, ...]
     sockets: int
     cores: int
-    kcs_io_port: int
-    kcs_irq: int
+    interface: SystemInterface
 
 
 def compile_personality(personality: Personality, identity: NodeIdentity) -> CompiledPersonality:
@@ -66,9 +74,9 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
             or a field that the server does not have.
         DataError: if the server type itself does not fit its formats.
     """
-    port, irq = kcs_io_port(personality), kcs_irq(personality)
+    interface = identity.interface or type_interface(personality)
     structures = with_memory(personality.smbios, identity.memory_mib, identity.dimms)
-    structures = tuple(_identified(structure, identity, port=port, irq=irq) for structure in structures)
+    structures = tuple(_identified(structure, identity, interface) for structure in structures)
     structures = _with_values(structures, identity.smbios)
     frus = tuple(_identified_fru(fru, identity) for fru in personality.frus)
     emulation = Emulation(
@@ -86,8 +94,7 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
         smbios=tuple(item.encode() for item in structures if item.type_number != END_OF_TABLE),
         sockets=sum(isinstance(item, Processor) for item in structures) or 1,
         cores=personality.cpu_cores,
-        kcs_io_port=port,
-        kcs_irq=irq,
+        interface=interface,
     )
 
 
@@ -100,7 +107,12 @@ def _blaming(part: Part, what: str = "") -> Iterator[None]:
         raise IdentityError(part, f"{what}{exc.message}", hint=exc.hint) from exc
 
 
-def kcs_io_port(personality: Personality) -> int:
+def type_interface(personality: Personality) -> SystemInterface:
+    """The server's own IPMI interface. QEMU has none of some kinds, so it is always KCS."""
+    return SystemInterface("kcs", _io_port(personality), _irq(personality))
+
+
+def _io_port(personality: Personality) -> int:
     """The I/O port of the server's IPMI interface, as its SMBIOS type 38 names it."""
     for device in personality.structures(IpmiDevice):
         if device.io_port is not None:
@@ -108,7 +120,7 @@ def kcs_io_port(personality: Personality) -> int:
     return KCS_IO_PORT
 
 
-def kcs_irq(personality: Personality) -> int:
+def _irq(personality: Personality) -> int:
     """The interrupt of the server's IPMI interface, as its SMBIOS type 38 names it; 0 if it has none."""
     for device in personality.structures(IpmiDevice):
         if device.has_interrupt and 0 < device.interrupt <= _ISA_INTERRUPTS_MOST:
@@ -119,7 +131,7 @@ def kcs_irq(personality: Personality) -> int:
 # ---------------------------------------------------------------- SMBIOS
 
 
-def _identified(structure: Structure, identity: NodeIdentity, *, port: int, irq: int) -> Structure:
+def _identified(structure: Structure, identity: NodeIdentity, found: SystemInterface) -> Structure:
     serial, asset_tag = identity.serial_number, identity.asset_tag
     if isinstance(structure, System):
         return dataclasses.replace(with_texts(structure, serial_number=serial), uuid=str(identity.uuid))
@@ -128,16 +140,16 @@ def _identified(structure: Structure, identity: NodeIdentity, *, port: int, irq:
     if isinstance(structure, IpmiDevice):
         return dataclasses.replace(
             structure,
-            interface="kcs",
+            interface=found.kind,
             i2c_address=BMC_ADDRESS,
-            base_address=port & ~1 | 1,
-            low_bit=port & 1,
+            base_address=found.io_port & ~1 | 1,
+            low_bit=found.io_port & 1,
             spacing="byte",
             # QEMU's is an ISA interrupt: its edge rises.
-            has_interrupt=irq > 0,
-            active_high=irq > 0,
+            has_interrupt=found.irq > 0,
+            active_high=found.irq > 0,
             level_triggered=False,
-            interrupt=irq,
+            interrupt=found.irq,
         )
     return structure
 

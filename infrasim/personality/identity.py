@@ -47,6 +47,15 @@ class Dimm:
 
 
 @dataclass(frozen=True)
+class SystemInterface:
+    """Where the host finds its BMC: ``kind`` is ``kcs`` or ``bt``; ``irq`` 0 is no interrupt."""
+
+    kind: str
+    io_port: int
+    irq: int
+
+
+@dataclass(frozen=True)
 class NodeIdentity:
     """A node's identity as its file gives it; empty text means: as the server type has it.
 
@@ -62,6 +71,7 @@ class NodeIdentity:
     fru: tuple[FruText, ...] = ()
     smbios: tuple[SmbiosValue, ...] = ()
     dimms: tuple[Dimm, ...] = ()
+    interface: SystemInterface | None = None
 
 
 # One thing that a node has for itself; a text is the name of a field of ``NodeIdentity``.

@@ -66,6 +66,17 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
     if compute.vnc_display is not None:
         display = str(compute.vnc_display)
         yield Claim("VNC display", display, ("compute", "vnc_display"), namespace=spec.namespace)
+    if spec.ipmi_console_port is not None:
+        yield Claim(
+            "TCP port",
+            str(spec.ipmi_console_port),
+            ("ipmi_console_port",),
+            address=_LOOPBACK,
+            namespace=spec.namespace,
+        )
+    for key, link in (("sol_device", spec.sol_device), ("serial_socket", spec.serial_socket)):
+        if link is not None:
+            yield Claim("path", link, (key,))
     if compute.uuid is not None:
         yield Claim("UUID", compute.uuid, ("compute", "uuid"), is_grave=False)
     for number, card in enumerate(compute.networks):

@@ -6,15 +6,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality, compile_personality
+from infrasim.personality.compiler import (
+    BMC_ADDRESS,
+    BT_IO_PORT,
+    CompiledPersonality,
+    compile_personality,
+    type_interface,
+)
 from infrasim.personality.fru import ChassisArea
-from infrasim.personality.identity import Dimm, FruText, IdentityError, NodeIdentity, Part, SmbiosValue
+from infrasim.personality.identity import (
+    Dimm,
+    FruText,
+    IdentityError,
+    NodeIdentity,
+    Part,
+    SmbiosValue,
+    SystemInterface,
+)
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Chassis
 from infrasim.plan import addresses
 from infrasim.plan.fault import problem as problem
 from infrasim.plan.processors import processors, smbios_counts
-from infrasim.spec.node import NodeSpec
+from infrasim.spec.node import Compute, NodeSpec
 
 # key of the node file -> field of the inventory
 _FRU_FIELDS = {
@@ -81,6 +95,7 @@ def own_identity(spec: NodeSpec, personality: Personality, node_uuid: UUID) -> O
         fru=tuple(part for part in keys if isinstance(part, FruText)),
         smbios=tuple(part for part in keys if isinstance(part, SmbiosValue)),
         dimms=tuple(part for part in keys if isinstance(part, Dimm)),
+        interface=_interface(spec.compute, personality),
     )
     return OwnIdentity(identity, keys)
 
@@ -142,6 +157,20 @@ def _smbios(spec: NodeSpec, personality: Personality) -> Iterator[tuple[str, Smb
             value = getattr(getattr(smbios, section), key) if smbios else None
             if value is not None:
                 yield f"compute.smbios.{section}.{key}", SmbiosValue(kind, field, value)
+
+
+def _interface(compute: Compute, personality: Personality) -> SystemInterface | None:
+    """Where the node file puts the BMC's interface; None where it says nothing."""
+    wanted = compute.ipmi
+    if wanted is None:
+        return None
+    of_type = type_interface(personality)
+    default_port = of_type.io_port if wanted.interface == of_type.kind else BT_IO_PORT
+    return SystemInterface(
+        kind=wanted.interface,
+        io_port=default_port if wanted.ioport is None else wanted.ioport,
+        irq=of_type.irq if wanted.irq is None else wanted.irq,
+    )
 
 
 def _dimms(spec: NodeSpec) -> Iterator[tuple[str, Dimm]]:

@@ -17,12 +17,16 @@ from typing import Any
 from infrasim.errors import HostError
 from infrasim.host.facts import Accelerator, Socket
 from infrasim.jsonform import as_json, from_json
-from infrasim.qemu.boot import BootDevice
+from infrasim.qemu.boot import BootDevice, BootSelector, Firmware
 
 # Names of the processes of a node, in the order they start.
 SOCAT = "socat"
+SWTPM = "swtpm"
 IPMI_SIM = "ipmi_sim"
 QEMU = "qemu"
+
+# What the port is for where ipmi_sim itself takes commands.
+IPMI_CONSOLE = "ipmi_sim's console"
 
 _Container = typing.TypeVar("_Container", dict[str, Any], list[Any])
 
@@ -138,8 +142,29 @@ class Descriptor:
 
 
 @dataclass(frozen=True)
+class CopySpec:
+    """A file that begins as a copy of ``source`` and lives until destroy; ``key`` asks for it."""
+
+    path: Path
+    source: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class AliasSpec:
+    """A further name of a file of the workspace, until destroy; ``key`` asks for it."""
+
+    path: Path
+    target: Path
+    key: str
+
+
+@dataclass(frozen=True)
 class ProcessSpec:
-    """A process: exact argv, where its output goes, how it is known to be ready."""
+    """A process: exact argv, where its output goes, how it is known to be ready.
+
+    ``ends_with_host``: it ends of itself when the host does, and is to wait for the next one.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -148,6 +173,7 @@ class ProcessSpec:
     ready_target: str
     ready_timeout_s: float
     descriptors: tuple[Descriptor, ...] = ()
+    ends_with_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +211,15 @@ class HostPlan:
     boot_devices: tuple[BootDevice, ...]
     processors: int
     unplugged: tuple[str, ...] = ()
+    firmware: Firmware = Firmware.SEABIOS
+    has_menu: bool = True
+    shuts_down: bool = False
+
+    @property
+    def overrides(self) -> frozenset[BootSelector]:
+        """The boot overrides that it can follow: SeaBIOS has a menu for two devices or more."""
+        enters_menu = self.has_menu and (self.firmware is Firmware.UEFI or len(self.boot_devices) > 1)
+        return frozenset(BootSelector) - (frozenset() if enters_menu else {BootSelector.BIOS})
 
 
 @dataclass(frozen=True)
@@ -214,6 +249,7 @@ class NodePlan:
     """Everything that was decided about a node.
 
     ``macs`` are those of its cards that others may see, ``namespace`` the network namespace it is in.
+    ``folders`` and ``aliases`` are kept until destroy.
     """
 
     name: str
@@ -236,6 +272,9 @@ class NodePlan:
     links: tuple[LinkSpec, ...] = ()
     macs: tuple[str, ...] = ()
     namespace: str | None = None
+    copies: tuple[CopySpec, ...] = ()
+    folders: tuple[Path, ...] = ()
+    aliases: tuple[AliasSpec, ...] = ()
 
     @property
     def vnc_port(self) -> int:

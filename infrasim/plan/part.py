@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from infrasim.plan.model import DiskSpec, FileSpec, InputSpec, LinkSpec, PortSpec, ProcessSpec
+from infrasim.plan.model import (
+    CopySpec,
+    DiskSpec,
+    FileSpec,
+    InputSpec,
+    LinkSpec,
+    PortSpec,
+    ProcessSpec,
+)
 from infrasim.qemu.boot import BootDevice, number_devices
 from infrasim.qemu.element import Device
 
@@ -28,6 +37,8 @@ class HostPart:
     processes: tuple[ProcessSpec, ...] = ()
     links: tuple[LinkSpec, ...] = ()
     unplugged: tuple[str, ...] = ()
+    copies: tuple[CopySpec, ...] = ()
+    folders: tuple[Path, ...] = ()
 
     @property
     def devices(self) -> tuple[Device, ...]:

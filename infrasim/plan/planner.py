@@ -23,12 +23,15 @@ from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
 from infrasim.plan.fault import problem
+from infrasim.plan.firmware import board, firmware_part, without_smm
 from infrasim.plan.hardware import hardware
 from infrasim.plan.identity import compile_node, system_serial_number, wanted_uuid
 from infrasim.plan.model import (
+    IPMI_CONSOLE,
     IPMI_SIM,
     QEMU,
     SOCAT,
+    AliasSpec,
     BmcPlan,
     Descriptor,
     DiskSpec,
@@ -47,7 +50,7 @@ from infrasim.plan.pci import placed, topology_part
 from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
-from infrasim.qemu.boot import BootDevice
+from infrasim.qemu.boot import BootDevice, Firmware
 from infrasim.qemu.processors import Memory, Processors, cpu
 from infrasim.spec.node import NodeSpec
 
@@ -119,6 +122,9 @@ def plan_node(
             boot_devices=boot_order,
             processors=parts.processors.total,
             unplugged=tuple(card for part in host_parts for card in part.unplugged),
+            firmware=Firmware(spec.compute.firmware),
+            has_menu=spec.compute.boot.menu,
+            shuts_down=not spec.compute.force_shutdown,
         ),
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),
@@ -128,6 +134,9 @@ def plan_node(
         links=tuple(link for part in host_parts for link in part.links),
         macs=neighbours(spec.compute, parts.identity.uuid),
         namespace=spec.namespace,
+        copies=tuple(copy for part in host_parts for copy in part.copies),
+        folders=tuple(folder for part in host_parts for folder in part.folders),
+        aliases=_aliases(spec, paths),
     )
 
 
@@ -164,19 +173,22 @@ def _decide(
 def _accelerator(spec: NodeSpec, facts: HostFacts) -> Accelerator:
     if spec.compute.kvm_enabled is False:
         return Accelerator.TCG
-    if facts.kvm.works:
+    lack = without_smm(facts, spec.compute)
+    if facts.kvm.works and not lack:
         return Accelerator.KVM
     if spec.compute.kvm_enabled:
         raise problem(
             "compute.kvm_enabled",
-            f"KVM does not run a guest on this machine: {facts.kvm.reason}",
+            lack or f"KVM does not run a guest on this machine: {facts.kvm.reason}",
             "leave it out to use KVM only where it works, or see: infrasim doctor",
         )
     return Accelerator.TCG
 
 
 def _accelerator_note(spec: NodeSpec, facts: HostFacts) -> str:
-    return "KVM is switched off in the node file" if spec.compute.kvm_enabled is False else facts.kvm.reason
+    if spec.compute.kvm_enabled is False:
+        return "KVM is switched off in the node file"
+    return without_smm(facts, spec.compute) or facts.kvm.reason
 
 
 def _bmc(
@@ -232,6 +244,7 @@ def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
     """What each part of the node file adds to the host, in the order of QEMU's arguments."""
     compute = parts.spec.compute
     found = (
+        firmware_part(compute, parts.facts, parts.paths),
         topology_part(compute),
         storage_part(compute, parts.paths, parts.identity.uuid),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
@@ -241,12 +254,12 @@ def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
 
 def _onboard(parts: _Parts) -> tuple[str, ...]:
     """QEMU's arguments for what every host has: screen, monitor, serial port, system interface."""
-    compiled, paths = parts.compiled, parts.paths
+    interface, paths = parts.compiled.interface, parts.paths
     return (
         *system.screen(_VNC_ADDRESS, parts.vnc_display),
         *system.monitor(paths.qmp_socket),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
-        *chardev.system_interface(paths.kcs_socket, compiled.kcs_io_port, compiled.kcs_irq),
+        *chardev.system_interface(paths.kcs_socket, interface.kind, interface.io_port, interface.irq),
     )
 
 
@@ -265,7 +278,7 @@ def _qemu_argv(
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (
         *system.identity(paths.name, str(parts.identity.uuid), smbios),
-        *system.machine(parts.accelerator, memory.backend),
+        *board(compute).argv(parts.accelerator, memory.backend),
         *cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
         *parts.processors.argv(),
         *memory.argv(),
@@ -315,7 +328,7 @@ def _processes(
         (
             facts.ipmi_sim_program,
             *("-c", str(paths.vbmc_conf)),
-            *("-f", str(paths.emu(parts.spec.type))),
+            *("-f", parts.spec.bmc.emu_file or str(paths.emu(parts.spec.type))),
             *("-s", str(paths.bmc_state)),
             "-n",
         ),
@@ -342,14 +355,16 @@ def _processes(
         ),
     )
     first = (serial_line,) if parts.spec.sol_enable else ()
-    return (*first, ipmi_sim, *(process for part in host_parts for process in part.processes), host)
+    # ipmi_sim is the last, because the host makes its machine beside it.
+    return (*first, *(process for part in host_parts for process in part.processes), ipmi_sim, host)
 
 
 def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, ...]:
-    bmc = parts.bmc
+    bmc, console = parts.bmc, parts.spec.ipmi_console_port
     return (
         *(PortSpec("BMC", "udp", address, bmc.port) for address in bmc.listen),
         PortSpec("ipmi_sim", "tcp", bmc.private_address, bmc.channel_port),
+        *((PortSpec(IPMI_CONSOLE, "tcp", "127.0.0.1", console),) if console else ()),
         PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
         *(port for part in host_parts for port in part.ports),
     )
@@ -370,7 +385,11 @@ def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSp
 
 
 def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
-    named = ((spec.compute.kernel, "compute.kernel"), (spec.compute.initrd, "compute.initrd"))
+    named = (
+        (spec.compute.kernel, "compute.kernel"),
+        (spec.compute.initrd, "compute.initrd"),
+        (spec.bmc.emu_file, "bmc.emu_file"),
+    )
     memory = spec.compute.mem_path
     return (
         *(InputSpec(Path(path), key) for path, key in named if path),
@@ -378,9 +397,25 @@ def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
     )
 
 
+def _aliases(spec: NodeSpec, paths: NodePaths) -> tuple[AliasSpec, ...]:
+    """Further names of the serial line's ends; without serial-over-LAN it has none."""
+    wanted = (
+        ("sol_device", spec.sol_device, paths.pty),
+        ("serial_socket", spec.serial_socket, paths.serial_socket),
+    )
+    return tuple(
+        AliasSpec(Path(path), target, key) for key, path, target in wanted if path and spec.sol_enable
+    )
+
+
 def _files(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[FileSpec, ...]:
     paths = parts.paths
-    conf = vbmc_conf(paths, private_address=parts.bmc.private_address, channel_port=parts.bmc.channel_port)
+    conf = vbmc_conf(
+        paths,
+        private_address=parts.bmc.private_address,
+        channel_port=parts.bmc.channel_port,
+        console_port=parts.spec.ipmi_console_port,
+    )
     settings = json.dumps(dataclasses.asdict(_bmc_settings(parts)), indent=1)
     made_of = hardware(parts.spec, parts.personality, parts.compiled, parts.identity, host_parts)
     smbios = (

@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class Firmware(StrEnum):
+    """What starts a host."""
+
+    SEABIOS = "seabios"
+    UEFI = "uefi"
+
+
 class BootClass(StrEnum):
     """The kinds of device a host can boot from."""
 

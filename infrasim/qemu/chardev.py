@@ -26,13 +26,29 @@ def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
     return (*backend, *option("-device", "isa-serial", chardev=SERIAL_CHARDEV, index=0))
 
 
-def system_interface(socket: Path, io_port: int, irq: int) -> tuple[str, ...]:
-    """A KCS interface at ``io_port`` whose BMC listens at ``socket``.
+def further_serial_port(index: int, name: str, log: Path) -> tuple[str, ...]:
+    """One of the serial ports behind the first, from 1; its bytes go to ``log``, begun anew."""
+    return (
+        *option("-chardev", "file", id=name, path=log),
+        *option("-device", "isa-serial", chardev=name, index=index),
+    )
+
+
+def guest_agent(socket: Path) -> tuple[str, ...]:
+    """The fourth serial port, which leads to whoever connects to ``socket``."""
+    return (
+        *option("-chardev", "socket", id="guest-agent", path=socket, server=True, wait=False),
+        *option("-device", "isa-serial", chardev="guest-agent", index=3),
+    )
+
+
+def system_interface(socket: Path, kind: str, io_port: int, irq: int) -> tuple[str, ...]:
+    """An interface of that kind, ``kcs`` or ``bt``, at ``io_port`` whose BMC listens at ``socket``.
 
     ``irq`` 0 is no interrupt; Linux then polls, which takes a fifth longer (measured).
     """
     return (
         *option("-chardev", "socket", id="ipmi0", path=socket, reconnect=RECONNECT_S),
         *option("-device", "ipmi-bmc-extern", id="bmc0", chardev="ipmi0"),
-        *option("-device", "isa-ipmi-kcs", bmc="bmc0", ioport=io_port, irq=irq),
+        *option("-device", f"isa-ipmi-{kind}", bmc="bmc0", ioport=io_port, irq=irq),
     )

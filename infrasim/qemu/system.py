@@ -1,31 +1,11 @@
-"""The machine itself: board, accelerator, identity, firmware menu, screen, monitor."""
+"""The machine itself: identity, screen, monitor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from infrasim.host.facts import Accelerator
 from infrasim.qemu.element import option
-
-# How long SeaBIOS offers its boot menu. It must be long enough for a key to arrive, because that is
-# how a boot override enters the menu, and is short beside a boot. Milliseconds. Source: measured.
-MENU_WAIT_MS = 300
-
-
-def machine(accelerator: Accelerator, memory_backend: str | None = None) -> tuple[str, ...]:
-    """A Q35 board without QEMU's default devices, paused until its monitor says go.
-
-    ``graphics=off`` makes the firmware repeat its screen on the serial port. ``memory_backend`` is the
-    object that is its memory, if there is one.
-    """
-    return (
-        *("-S", "-no-user-config", "-nodefaults"),
-        *option("-machine", "q35", graphics=False, sata=False, vmport=False, memory_backend=memory_backend),
-        *option("-accel", accelerator.value),
-        *option("-rtc", base="utc"),
-        *option("-boot", menu=True, splash_time=MENU_WAIT_MS),
-    )
 
 
 def identity(node: str, uuid: str, smbios: Iterable[Path]) -> tuple[str, ...]:

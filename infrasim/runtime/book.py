@@ -102,11 +102,12 @@ def contents(
         "events": str(paths.events),
         "state": str(paths.state),
         "control": str(paths.control_socket),
-        "traces": tuple(str(path) for path in (*paths.sockets(), paths.pty)),
+        "traces": tuple(map(str, paths.traces())),
         "node_file": (str(home.map_file(paths.name)), planned.node_text.encode()),
         "same": tuple((str(path), bare.signature(str(path))) for path in _what_stays(home, paths, planned)),
         "others": opening.other_plans(str(home.root), paths.name),
-        "folders": tuple(str(path) for path in (paths.run, paths.disks)),
+        "folders": tuple(str(path) for path in (paths.run, paths.disks, *plan.folders)),
+        "aliases": tuple((str(alias.path), str(alias.target)) for alias in plan.aliases),
         "inputs": tuple(_inputs(plan)),
         "taken": tuple(_taken(plan)),
         "bmc_files": str(paths.bmc_state / "ipmi_sim" / plan.name),
@@ -175,6 +176,7 @@ def _what_stays(home: Home, paths: NodePaths, planned: Planned) -> Iterator[Path
     # So that a file that is new is noticed too.
     yield from sorted({path.parent for path in found if path.is_relative_to(home.cache) is False})
     yield from (Path(program) for name in PROGRAMS if (program := find_program(name)))
+    yield from dict.fromkeys(Path(spec.argv[0]) for spec in planned.plan.processes)
     yield from map(Path, planned.included)
     yield from (spec.path for spec in planned.plan.files)
     yield from (paths.plan, paths.data, paths.smbios_dir, paths.log_owner)
@@ -185,6 +187,7 @@ def _inputs(plan: NodePlan) -> Iterator[tuple[str, tuple[bytes, bool] | None]]:
         on_device = disk.path.is_relative_to("/dev")
         yield str(disk.path), None if on_device else (QCOW2_MAGIC, disk.format == "qcow2")
     yield from ((str(given.path), None) for given in plan.inputs)
+    yield from ((str(kept.path), None) for kept in plan.copies)
 
 
 def _taken(plan: NodePlan) -> Iterator[tuple[str, frozenset[str]]]:

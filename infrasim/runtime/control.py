@@ -17,7 +17,7 @@ from infrasim.bmc_core.chassis import ControlAction, RestartCause
 from infrasim.bmc_core.message import Refused
 from infrasim.errors import InfrasimError, UsageError
 from infrasim.qemu.boot import BootSelector
-from infrasim.runtime.machine import OrderRefused, Stop
+from infrasim.runtime.machine import OrderRefused
 
 if TYPE_CHECKING:
     from infrasim.runtime.supervisor import Supervisor
@@ -116,7 +116,7 @@ class ControlServer:
                 supervisor.show()
                 return {"state": dataclasses.asdict(supervisor.state())}
             case "stop", []:
-                supervisor.feed(Stop())
+                supervisor.stop()
                 await supervisor.finished.wait()
             case "power", [word] if word in _POWER_WORDS:
                 await self._power(word)
@@ -131,7 +131,8 @@ class ControlServer:
             self._supervisor.bmc.core.boot.choose(selector)
         except Refused as refusal:
             raise UsageError(
-                "the firmware shows its menu only when there are two devices to boot from"
+                "the firmware has no menu here: 'compute.boot.menu' is off, or SeaBIOS has fewer than "
+                "two devices to boot from"
             ) from refusal
 
     async def _power(self, word: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from infrasim.errors import InfrasimError
 from infrasim.host import probe
 from infrasim.host.process import find_program
+from infrasim.packages.catalogue import missing_programs
 from infrasim.paths import Home
 from infrasim.runtime.status import Condition, node_names, node_status
 
@@ -20,6 +21,8 @@ _PROGRAMS = {
     probe.IPMI_SIM_PROGRAM: "the BMC",
     probe.SOCAT_PROGRAM: "the serial line",
 }
+# What only some nodes need.
+_EXTRAS = {"swtpm": "TPMs", "/usr/share/OVMF/OVMF_CODE_4M.fd": "UEFI firmware"}
 _IPMI_PORT = 623
 _SPACE_WANTED_GIB = 2
 
@@ -55,6 +58,7 @@ def examine(home: Home) -> tuple[Finding, ...]:
     """Everything worth knowing about this machine, in the order of importance."""
     return (
         *(_program(name, purpose) for name, purpose in _PROGRAMS.items()),
+        *(_extra(name, purpose) for name, purpose in _EXTRAS.items()),
         _kvm(home),
         *(_folder(path) for path in (home.root, home.log_root)),
         _port(),
@@ -68,6 +72,13 @@ def _program(name: str, purpose: str) -> Finding:
     if path is None:
         return Finding(Verdict.FAULT, name, f"not installed ({purpose})", "run: sudo infrasim init")
     return Finding(Verdict.GOOD, name, path)
+
+
+def _extra(name: str, purpose: str) -> Finding:
+    if missing_programs([name]):
+        hint = "the first start of a node that needs it installs it"
+        return Finding(Verdict.NOTE, name, f"not installed ({purpose})", hint)
+    return Finding(Verdict.GOOD, name, find_program(name) or "is there")
 
 
 def _kvm(home: Home) -> Finding:

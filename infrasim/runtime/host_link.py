@@ -6,21 +6,43 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from infrasim.clients.qmp import HostMonitor
 from infrasim.errors import InfrasimError
 from infrasim.paths import NodePaths
 from infrasim.plan.model import HostPlan
-from infrasim.qemu.boot import BootSelector, order_with
+from infrasim.qemu.boot import BootSelector, Firmware, order_with
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
-# The firmware's menu key is pressed until its menu shows, for at most this long.
-_MENU_KEY = "esc"
-_MENU_SHOWS = b"Select boot device:"
-_BOOTS = b"Booting from "
-_MENU_PRESS_EVERY_S = 0.05
-_MENU_GIVE_UP_S = 30.0
+
+@dataclass(frozen=True)
+class _Menu:
+    """How a firmware's menu is entered: ``key`` is pressed until it ``shows`` on the serial port.
+
+    What it says there if it goes on to boot is ``boots``. Times in seconds.
+    """
+
+    key: str
+    press_every_s: float
+    give_up_s: float
+    shows: bytes
+    boots: tuple[bytes, ...]
+
+
+# Source: measured, SeaBIOS 1.16 and OVMF 2022.11, whose setup is an application called UiApp. On a
+# busy machine OVMF does not take keys that come faster.
+_MENUS = {
+    Firmware.SEABIOS: _Menu("esc", 0.05, 30.0, b"Select boot device:", (b"Booting from ",)),
+    Firmware.UEFI: _Menu(
+        "f2",
+        0.3,
+        120.0,
+        b'"UiApp" from ',
+        (b"BdsDxe: starting Boot", b"BdsDxe: failed to ", b"BdsDxe: No bootable "),
+    ),
+}
 
 # How long QEMU's last events may lag behind its end.
 _LAST_WORDS_S = 0.5
@@ -143,15 +165,16 @@ class HostLink:
         On a machine too busy for the key to come in time the firmware goes on to boot; then it is
         reset and asked again, before any operating system has begun.
         """
-        give_up = time.monotonic() + _MENU_GIVE_UP_S
+        menu = _MENUS[self._host.firmware]
+        give_up = time.monotonic() + menu.give_up_s
         start = len(self._serial_output())
         while self._monitor and time.monotonic() < give_up:
-            await self._monitor.press_key(_MENU_KEY)
-            await asyncio.sleep(_MENU_PRESS_EVERY_S)
+            await self._monitor.press_key(menu.key)
+            await asyncio.sleep(menu.press_every_s)
             said = self._serial_output()[start:]
-            if _MENU_SHOWS in said:
+            if menu.shows in said:
                 return
-            if _BOOTS in said:
+            if any(words in said for words in menu.boots):
                 start += len(said)
                 await self._monitor.reset()
 

@@ -30,7 +30,7 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
     for disk in plan.disks:
         yield disk.key, _disk_fault(disk) or _held(disk.path, paths, shares=disk.is_shared)
     for given in plan.inputs:
-        fault = _file_fault(given.path, may_be_folder=given.may_be_folder)
+        fault = file_fault(given.path, may_be_folder=given.may_be_folder)
         if fault is None and given.path in backings:
             fault = _held(given.path, paths, shares=False, writes=False)
         yield given.key, fault
@@ -66,7 +66,7 @@ def _disk_fault(disk: DiskSpec) -> Fault | None:
         return None if disk.create else (f"{disk.path} does not exist", hint)
     if disk.path.is_relative_to("/dev"):
         return None
-    fault = _file_fault(disk.path)
+    fault = file_fault(disk.path)
     if fault:
         return fault
     with disk.path.open("rb") as stream:
@@ -78,7 +78,8 @@ def _disk_fault(disk: DiskSpec) -> Fault | None:
     return None
 
 
-def _file_fault(path: Path, *, may_be_folder: bool = False) -> Fault | None:
+def file_fault(path: Path, *, may_be_folder: bool = False) -> Fault | None:
+    """Why a file cannot be read; None if it can."""
     if path.is_dir():
         return None if may_be_folder else (f"{path} is a directory, not a file", "")
     try:

@@ -31,6 +31,7 @@ FIRMWARE_SETTLES_S = 3.0
 TERM_WAIT_S = 2.0
 
 
+_RENEWING = (ChildState.RUNNING, ChildState.STARTING)
 _LIVING = (ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING)
 
 
@@ -271,13 +272,17 @@ Action = (
 
 @dataclass
 class Child:
-    """One child as the machine sees it. ``deaths`` are times on the caller's clock, in seconds."""
+    """One child as the machine sees it. ``deaths`` are times on the caller's clock, in seconds.
+
+    ``ends_with_host``: it ends of itself when the host does, and waits anew for the next one.
+    """
 
     name: str
     ready_timeout_s: float
     state: ChildState = ChildState.DOWN
     restarts: int = 0
     deaths: list[float] = field(default_factory=list)
+    ends_with_host: bool = False
 
 
 class OrderRefused(Exception):
@@ -293,8 +298,11 @@ class NodeMachine:
         *,
         poweroff_wait_s: float,
         kill_wait_s: float,
+        ending_with_host: Iterable[str] = (),
     ) -> None:
         self.children = {name: Child(name, timeout_s) for name, timeout_s in children}
+        for name in ending_with_host:
+            self.children[name].ends_with_host = True
         self.phase = Phase.STARTING
         self.power_wanted = False
         self.override: BootSelector | None = None
@@ -312,6 +320,7 @@ class NodeMachine:
             [(spec.name, spec.ready_timeout_s) for spec in plan.processes],
             poweroff_wait_s=plan.host.poweroff_wait_s,
             kill_wait_s=plan.host.kill_wait_s,
+            ending_with_host=[spec.name for spec in plan.processes if spec.ends_with_host],
         )
 
     @property
@@ -334,7 +343,7 @@ class NodeMachine:
         """Whether something that should run does not; a host on its way up or down is in order."""
         host_in_trouble = self.host.state in (ChildState.BACKOFF, ChildState.FAILED)
         return host_in_trouble or any(
-            child.state is not ChildState.RUNNING
+            child.state not in (_RENEWING if child.ends_with_host else (ChildState.RUNNING,))
             for child in self.children.values()
             if child is not self.host
         )
@@ -464,6 +473,9 @@ class NodeMachine:
         if self.phase is Phase.STOPPING:
             return [*actions, Report("ended", details), *self._stop_next()]
         if was is ChildState.STOPPING:
+            return [*actions, Report("ended", details), *self._advance()]
+        if child.ends_with_host and was is ChildState.RUNNING and not code:
+            # The next host finds it as this one did. Nobody is told the code of one that was adopted.
             return [*actions, Report("ended", details), *self._advance()]
         going_down = child.name == QEMU and self._going_down
         self._going_down = self._going_down and child.name != QEMU

@@ -40,6 +40,7 @@ from infrasim.runtime.planning import (
     origin_digest,
     plan,
     problems_on_lines_of,
+    require_extras,
 )
 from infrasim.runtime.state import SUPERVISOR, NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
@@ -224,7 +225,7 @@ def restart(home: Home, name: str, *, settings: tuple[Setting, ...] = ()) -> Sta
     if home.map_file(name).exists():
         from infrasim.runtime.node_map import load_registered  # late: no other verb reads YAML
 
-        load_registered(home, name, settings)
+        require_extras(load_registered(home, name, settings).spec)
     stop_node(home, name)
     return start(home, name, settings=settings)
 
@@ -350,17 +351,19 @@ def stop_all_of(paths: NodePaths) -> bool:
 
 
 def _stop_supervisor(paths: NodePaths, supervisor: Identity) -> None:
+    plan = read_plan(paths.plan)
+    wait_s = _STOP_WAIT_S + (plan.host.poweroff_wait_s if plan and plan.host.shuts_down else 0.0)
     try:
         # One that hangs is not worth the time a stop may take.
         ask(paths.control_socket, "status", timeout_s=_ANSWER_WAIT_S)
-        ask(paths.control_socket, "stop", timeout_s=_STOP_WAIT_S)
+        ask(paths.control_socket, "stop", timeout_s=wait_s)
     except (NotRunningError, ProgramError):
         # It may end before its answer is out, or hang without a socket: the process decides.
         send_signal(supervisor, signal.SIGTERM)
     except DeadlineError:
         if not stop(supervisor, term_wait_s=_TERM_WAIT_S):
             raise
-    if not wait_gone(supervisor, _STOP_WAIT_S) and not stop(supervisor, term_wait_s=_TERM_WAIT_S):
+    if not wait_gone(supervisor, wait_s) and not stop(supervisor, term_wait_s=_TERM_WAIT_S):
         raise DeadlineError(f"the supervisor (pid {supervisor.pid}) does not end")
 
 
@@ -401,6 +404,6 @@ def _remove_links(paths: NodePaths) -> bool:
 
 
 def _remove_traces(paths: NodePaths) -> None:
-    for path in (*paths.sockets(), paths.pty, paths.state, paths.supervisor_lock):
+    for path in (*paths.traces(), paths.state, paths.supervisor_lock):
         with contextlib.suppress(OSError):
             path.unlink()

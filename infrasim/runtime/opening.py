@@ -148,6 +148,9 @@ def _compare(record: Record) -> None:
     for folder in record["folders"]:
         if not os.path.isdir(folder):  # noqa: PTH112
             raise _Deviation(folder)
+    for path, target in record["aliases"]:
+        if os.readlink(path) != target:  # noqa: PTH115
+            raise _Deviation(path)
     for path, magic in record["inputs"]:
         _look_at_input(path, magic)
     for log in os.listdir(record["log_dir"]):  # noqa: PTH208

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infrasim.errors import HostError, InvalidNodeFile, Problem
+from infrasim.errors import HostError, InvalidNodeFile, MissingProgramsError, Problem
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
@@ -24,6 +24,7 @@ from infrasim.runtime.status import living, node_names, unknown_node
 if TYPE_CHECKING:
     from infrasim.spec.document import Document, Setting
     from infrasim.spec.load import LoadedNode
+    from infrasim.spec.node import NodeSpec
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
     node_file, text = read_registered(home, name)
     includes = Includes()
     loaded = read_node(home, node_file, text, name=name, includes=includes, settings=settings)
+    require_extras(loaded.spec)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     qemu = loaded.spec.compute.qemu_bin or probe.QEMU_PROGRAM
     decided, doubts = decide(home, loaded, facts)
@@ -80,6 +82,19 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
         settings=tuple(settings),
         qemu=qemu,
     )
+
+
+def require_extras(spec: NodeSpec) -> None:
+    """See that what not every node needs is there.
+
+    Raises:
+        MissingProgramsError: it is not, with all of it.
+    """
+    from infrasim.packages.catalogue import missing_programs
+    from infrasim.plan.firmware import needed_programs
+
+    if missing := missing_programs(needed_programs(spec.compute)):
+        raise MissingProgramsError(missing)
 
 
 def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, tuple[Problem, ...]]:
@@ -299,5 +314,5 @@ def sources(home: Home, qemu: str) -> Iterator[Path]:
     )
     for root, pattern in roots:
         yield from sorted(root.glob(pattern))
-    programs = (qemu, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM)
+    programs = (qemu, probe.IPMI_SIM_PROGRAM, probe.SOCAT_PROGRAM, probe.SWTPM_PROGRAM)
     yield from (Path(found) for program in programs if (found := find_program(program)))

@@ -11,16 +11,16 @@ import os.path
 import re
 from collections.abc import Iterable, Sequence
 
-from infrasim.host.probe import IPMI_SIM_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE
+from infrasim.host.probe import IPMI_SIM_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE, SWTPM_PROGRAM
 from infrasim.host.process import Identity
 from infrasim.host.table import Found, find_processes
 from infrasim.paths import NodePaths
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, SWTPM
 from infrasim.qemu.element import escape
 from infrasim.runtime.state import SUPERVISOR
 
 # A supervisor would start again what is ended under it; then as in a stop, the host first.
-_ORDER = (SUPERVISOR, QEMU, IPMI_SIM, SOCAT)
+_ORDER = (SUPERVISOR, QEMU, IPMI_SIM, SWTPM, SOCAT)
 
 
 def find_strays(paths: NodePaths, known: Iterable[Identity] = ()) -> tuple[Found, ...]:
@@ -47,6 +47,9 @@ def role(argv: Sequence[str], paths: NodePaths) -> str | None:
         case program if program == IPMI_SIM_PROGRAM:
             configured = ("-c", str(paths.vbmc_conf)) in itertools.pairwise(argv)
             return IPMI_SIM if configured else None
+        case program if program == SWTPM_PROGRAM:
+            kept = f"dir={paths.tpm_state},"
+            return SWTPM if any(word.startswith(kept) for word in argv) else None
         case program if program == SOCAT_PROGRAM:
             # socat's own quoting is a backslash before a letter.
             plain = (re.sub(r"\\(.)", r"\1", word) for word in argv)

@@ -121,6 +121,7 @@ class Supervisor:
         self._not_started: HostError | None = None
         self._left: tuple[Identity, ...] = ()
         self._unwritten = False
+        self._shuts_down = False
         self._loop_said = ""
         self._serial_log = SerialLog(paths.serial_log)
         self._is_cutting = False
@@ -165,7 +166,7 @@ class Supervisor:
         # Nobody may give an order before the machine knows what runs.
         await self._control.open(begun.control if begun else None)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.feed, Stop())
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         # An opening holds them back until somebody listens.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         restarts = (
@@ -222,11 +223,33 @@ class Supervisor:
         self._children.let_go()
         await self.host.close()
         orphans = any(alive(identity) for identity in self._left)
-        shared = (*self.paths.sockets(), self.paths.pty, self.paths.state)
+        shared = (*self.paths.traces(), self.paths.state)
         of_all = () if orphans else shared
         for path in (self.paths.control_socket, *of_all):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def stop(self) -> None:
+        """Take the node down; if the node file says so, its system shuts down first.
+
+        Who asks a second time does not want to wait.
+        """
+        is_up = self.machine.phase is Phase.UP and self.machine.host.state is ChildState.RUNNING
+        if not self.plan.host.shuts_down or self._shuts_down or not is_up:
+            self.feed(Stop())
+            return
+        self._shuts_down = True
+        self.in_background(self._stop_softly())
+
+    async def _stop_softly(self) -> None:
+        await self._wires.shut_down()
+        # The machine cuts the power when the system takes too long.
+        while self.machine.power:
+            await self.changed.wait()
+        # It is a loss of AC all the same: a restore policy is to find what was before it.
+        self.bmc.core.state.chassis.was_on = True
+        self.bmc.core.changed()
+        self.feed(Stop())
 
     # --- events in, actions out
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infrasim.errors import SET, InvalidNodeFile, Problem
-from infrasim.host.files import make_dir, remove_tree, write_atomic, write_if_changed
+from infrasim.host.files import make_dir, make_link, remove_tree, write_atomic, write_if_changed
 from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
-from infrasim.plan.model import DiskSpec, NodePlan
-from infrasim.runtime.images import image_faults
+from infrasim.plan.model import AliasSpec, DiskSpec, NodePlan, read_plan
+from infrasim.runtime.images import file_fault, image_faults
 from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned, setting_text
 
@@ -34,7 +34,12 @@ def check_inputs(plan: NodePlan, paths: NodePaths) -> None:
         InvalidNodeFile: every one that is missing, a folder, unreadable, of another format or in use; the
             problems carry no line yet.
     """
-    problems = [Problem("", 0, 0, key, *fault) for key, fault in image_faults(plan, paths) if fault]
+    faults = [
+        *image_faults(plan, paths),
+        *((copy.key, file_fault(copy.source)) for copy in plan.copies if not copy.path.exists()),
+        *((alias.key, _alias_fault(alias)) for alias in plan.aliases),
+    ]
+    problems = [Problem("", 0, 0, key, *fault) for key, fault in faults if fault]
     if problems:
         raise InvalidNodeFile(problems)
 
@@ -49,6 +54,7 @@ def write_workspace(planned: Planned, paths: NodePaths) -> None:
     for folder in (paths.data, paths.smbios_dir, paths.disks):
         make_dir(folder)
     _remove_old_smbios(plan, paths)
+    _remove_aliases(read_plan(paths.plan), but=plan.aliases)
     for spec in plan.files:
         write_if_changed(spec.path, spec.content, mode=spec.mode)
     write_if_changed(paths.node_file, f"{_words_before(planned)}{planned.node_text}")
@@ -78,7 +84,7 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
     Raises:
         HostError: a place cannot be written or is full.
     """
-    for folder in (paths.run, paths.bmc_state):
+    for folder in (paths.run, paths.bmc_state, *plan.folders):
         make_dir(folder)
     make_dir(paths.log_dir, mode=0o750)
     _set_long_logs_aside(paths)
@@ -88,6 +94,13 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
         if disk.create and not disk.path.exists():
             make_dir(disk.path.parent)
             create_disk(disk)
+    for alias in plan.aliases:
+        if not alias.path.is_symlink():
+            make_link(alias.path, alias.target)
+    for copy in plan.copies:
+        if not copy.path.exists():
+            make_dir(copy.path.parent)
+            write_atomic(copy.path, copy.source.read_bytes())
 
 
 def _set_long_logs_aside(paths: NodePaths) -> None:
@@ -135,10 +148,28 @@ def remove_workspace(home: Home, paths: NodePaths) -> None:
     Raises:
         HostError: something cannot be removed.
     """
+    _remove_aliases(read_plan(paths.plan))
     own_logs = paths.log_dir.exists() and other_owner(paths) is None
     remove_tree(paths.workspace, inside=home.root)
     if own_logs:
         remove_tree(paths.log_dir, inside=home.log_root)
+
+
+def _alias_fault(alias: AliasSpec) -> tuple[str, str] | None:
+    """What is in the place of a link that is to be made; None if it is that link already."""
+    if not alias.path.is_symlink() and not alias.path.exists():
+        parent = alias.path.parent
+        return None if parent.is_dir() else (f"there is no folder {parent}", "")
+    if alias.path.is_symlink() and alias.path.readlink() == alias.target:
+        return None
+    return f"{alias.path} exists, and is not this node's", "name a place where nothing is"
+
+
+def _remove_aliases(plan: NodePlan | None, but: tuple[AliasSpec, ...] = ()) -> None:
+    """Remove the links of an earlier plan that still lead where it led them."""
+    for alias in plan.aliases if plan else ():
+        if alias not in but and alias.path.is_symlink() and alias.path.readlink() == alias.target:
+            alias.path.unlink()
 
 
 def _remove_old_smbios(plan: NodePlan, paths: NodePaths) -> None:

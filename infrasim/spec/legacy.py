@@ -32,6 +32,11 @@ IGNORED = {
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
     "compute.pcie_topology.switch[].upstream[].chassis": "an upstream port is in no slot",
     "compute.pcie_topology.switch[].upstream[].slot": "an upstream port is in no slot",
+    "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
+    "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
+    "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
+    "bmc.historyfru": "serial-over-LAN replays what was said before, and serial.log has all of it",
+    "bmc.merge_fru": "every FRU device is part of the server type",
     "bmc.name": "the BMC is named after the node",
 }
 
@@ -44,28 +49,20 @@ IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
 }
 
 _LATER = "this version of infrasim does not serve this key"
-_CHOSEN = "infrasim chooses this itself"
-_RENDERED = "infrasim writes this itself at each start"
+_RENDERED = "ipmi_sim is a part of the BMC, and infrasim writes its configuration at each start"
 _BUILT_IN = "power, boot device and LAN settings are part of infrasim's BMC; nothing is called for them"
-_SHUTDOWN = "'infrasim node stop' and IPMI's power off cut the power, IPMI's soft shuts down"
 _FORK = "stock QEMU and OpenIPMI cannot do this"
 
 _NUMBERED_BY_FIRMWARE = f"{_FORK}: the firmware numbers buses itself"
 
 REFUSED = {
     "racadm": _LATER,
-    "monitor": _LATER,
     "ipmi_console_ssh": _LATER,
     "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
-    "force_shutdown": _SHUTDOWN,
-    "sol_device": _CHOSEN,
-    "serial_socket": _CHOSEN,
-    "ipmi_console_port": _CHOSEN,
-    "bmc_connection_port": _CHOSEN,
+    "force_shutdown": "it stands below 'compute'",
     "bmc.main_channel": _LATER,
     "bmc.channels": _LATER,
     "bmc.channel": _LATER,
-    "bmc.historyfru": _LATER,
     "bmc.lancontrol": _BUILT_IN,
     "bmc.chassiscontrol": _BUILT_IN,
     "bmc.startcmd": _BUILT_IN,
@@ -73,27 +70,17 @@ REFUSED = {
     "bmc.resetcmd": _BUILT_IN,
     "bmc.setbootcmd": _BUILT_IN,
     "bmc.config_file": _RENDERED,
-    "bmc.emu_file": _RENDERED,
-    "bmc.merge_fru": _LATER,
     "bmc.full_log": _FORK,
     "bmc.nvram_file": _FORK,
     "bmc.gem_enable": _FORK,
     "bmc.shm_key": _FORK,
     "bmc.peer-bmcs": _FORK,
     "bmc.port_ipmb": _FORK,
-    "compute.machine": _LATER,
-    "compute.boot.menu": _LATER,
-    "compute.boot.splash": _LATER,
-    "compute.boot.splash-time": _LATER,
-    "compute.bios": _LATER,
     "compute.smbios.file": _LATER,
     "compute.numa_control": _LATER,
     "compute.cpu_binding": _LATER,
     "compute.communicate": _FORK,
-    "compute.guest-agent": _LATER,
-    "compute.trace": _LATER,
-    "compute.ipmi": _LATER,
-    "compute.force_shutdown": _SHUTDOWN,
+    "compute.machine.spid": _FORK,
     "compute.storage_backend[].slot_range": _LATER,
     "compute.storage_backend[].use_msix": "this is of InfraSIM's lsisas3008",
     "compute.storage_backend[].seses": _FORK,

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks, machine_checks
-from infrasim.spec.part import Becomes, Part
+from infrasim.spec.part import AbsolutePath, Becomes, Part, Switch
 
 
 class Cpu(Part):
@@ -91,4 +91,24 @@ class Boot(Part):
         "ncd",
         description="Order of boot: `n` network, `c` disk, `d` CD-ROM.",
         examples=["cd"],
+    )
+    menu: Annotated[Switch, Becomes("`-boot menu=`")] = Field(
+        True,
+        description="Whether the firmware offers its boot menu for a moment; a boot override to `bios` needs "
+        "it.",
+        examples=["on"],
+    )
+    splash: Annotated[AbsolutePath | None, Becomes("`-boot splash=`")] = Field(
+        None,
+        description="Picture that SeaBIOS shows meanwhile, a JPEG or BMP file.",
+        examples=["/srv/splash.jpg"],
+    )
+    splash_time: Annotated[int | None, Becomes("`-boot splash-time=`")] = Field(
+        None,
+        alias="splash-time",
+        ge=0,
+        le=65535,
+        description="Milliseconds that the menu is offered and the picture shown. Left out: 300, or 2500 "
+        "with a picture.",
+        examples=[30000],
     )

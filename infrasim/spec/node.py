@@ -9,7 +9,7 @@ A key without a value (``kernel:`` or ``kernel: null``) is as if it were not the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from infrasim.spec import checks, network_checks, storage_checks
+from infrasim.spec import board_checks, checks, network_checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
 from infrasim.spec.network import Network
 from infrasim.spec.part import (
@@ -36,20 +36,24 @@ from infrasim.spec.part import (
     Rare,
     Seconds,
     SmbiosText,
+    Switch,
     TypeName,
     Uuid,
 )
 from infrasim.spec.storage import Cdrom, Controller, one_disk
 
 if TYPE_CHECKING:
+    from infrasim.spec.board import Machine, SystemInterface, Trace
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.topology import Bridge, PcieTopology
 else:
-    FruDevice = Smbios = Bridge = PcieTopology = Any
+    FruDevice = Machine = Smbios = SystemInterface = Trace = Bridge = PcieTopology = Any
 
 _TOPOLOGY = "infrasim.spec.topology"
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
+DEFAULT_BOARD = "q35"
+_BOARD = "infrasim.spec.board"
 
 
 class Compute(Part):
@@ -78,6 +82,32 @@ class Compute(Part):
         description="Where the memory lies on this machine: a mounted hugetlbfs, another folder or a file. "
         "Left out: ordinary memory.",
         examples=["/dev/hugepages"],
+    )
+    machine: Annotated[Machine, Rare("Machine", _BOARD)] | None = Field(
+        None, description="Options of the board. Left out: a Q35."
+    )
+    firmware: Annotated[Literal["seabios", "uefi"], Becomes("the host's firmware")] = Field(
+        "seabios",
+        description="Firmware: `seabios`, or `uefi`, which is OVMF with its variables kept in the workspace "
+        "until `infrasim node destroy`.",
+        examples=["uefi"],
+    )
+    secure_boot: bool = Field(
+        False,
+        description="Whether the firmware, `uefi`, starts only what is signed. It begins with "
+        "Microsoft's keys, which the boot loaders of the distributions are signed with.",
+        examples=[True],
+    )
+    tpm: Annotated[
+        Literal["2.0"] | float | None, AfterValidator(board_checks.tpm_version), Becomes("`-device tpm-crb`")
+    ] = Field(
+        None,
+        description="Version of the trusted platform module; left out, there is none. It is swtpm, and its "
+        "state is kept in the workspace until `infrasim node destroy`.",
+        examples=["2.0"],
+    )
+    bios: Annotated[AbsolutePath | None, Becomes("`-bios`")] = Field(
+        None, description="Image of a firmware in place of SeaBIOS's own.", examples=["/srv/bios.bin"]
     )
     boot: Boot = Field(default_factory=Boot, description="What the firmware boots.")
     smbios: Annotated[Smbios, Rare("Smbios")] | None = Field(
@@ -124,6 +154,12 @@ class Compute(Part):
     pcie_topology: Annotated[PcieTopology, Rare("PcieTopology", _TOPOLOGY)] | None = Field(
         None, description="Root ports and switches of PCI Express; devices go behind them by their `bus`."
     )
+    force_shutdown: Annotated[Switch, Becomes("what `infrasim node stop` does")] = Field(
+        True,
+        description="Whether a stop of the node cuts the host's power at once. `false` asks its system to "
+        "shut down first, and waits `bmc.poweroff_wait` seconds for it.",
+        examples=[False],
+    )
     extra_device: Annotated[
         tuple[Annotated[str, AfterValidator(checks.device)], ...],
         BeforeValidator(checks.split_devices),
@@ -133,6 +169,19 @@ class Compute(Part):
         strict=False,
         description="Further devices for QEMU, passed on unchecked: a value of `-device` or a list of them.",
         examples=[["qemu-xhci,id=usb0", "usb-tablet,bus=usb0.0"]],
+    )
+    ipmi: Annotated[SystemInterface, Rare("SystemInterface", _BOARD)] | None = Field(
+        None, description="Where the host finds its BMC. Left out: where the server type has it."
+    )
+    guest_agent: Annotated[Switch, Becomes("`-device isa-serial`")] = Field(
+        False,
+        alias="guest-agent",
+        description="Whether there is a channel for QEMU's guest agent: the fourth serial port, ttyS3 in "
+        "Linux (`qemu-ga -m isa-serial -p /dev/ttyS3`), is `run/guest.agt` in the workspace.",
+        examples=[True],
+    )
+    trace: Annotated[Trace, Rare("Trace", _BOARD)] | None = Field(
+        None, description="What firmware and system write beside the serial port, as logs of the node."
     )
     extra_option: Annotated[
         tuple[Annotated[str, AfterValidator(checks.one_argument)], ...],
@@ -150,6 +199,18 @@ class Compute(Part):
     def _kernel_first(self) -> Compute:
         checks.kernel_is_given(self.kernel, initrd=self.initrd, cmdline=self.cmdline)
         return self
+
+    @model_validator(mode="after")
+    def _one_firmware(self) -> Compute:
+        board_checks.one_firmware(
+            firmware=self.firmware, is_secure=self.secure_boot, bios=self.bios, machine=self.board
+        )
+        return self
+
+    @property
+    def board(self) -> str:
+        """The board, as QEMU names it."""
+        return self.machine.type if self.machine else DEFAULT_BOARD
 
     @model_validator(mode="after")
     def _one_identity(self) -> Compute:
@@ -238,6 +299,12 @@ class Bmc(Part):
         description="Serial number of the chassis: where `chassis_pn` is, and in SMBIOS type 3.",
         examples=["QTFCD1420"],
     )
+    emu_file: Annotated[AbsolutePath | None, Becomes("`ipmi_sim -f`")] = Field(
+        None,
+        description="Commands of ipmi_sim in place of the server type's: sensors, records and FRU devices "
+        "are then those of this file, and nothing of the node file is written into it.",
+        examples=["/srv/node-0.emu"],
+    )
     fru: dict[FruId, Annotated[FruDevice, Rare("FruDevice")]] = Field(
         default_factory=dict,
         validation_alias="fruN",
@@ -266,9 +333,15 @@ class Bmc(Part):
         frus = values.pop("fru")
         return {**values, **{f"fru{fru_id}": fru for fru_id, fru in frus.items()}}
 
+    def _own_inventory(self) -> list[str]:
+        """The keys that say something of a FRU device."""
+        given = {"chassis_pn": self.chassis_pn, "chassis_sn": self.chassis_sn}
+        return [*(key for key, text in given.items() if text), *(f"fru{number}" for number in self.fru)]
+
     @model_validator(mode="after")
     def _one_place(self) -> Bmc:
         checks.one_place_to_listen(interface=self.interface, address=self.address)
+        board_checks.one_inventory(emu_file=self.emu_file, own=self._own_inventory())
         return self
 
 
@@ -303,6 +376,25 @@ class NodeSpec(Part):
     )
     sol_enable: Annotated[bool, Becomes("socat, the SOL payload")] = Field(
         True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]
+    )
+    sol_device: Annotated[AbsolutePath | None, Becomes("a link to `run/pty`")] = Field(
+        None,
+        description="A further name of the serial port's terminal, made at a start; `infrasim node destroy` "
+        "removes it.",
+        examples=["/tmp/node-0-pty"],
+    )
+    serial_socket: Annotated[AbsolutePath | None, Becomes("a link to `run/serial.sock`")] = Field(
+        None,
+        description="A further name of the socket that QEMU's serial port connects to, as `sol_device`.",
+        examples=["/tmp/node-0-serial"],
+    )
+    ipmi_console_port: Annotated[int | None, Becomes("`console` of ipmi_sim")] = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="TCP port of this machine's loopback where ipmi_sim takes commands such as "
+        "`sensor_set_value`. It asks nobody for a password. Left out: there is none.",
+        examples=[9000],
     )
     compute: Compute = Field(default_factory=Compute, description="The host: what the operating system sees.")
     bmc: Bmc = Field(default_factory=Bmc, description="The management controller.")

@@ -14,15 +14,20 @@ import functools
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from infrasim.spec import checks
+from infrasim.spec import board_checks, checks
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import CoreSchema
+
+    Switch: TypeAlias = bool
+else:
+    # The reference's files say on, off and "false", which the loader reads as text.
+    Switch = Annotated[Literal["on", "off", "true", "false"] | bool, AfterValidator(board_checks.switch)]
 
 NodeName: TypeAlias = Annotated[str, AfterValidator(checks.node_name)]
 TypeName: TypeAlias = Annotated[str, AfterValidator(checks.type_name)]

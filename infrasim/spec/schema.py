@@ -69,6 +69,7 @@ _LIMITS: dict[str, Schema] = {
     "parse_uuid": {"pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
     "interface": {"pattern": r"^[^\s/:\u0000-\u001f\u007f]+$", "maxLength": checks.INTERFACE_MAX},
     "cpu_type": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.+-]*$"},
+    "machine_type": {"pattern": r"^(q35|pc|pc-(q35|i440fx)-\d+\.\d+)$"},
     "boot_order": {"pattern": r"^(?!.*(.).*\1)[ncd]+$"},
     "drive_serial": _printable(storage_checks.SERIAL_MAX),
     "drive_model": _printable(storage_checks.MODEL_MAX),

@@ -193,7 +193,7 @@ def test_qemu_accepts_the_structures(server_type: str, tmp_path: Path) -> None:
         "-device",
         "ipmi-bmc-sim,id=bmc",
         "-device",
-        f"isa-ipmi-kcs,bmc=bmc,ioport={found.kcs_io_port},irq={found.kcs_irq}",
+        f"isa-ipmi-kcs,bmc=bmc,ioport={found.interface.io_port},irq={found.interface.irq}",
     ]
     for number, data in enumerate(found.smbios):
         (tmp_path / f"{number}.bin").write_bytes(data)

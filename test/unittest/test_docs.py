@@ -30,7 +30,7 @@ PAGES = (README, CLONE / "CONTRIBUTING.md", CLONE / "CHANGELOG.md", *sorted((CLO
 PAGES_WITH_NODE_FILES = tuple(page for page in PAGES if page.name != "personality.md")
 
 # Methods that name no file of their own.
-NO_FILES = {"sockets", "check_socket_lengths", "from_environment", "registered", "node"}
+NO_FILES = {"sockets", "traces", "check_socket_lengths", "from_environment", "registered", "node"}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,10 @@ class HostWires:
 
     def press_power_button(self) -> None:
         """Ask the operating system to shut down; without one that listens the power goes at once."""
-        self._supervisor.in_background(self._soft())
+        self._supervisor.in_background(self.shut_down())
 
-    async def _soft(self) -> None:
+    async def shut_down(self) -> None:
+        """Press the button as far as anybody listens to it, or else cut the power."""
         listens = await self._supervisor.host.os_listens()
         # It may have gone off meanwhile, which is what was wanted.
         with contextlib.suppress(OrderRefused):
@@ -73,10 +74,8 @@ class HostWires:
         self._supervisor.order_host(self._supervisor.host.send_break())
 
     def boot_devices(self) -> frozenset[BootSelector]:
-        """The boot overrides that this host can follow: its firmware has a menu for two devices or more."""
-        if len(self._supervisor.plan.host.boot_devices) < 2:
-            return frozenset(BootSelector) - {BootSelector.BIOS}
-        return frozenset(BootSelector)
+        """The boot overrides that this host can follow."""
+        return self._supervisor.plan.host.overrides
 
     def override_boot(self, selector: BootSelector | None, *, keep: bool) -> None:
         """Boot from ``selector`` next, or always."""

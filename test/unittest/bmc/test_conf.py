@@ -18,6 +18,11 @@ def test_vbmc_conf(golden: Callable[[str, str], None]) -> None:
     golden("bmc/vbmc.conf", vbmc_conf(PATHS, private_address="127.99.1.2", channel_port=9002))
 
 
+def test_a_console_is_where_it_was_asked_for() -> None:
+    text = vbmc_conf(PATHS, private_address="127.99.1.2", channel_port=9002, console_port=9000)
+    assert text.splitlines()[-1] == "console 127.0.0.1 9000"
+
+
 @pytest.mark.parametrize("letter", ['"', "\\", "\n", "\r", "\0"])
 def test_what_ipmi_sim_cannot_quote_is_refused(letter: str) -> None:
     bad = f"a{letter}b"

@@ -13,6 +13,7 @@ import pytest
 from infrasim.cli import init, main
 from infrasim.errors import ExitCode, HostError, UsageError
 from infrasim.packages import catalogue, install
+from infrasim.packages.catalogue import PROGRAMS
 from infrasim.packages.progress import ProgressReporter
 from infrasim.paths import Home
 
@@ -49,6 +50,16 @@ class Desk:
         return ("socat", "openipmi")
 
 
+def _asked(*, install: bool, source_dir: Path | None = None) -> dict[str, object]:
+    """What is asked for when something is to be installed."""
+    return {
+        "install": install,
+        "source_dir": source_dir,
+        "download_only": False,
+        "programs": PROGRAMS,
+    }
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """An empty home on a machine that has everything."""
@@ -57,7 +68,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     node_map = types.ModuleType("infrasim.runtime.node_map")
     node_map.write_default_node_file = made.write  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "infrasim.runtime.node_map", node_map)
-    monkeypatch.setattr(catalogue, "missing_programs", lambda: made.missing)
+    monkeypatch.setattr(catalogue, "missing_programs", lambda programs=(): made.missing)
     monkeypatch.setattr(install, "ensure_programs", made.ensure)
     return made
 
@@ -76,13 +87,13 @@ def test_what_is_missing_is_installed(desk: Desk, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr()
     assert shown.out.splitlines()[1] == "installed 2 packages"
     assert shown.err == "infrasim: a step\n"
-    assert desk.asked == [{"install": True, "source_dir": None, "download_only": False}]
+    assert desk.asked == [_asked(install=True)]
 
 
 def test_from_a_folder(desk: Desk) -> None:
     desk.missing = ("socat",)
     assert main.run(["init", "--from", "lab"]) == ExitCode.DONE
-    assert desk.asked == [{"install": True, "source_dir": Path("lab"), "download_only": False}]
+    assert desk.asked == [_asked(install=True, source_dir=Path("lab"))]
 
 
 def test_download_only_writes_no_node_file(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +116,7 @@ def test_installation_for_others(desk: Desk) -> None:
     assert desk.asked == []
     desk.missing = ("socat",)
     assert init.install_missing(desk.home, install=False) == ("socat", "openipmi")
-    assert desk.asked == [{"install": False, "source_dir": None, "download_only": False}]
+    assert desk.asked == [_asked(install=False)]
 
 
 def test_a_failed_installation_is_an_error(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

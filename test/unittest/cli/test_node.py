@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from infrasim.cli.main import run
+from infrasim.cli.node import _with_extras
+from infrasim.errors import MissingProgramsError
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.host.process import Identity, identify
+from infrasim.packages import catalogue
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
 from infrasim.runtime.state import NodeState, ProcessState, write_state
@@ -230,6 +233,53 @@ def test_verbs_on_an_unknown_node(home: Home, capsys: Said, verb: str) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"infrasim: there is no node 'default2' in {home.root}\nhint: did you mean 'default'?\n"
+
+
+# --- what only some nodes need
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """A machine without a TPM's emulator until it is installed; each list that was asked for."""
+    asked: list[tuple[str, ...]] = []
+    programs = catalogue.PROGRAMS
+
+    def missing(wanted: Iterable[str] = programs) -> tuple[str, ...]:
+        return () if asked else tuple(name for name in wanted if name not in programs)
+
+    def install_missing(home: Home, *, install: bool, extras: Iterable[str]) -> tuple[str, ...]:
+        asked.append(tuple(extras))
+        return asked[-1]
+
+    monkeypatch.setattr(catalogue, "missing_programs", missing)
+    monkeypatch.setattr("infrasim.cli.init.install_missing", install_missing)
+    return asked
+
+
+def test_what_a_node_needs_of_its_own_is_installed_and_then_it_is_done(
+    home: Home, installed: list[tuple[str, ...]]
+) -> None:
+    def verb() -> object:
+        if not installed:
+            raise MissingProgramsError(["swtpm", "/f.fd"])
+        return "started"
+
+    with pytest.raises(MissingProgramsError, match=r"swtpm, /f.fd are not installed"):
+        _with_extras(home, verb, install=False)  # type: ignore[arg-type]
+    assert installed == []
+    assert _with_extras(home, verb, install=True) == "started"  # type: ignore[arg-type, comparison-overlap]
+    assert installed == [("swtpm", "/f.fd")]
+
+
+def test_a_plan_of_a_node_that_needs_more_says_so(
+    home: Home, installed: list[tuple[str, ...]], machine: None, capsys: Said
+) -> None:
+    register(home, "a", "compute: {tpm: 2.0}")
+    assert run(["node", "plan", "a"]) == 4
+    assert capsys.readouterr().err == (
+        "infrasim: swtpm is not installed, which this node needs\n"
+        "hint: infrasim node start installs that (as root)\n"
+    )
 
 
 # --- stop, destroy, logs

@@ -9,7 +9,7 @@ import pytest
 
 from infrasim.errors import UsageError
 from infrasim.packages import catalogue
-from infrasim.packages.catalogue import PROGRAMS, catalogue_file, load_catalogue, missing_programs
+from infrasim.packages.catalogue import EXTRAS, PROGRAMS, catalogue_file, load_catalogue, missing_programs
 from infrasim.packages.fetch import RemoteFile
 from infrasim.paths import Home, data_dir
 
@@ -19,7 +19,7 @@ PROGRAM_LINES = "".join(f"  {name}: {name.replace('_', '-')}\n" for name in PROG
 
 def test_the_shipped_catalogue_names_what_the_code_looks_for() -> None:
     shipped = load_catalogue(data_dir() / "packages.yml")
-    assert tuple(shipped.packages) == PROGRAMS
+    assert tuple(shipped.packages) == (*PROGRAMS, *EXTRAS)
     assert shipped.files == ()
     assert shipped.packages_of(["qemu-img", "socat", "qemu-img"]) == ("qemu-utils", "socat")
 
@@ -27,7 +27,7 @@ def test_the_shipped_catalogue_names_what_the_code_looks_for() -> None:
 def test_an_unknown_program() -> None:
     with pytest.raises(UsageError, match="no package is known for ed") as caught:
         load_catalogue(data_dir() / "packages.yml").packages_of(["ed"])
-    assert caught.value.hint.startswith("known: ipmi_sim, ")
+    assert caught.value.hint.startswith("known: /usr/share/OVMF/")
 
 
 def test_the_home_may_have_its_own(tmp_path: Path) -> None:
@@ -99,3 +99,7 @@ def test_missing_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(catalogue, "find_program", lambda name: name if (tmp_path / name).exists() else None)
     assert missing_programs() == ("qemu-system-x86_64", "ipmi_sim", "ipmitool")
+    firmware = tmp_path / "firmware.fd"
+    assert missing_programs([str(firmware), "socat", "swtpm"]) == (str(firmware), "swtpm")
+    firmware.write_bytes(b"")
+    assert missing_programs([str(firmware)]) == ()

@@ -41,7 +41,7 @@ class Machine:
         if self.faults.get(step):
             raise self.faults[step].pop(0)
 
-    def missing_programs(self) -> tuple[str, ...]:
+    def missing_programs(self, programs: Sequence[str]) -> tuple[str, ...]:
         return self.missing.pop(0) if len(self.missing) > 1 else self.missing[0]
 
     def resolve(
@@ -182,7 +182,7 @@ def test_download_only(machine: Machine) -> None:
     (folder / "socat_0.deb").write_text("an older one")
     names = machine.ensure(install=False, download_only=True)
     assert names == ("socat_1.deb", "openipmi_2.deb")
-    everything = "resolve qemu-system-x86 qemu-utils openipmi socat ipmitool complete"
+    everything = "resolve qemu-system-x86 qemu-utils openipmi socat ipmitool swtpm ovmf complete"
     assert machine.done == [everything, *FETCHED]
     assert (folder / "SHA256SUMS").read_text() == (
         f"{digest('openipmi_2.deb')}  openipmi_2.deb\n{digest('socat_1.deb')}  socat_1.deb\n"
@@ -246,7 +246,7 @@ def test_a_wrong_catalogue(machine: Machine) -> None:
 def test_no_apt_here(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     absent: Callable[[str], None] = lambda name: None  # noqa: E731
     monkeypatch.undo()
-    monkeypatch.setattr(install, "missing_programs", lambda: ("socat",))
+    monkeypatch.setattr(install, "missing_programs", lambda programs: ("socat",))
     monkeypatch.setattr(deb, "find_program", absent)
     with pytest.raises(HostError, match="apt-get is not on this machine"):
         machine.ensure()

@@ -71,7 +71,8 @@ def test_no_type_changes_unnoticed(golden: Callable[[str, str], None]) -> None:
         )
         lines.append(
             f"{name}: emu {emu}, {len(compiled.smbios)} structures {smbios}, {compiled.sockets} sockets of "
-            f"{compiled.cores} cores, KCS at {compiled.kcs_io_port:#x} with interrupt {compiled.kcs_irq}\n"
+            f"{compiled.cores} cores, KCS at {compiled.interface.io_port:#x} "
+            f"with interrupt {compiled.interface.irq}\n"
         )
     golden("personality/types.txt", "".join(lines))
 
@@ -130,10 +131,10 @@ def test_sockets_and_the_ipmi_interface_are_what_qemu_has(name: str) -> None:
     structures = [decode_structure(data) for data in compiled.smbios]
     assert compiled.sockets == sum(isinstance(item, Processor) for item in structures)
     (device,) = (item for item in structures if isinstance(item, IpmiDevice))
-    assert device.io_port == compiled.kcs_io_port
-    assert (device.interface, device.spacing, device.interrupt) == ("kcs", "byte", compiled.kcs_irq)
-    assert device.has_interrupt is (compiled.kcs_irq > 0)
-    assert compiled.kcs_irq == (10 if name.startswith("dell_") else 0)
+    assert device.io_port == compiled.interface.io_port
+    assert (device.interface, device.spacing, device.interrupt) == ("kcs", "byte", compiled.interface.irq)
+    assert device.has_interrupt is (compiled.interface.irq > 0)
+    assert compiled.interface.irq == (10 if name.startswith("dell_") else 0)
     assert not [data for data in compiled.smbios if data[0] == 127]
     assert all(data.endswith(b"\0\0") for data in compiled.smbios)
 
@@ -141,7 +142,12 @@ def test_sockets_and_the_ipmi_interface_are_what_qemu_has(name: str) -> None:
 def test_a_type_without_smbios() -> None:
     bare = Personality(name="bare", manufacturer="", product_name="", summary="", controllers=())
     compiled = compile_personality(bare, IDENTITY)
-    assert (compiled.smbios, compiled.sockets, compiled.cores, compiled.kcs_io_port) == ((), 1, 0, 0xCA2)
+    assert (compiled.smbios, compiled.sockets, compiled.cores, compiled.interface.io_port) == (
+        (),
+        1,
+        0,
+        0xCA2,
+    )
 
 
 def test_fields_of_the_nodes_own() -> None:

@@ -29,7 +29,7 @@ def test_the_server_made_by_hand(tmp_path: Path) -> None:
     shelf = read_folder(folder)
     assert [str(finding) for finding in check(shelf)] == []
     compiled = compile_personality(shelf, NodeIdentity(UUID(int=1), "SERIAL-1", memory_mib=1024))
-    assert (compiled.sockets, compiled.cores, compiled.kcs_io_port) == (1, 2, 0xCA2)
+    assert (compiled.sockets, compiled.cores, compiled.interface.io_port) == (1, 2, 0xCA2)
     assert [sensor.value for sensor in shelf.sensors] == [61, 23, 0]
 
 

@@ -19,6 +19,7 @@ from infrasim.personality.registry import load_type
 from infrasim.personality.smbios import decode_structure
 from infrasim.plan.model import QEMU, NodePlan
 from infrasim.plan.planner import plan_node
+from infrasim.qemu.boot import Firmware
 from infrasim.spec.load import load_node
 
 HOME = Home(Path("/home/lab/.infrasim"), Path("/var/log/infrasim"))
@@ -93,7 +94,11 @@ def in_words(plan: NodePlan) -> Iterator[str]:
     yield f"ipmi_sim at {bmc.private_address} port {bmc.channel_port}"
     yield f"vnc {plan.vnc_address}:{plan.vnc_display}, serial over LAN {plan.serial_over_lan}"
     yield f"host {host.accelerator.value} ({host.accelerator_note})"
+    if host.firmware is not Firmware.SEABIOS or not host.has_menu:
+        yield f"firmware {host.firmware.value}, {'with' if host.has_menu else 'without'} a menu"
     yield f"processors {host.processors}"
+    if host.shuts_down:
+        yield "its system shuts down before a stop"
     yield f"waits {host.poweroff_wait_s:g} s for power-off, {host.kill_wait_s:g} s before SIGKILL"
     yield "\nboot devices"
     yield from (
@@ -106,6 +111,9 @@ def in_words(plan: NodePlan) -> Iterator[str]:
         f"  {disk.path} {disk.format} {disk.size_gib} GiB create={disk.create}" for disk in plan.disks
     )
     yield "\nfiles"
+    yield from (f"  {copy.path} a copy of {copy.source}" for copy in plan.copies)
+    yield from (f"  {folder}/" for folder in plan.folders)
+    yield from (f"  {alias.path} -> {alias.target}" for alias in plan.aliases)
     smbios = [file for file in plan.files if file.path.suffix == ".bin"]
     for file in plan.files:
         if file not in smbios:

@@ -66,7 +66,7 @@ def test_serial_port_with_and_without_its_socket() -> None:
 
 
 def test_system_interface() -> None:
-    assert chardev.system_interface(Path("/run/k,1.sock"), 0xCA2, 10) == (
+    assert chardev.system_interface(Path("/run/k,1.sock"), "kcs", 0xCA2, 10) == (
         *("-chardev", "socket,id=ipmi0,path=/run/k,,1.sock,reconnect=1"),
         *("-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0"),
         *("-device", "isa-ipmi-kcs,bmc=bmc0,ioport=3234,irq=10"),

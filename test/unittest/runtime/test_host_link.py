@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from infrasim.errors import ProgramError
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
+from infrasim.qemu.boot import Firmware
 from infrasim.runtime import host_link
 from infrasim.runtime.host_link import HostLink
 
@@ -76,3 +78,58 @@ def test_a_host_that_cannot_say_gets_the_time_of_a_system(
     link = HostLink(make_plan(home, "a", "{}").host, home.node("a"), lambda event: None)
     monkeypatch.setattr(link, "_monitor", monitor)
     assert asyncio.run(asyncio.wait_for(link.os_listens(), 5)) is listens
+
+
+class Keyboard:
+    """A monitor whose firmware says its next line on the serial port at each key or reset."""
+
+    def __init__(self, log: Path, lines: list[str]) -> None:
+        self.log = log
+        self.lines = lines
+        self.done: list[str] = []
+
+    async def press_key(self, key: str) -> None:
+        """As ``HostMonitor``."""
+        self._go_on(key)
+
+    async def reset(self) -> None:
+        """As ``HostMonitor``."""
+        self._go_on("reset")
+
+    def _go_on(self, what: str) -> None:
+        self.done.append(what)
+        with self.log.open("a") as stream:
+            stream.write(self.lines.pop(0) if self.lines else "")
+
+
+@pytest.mark.parametrize(
+    ("firmware", "lines", "done"),
+    [
+        (Firmware.SEABIOS, ["SeaBIOS\n", "Select boot device:\n"], ["esc", "esc"]),
+        (Firmware.SEABIOS, ["Booting from Hard Disk\n", "", "Select boot device:"], ["esc", "reset", "esc"]),
+        (Firmware.UEFI, ["", 'BdsDxe: loading Boot0000 "UiApp" from Fv(1)\n'], ["f2", "f2"]),
+        (
+            Firmware.UEFI,
+            ['BdsDxe: failed to load Boot0002 "UEFI PXEv4" from Pci(1)\n', "", '"UiApp" from Fv(1)\n'],
+            ["f2", "reset", "f2"],
+        ),
+    ],
+)
+def test_the_key_of_the_firmware_is_pressed_until_its_menu_shows(
+    tmp_path: Path,
+    make_plan: MakePlan,
+    monkeypatch: pytest.MonkeyPatch,
+    firmware: Firmware,
+    lines: list[str],
+    done: list[str],
+) -> None:
+    home = Home(tmp_path, tmp_path)
+    paths = home.node("a")
+    paths.log_dir.mkdir(exist_ok=True)
+    paths.serial_log.write_text("of the boot before: Select boot device: UiApp\n")
+    host = dataclasses.replace(make_plan(home, "a", "{}").host, firmware=firmware)
+    link = HostLink(host, paths, lambda event: None)
+    keyboard = Keyboard(paths.serial_log, list(lines))
+    monkeypatch.setattr(link, "_monitor", keyboard)
+    asyncio.run(asyncio.wait_for(link.open_firmware_menu(), 20))
+    assert keyboard.done == done

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT
+from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, SWTPM
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.machine import (
     DEATHS_ALLOWED,
@@ -50,7 +50,7 @@ from infrasim.runtime.machine import (
 )
 from infrasim.runtime.state import ChildState, Phase
 
-READY_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
+READY_S = {SOCAT: 10.0, SWTPM: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
 ON, OFF, RESET, SOFT = (
     Power(order) for order in (PowerOrder.ON, PowerOrder.OFF, PowerOrder.RESET, PowerOrder.SOFT)
 )
@@ -60,9 +60,12 @@ PXE, DISK, BIOS = BootSelector.PXE, BootSelector.DISK, BootSelector.BIOS
 class Node:
     """A machine whose actions are performed on nothing but a set of living children and timers."""
 
-    def __init__(self, *, sol: bool = True) -> None:
-        children = [(name, READY_S[name]) for name in READY_S if sol or name != SOCAT]
-        self.machine = NodeMachine(children, poweroff_wait_s=45.0, kill_wait_s=5.0)
+    def __init__(self, *, sol: bool = True, tpm: bool = False) -> None:
+        left_out = {*(() if sol else (SOCAT,)), *(() if tpm else (SWTPM,))}
+        children = [(name, READY_S[name]) for name in READY_S if name not in left_out]
+        self.machine = NodeMachine(
+            children, poweroff_wait_s=45.0, kill_wait_s=5.0, ending_with_host=(SWTPM,) if tpm else ()
+        )
         self.now_s = 0.0
         self.timers: dict[str, float] = {}
         self.living: set[str] = set()
@@ -1140,3 +1143,60 @@ def check(node: Node) -> None:
             assert f"restart:{child.name}" in node.timers
     finished = sum(isinstance(action, Finished) for action in node.seen)
     assert finished == (machine.phase is Phase.STOPPED)
+
+
+# --- a child that ends with the host
+
+
+def test_a_tpm_is_ready_before_the_host_begins() -> None:
+    node = Node(tpm=True)
+    node.do(Begin(True))
+    assert node.do(Ready(SOCAT))[2:] == ["spawn swtpm", "timer ready:swtpm 10s"]
+    assert node.do(Ready(SWTPM))[2::2] == ["spawn ipmi_sim", "spawn qemu"]
+
+
+def test_a_tpm_that_ends_with_its_host_waits_for_the_next_one_without_counting_as_dead() -> None:
+    node = Node(tpm=True).up()
+    for _ in range(2 * DEATHS_ALLOWED):
+        node.do(OFF)
+        assert node.do(Exited(SWTPM, 0)) == [
+            "report ended process=swtpm exit_code=0",
+            "spawn swtpm",
+            "timer ready:swtpm 10s",
+        ]
+        assert not node.machine.degraded
+        node.do(Exited(QEMU, 0))
+        assert node.do(ON) == ["report power-on"], "it waits for its TPM"
+        assert "spawn qemu" in node.do(Ready(SWTPM))
+        node.do(HostWaits())
+        node.do(Ready(QEMU))
+    assert node.states() == "socat=RUNNING swtpm=RUNNING ipmi_sim=RUNNING qemu=RUNNING"
+    assert node.machine.children[SWTPM].restarts == 0
+
+
+def test_a_tpm_that_crashes_is_a_death() -> None:
+    node = Node(tpm=True).up()
+    assert node.do(Exited(SWTPM, -11))[-1] == "timer restart:swtpm 0.2s"
+    assert node.machine.degraded
+
+
+def test_a_tpm_that_ends_before_it_is_ready_fails_the_start() -> None:
+    node = Node(tpm=True)
+    node.do(Begin(True))
+    node.do(Ready(SOCAT))
+    assert "START FAILED swtpm code=0 timed_out=False" in node.do(Exited(SWTPM, 0))
+
+
+def test_an_adopted_tpm_that_ends_is_started_again() -> None:
+    node = Node(tpm=True)
+    node.do(Begin(True, {SOCAT: 0, SWTPM: 0, IPMI_SIM: 0, QEMU: 0}))
+    node.do(OFF)
+    assert "spawn swtpm" in node.do(Exited(SWTPM, None))
+
+
+def test_a_stop_ends_a_tpm_behind_its_host() -> None:
+    node = Node(tpm=True).up()
+    node.do(Stop())
+    assert node.do(Exited(SWTPM, 0)) == ["report ended process=swtpm exit_code=0"]
+    assert node.do(Exited(QEMU, 0))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
+    assert node.do(Exited(IPMI_SIM, 0))[2:] == ["SIGTERM socat", "timer kill:socat 2s"]

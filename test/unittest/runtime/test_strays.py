@@ -26,9 +26,10 @@ def daemon(paths: NodePaths) -> tuple[str, ...]:
 def test_every_process_of_a_plan_is_known_by_its_words(make_plan: MakePlan, root: str) -> None:
     home = Home(Path(root), Path("/l"))
     paths = home.node("a")
-    plan = make_plan(home, "a", "{}")
+    has_tpm = "," not in root
+    plan = make_plan(home, "a", "compute: {tpm: 2.0}" if has_tpm else "{}")
     assert {spec.name: role(spec.argv, paths) for spec in plan.processes} == {
-        name: name for name in ("socat", "ipmi_sim", "qemu")
+        name: name for name in ("socat", *(("swtpm",) if has_tpm else ()), "ipmi_sim", "qemu")
     }
     assert role(daemon(paths), paths) == "supervisor"
 

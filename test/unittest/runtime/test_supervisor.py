@@ -269,6 +269,56 @@ def test_the_bmc_is_told_of_power_and_a_stop_is_no_power_off(
     play(scene)
 
 
+def test_a_stop_may_let_the_system_shut_down_first(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        host = dataclasses.replace(supervisor.plan.host, shuts_down=True)
+        supervisor.plan = dataclasses.replace(supervisor.plan, host=host)
+        pressed: list[str] = []
+
+        async def press() -> None:
+            pressed.append("button")
+
+        async def listens() -> bool:
+            return True
+
+        supervisor.host.press_power_button = press  # type: ignore[method-assign]
+        supervisor.host.os_listens = listens  # type: ignore[method-assign]
+        alone(supervisor)
+        await supervisor.start(None)
+        bring_up(supervisor)
+        supervisor.stop()
+        while not pressed:
+            await asyncio.sleep(0)
+        assert supervisor.machine.phase is Phase.UP
+        supervisor.feed(Exited(QEMU, 0, guest_off=True))
+        while supervisor.machine.phase is Phase.UP:
+            await asyncio.sleep(0)
+        assert supervisor.machine.phase is Phase.STOPPING
+        assert supervisor.bmc.core.state.chassis.was_on, "it had power when the cord was pulled"
+
+    play(scene)
+
+
+def test_who_asks_for_a_stop_again_does_not_wait_for_the_system(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        host = dataclasses.replace(supervisor.plan.host, shuts_down=True)
+        supervisor.plan = dataclasses.replace(supervisor.plan, host=host)
+        alone(supervisor)
+        await supervisor.start(None)
+        bring_up(supervisor)
+        phases = []
+        for _ in range(2):
+            supervisor.stop()
+            phases.append(supervisor.machine.phase)
+        assert phases == [Phase.UP, Phase.STOPPING]
+
+    play(scene)
+
+
 @pytest.mark.parametrize("by_guest", [False, True])
 def test_a_reset_that_nobody_ordered_is_noted(
     play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]], by_guest: bool

@@ -12,7 +12,7 @@ import pytest
 from infrasim.errors import InvalidNodeFile, ProgramError
 from infrasim.host.process import Finished
 from infrasim.paths import Home
-from infrasim.plan.model import DiskSpec, InputSpec, NodePlan, read_plan
+from infrasim.plan.model import CopySpec, DiskSpec, InputSpec, NodePlan, read_plan
 from infrasim.runtime import workspace
 from infrasim.runtime.planning import Planned
 from infrasim.runtime.workspace import check_inputs, create_disk, remove_workspace, write_workspace
@@ -237,3 +237,74 @@ def test_remove_workspace_takes_logs_and_nothing_else(
     assert sorted(path.name for path in home.root.iterdir()) == ["b"]
     assert sorted(path.name for path in home.log_root.iterdir()) == ["b"]
     remove_workspace(home, home.node("a"))
+
+
+# --- what begins as a copy, and folders that stay
+
+
+def test_a_copy_is_made_once_and_stays(home: Home, make_plan: MakePlan, images: list[list[str]]) -> None:
+    plan, paths = make_plan(home, "a", "{}"), home.node("a")
+    source = home.root.parent / "variables.fd"
+    source.write_bytes(b"as it came")
+    kept = CopySpec(paths.nvram / "variables.fd", source, "compute.firmware")
+    plan = dataclasses.replace(plan, copies=(kept,), folders=(paths.tpm_state,))
+    write(home, plan)
+    assert kept.path.read_bytes() == b"as it came"
+    assert paths.tpm_state.is_dir()
+    kept.path.write_bytes(b"what the firmware made of it")
+    source.unlink()
+    assert problem_of(plan) is None
+    write(home, plan)
+    assert kept.path.read_bytes() == b"what the firmware made of it"
+
+
+def test_what_is_to_be_copied_must_be_there(home: Home, make_plan: MakePlan) -> None:
+    kept = CopySpec(home.node("a").nvram / "v.fd", Path("/no/such/file"), "compute.firmware")
+    plan = dataclasses.replace(make_plan(home, "a", "compute: {storage_backend: []}"), copies=(kept,))
+    assert problem_of(plan) == ("compute.firmware", "/no/such/file does not exist", "")
+
+
+# --- further names of files
+
+
+def with_alias(home: Home, make_plan: MakePlan, place: Path) -> NodePlan:
+    return make_plan(home, "a", f"sol_device: {place}\ncompute: {{storage_backend: []}}\n")
+
+
+def test_an_alias_is_made_moved_with_the_node_file_and_removed_with_the_node(
+    home: Home, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    paths = home.node("a")
+    write(home, with_alias(home, make_plan, tmp_path / "one"))
+    assert (tmp_path / "one").readlink() == paths.pty
+    again = with_alias(home, make_plan, tmp_path / "one")
+    assert problem_of(again) is None
+    write(home, with_alias(home, make_plan, tmp_path / "two"))
+    assert not (tmp_path / "one").is_symlink()
+    assert (tmp_path / "two").readlink() == paths.pty
+    remove_workspace(home, paths)
+    assert not (tmp_path / "two").is_symlink()
+
+
+def test_an_alias_that_leads_elsewhere_by_now_stays(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
+    place = tmp_path / "one"
+    write(home, with_alias(home, make_plan, place))
+    place.unlink()
+    place.symlink_to("/somebody/else")
+    remove_workspace(home, home.node("a"))
+    assert place.readlink() == Path("/somebody/else")
+
+
+def test_nothing_is_overwritten_by_an_alias(home: Home, make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    plan = with_alias(home, make_plan, tmp_path / "there")
+    message = f"{tmp_path}/there exists, and is not this node's"
+    assert problem_of(plan) == ("sol_device", message, "name a place where nothing is")
+    (tmp_path / "dead").symlink_to("/no/such/file")
+    assert problem_of(with_alias(home, make_plan, tmp_path / "dead")) is not None
+    plan = with_alias(home, make_plan, tmp_path / "no" / "pty")
+    assert problem_of(plan) == ("sol_device", f"there is no folder {tmp_path}/no", "")
+
+
+def test_without_a_serial_line_there_is_nothing_to_name(home: Home, make_plan: MakePlan) -> None:
+    assert make_plan(home, "a", "sol_device: /tmp/x\nsol_enable: false\n").aliases == ()

@@ -78,6 +78,8 @@ def test_every_example_holds(path: str) -> None:
             card["network_mode"] = only.kinds[0]
             if only.kinds != ("nat",):
                 card["network_name"] = "lab"
+        if path == "compute.secure_boot":
+            values["compute"]["firmware"] = "uefi"
         if ".port_forward[]." in path:
             forward = values["compute"]["networks"][0]["port_forward"][0]
             forward.update({name: 1 for name in ("outside", "inside") if name not in forward})

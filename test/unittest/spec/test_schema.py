@@ -136,6 +136,11 @@ BEYOND_A_SCHEMA = (
     "needs 'backing_file'",
     "has its own",
     "256 namespaces",
+    "seabios has none",
+    "takes the place of seabios",
+    "uefi does not run on",
+    "there is no TPM",
+    "'emu_file' takes their place",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,8 +12,10 @@ from typing import Any, cast
 import pytest
 
 from infrasim.bmc_core.message import Refused
+from infrasim.host.facts import Accelerator
 from infrasim.host.process import Identity
-from infrasim.qemu.boot import BootSelector
+from infrasim.plan.model import HostPlan
+from infrasim.qemu.boot import BootClass, BootDevice, BootSelector, Firmware
 from infrasim.runtime.bmc import host_wires
 from infrasim.runtime.bmc.host_wires import HostWires
 from infrasim.runtime.machine import Event, OrderRefused, Power, PowerOrder, SetOverride
@@ -46,8 +49,8 @@ class FakeSupervisor:
         self.machine = SimpleNamespace(power=True, is_starting_host=False)
         self.changed = asyncio.Event()
         self.host_identity: Identity | None = Identity(1, 1, "boot")
-        plan = SimpleNamespace(boot_devices=(None,) * devices, processors=processors)
-        self.plan = SimpleNamespace(host=plan)
+        found = tuple(BootDevice(f"d{number}", BootClass.DISK, number) for number in range(devices))
+        self.plan = SimpleNamespace(host=HostPlan(Accelerator.TCG, "", 60.0, 5.0, found, processors))
         self.paths = SimpleNamespace(workspace=Path("/home/n"))
 
     def feed(self, event: Event) -> None:
@@ -129,10 +132,17 @@ def test_what_goes_to_the_host_itself() -> None:
 
 
 @pytest.mark.parametrize(("devices", "has_menu"), [(0, False), (1, False), (2, True)])
-def test_the_firmware_has_a_menu_for_two_devices_or_more(devices: int, has_menu: bool) -> None:
+def test_seabios_has_a_menu_for_two_devices_or_more(devices: int, has_menu: bool) -> None:
     _, wires = wired(devices=devices)
     assert (BootSelector.BIOS in wires.boot_devices()) is has_menu
     assert wires.boot_devices() | {BootSelector.BIOS} == set(BootSelector)
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_uefi_has_a_setup_unless_no_menu_is_offered(is_offered: bool) -> None:
+    supervisor, wires = wired(devices=0)
+    supervisor.plan.host = replace(supervisor.plan.host, firmware=Firmware.UEFI, has_menu=is_offered)
+    assert (BootSelector.BIOS in wires.boot_devices()) is is_offered
 
 
 def test_the_load_is_the_part_of_all_processors_since_the_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
