@@ -14,6 +14,8 @@ from infrasim.spec.document import Document, Path
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.storage import Image
 
+# Where ipmi_sim takes commands.
+_LOOPBACK = "127.0.0.1"
 # What cards are connected to that have no neighbours.
 _ALONE = ("nat", "none")
 
@@ -67,16 +69,11 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
         display = str(compute.vnc_display)
         yield Claim("VNC display", display, ("compute", "vnc_display"), namespace=spec.namespace)
     if spec.ipmi_console_port is not None:
-        yield Claim(
-            "TCP port",
-            str(spec.ipmi_console_port),
-            ("ipmi_console_port",),
-            address=_LOOPBACK,
-            namespace=spec.namespace,
-        )
-    for key, link in (("sol_device", spec.sol_device), ("serial_socket", spec.serial_socket)):
+        port, doors = str(spec.ipmi_console_port), ("ipmi_console_port",)
+        yield Claim("TCP port", port, doors, address=_LOOPBACK, namespace=spec.namespace)
+    for name, link in (("sol_device", spec.sol_device), ("serial_socket", spec.serial_socket)):
         if link is not None:
-            yield Claim("path", link, (key,))
+            yield Claim("path", link, (name,))
     if compute.uuid is not None:
         yield Claim("UUID", compute.uuid, ("compute", "uuid"), is_grave=False)
     for number, card in enumerate(compute.networks):
