@@ -58,9 +58,12 @@ def secure(request: pytest.FixtureRequest, guest: Guest) -> Iterator[Lab]:
 
 def endorsement_key(inside: Inside) -> bytes:
     """The public part of the TPM's key, asked for inside the guest."""
-    words = "".join(f"\\x{value:02x}" for value in _CREATE_PRIMARY)
-    inside.run("exec 3<>/dev/tpmrm0")
-    inside.run(f"printf '{words}' >&3")
+    inside.run("exec 3<>/dev/tpmrm0; busybox true >/tmp/command")
+    # A line may not be wider than the terminal, and the device wants the whole command at once.
+    for start in range(0, len(_CREATE_PRIMARY), 32):
+        words = "".join(f"\\x{value:02x}" for value in _CREATE_PRIMARY[start : start + 32])
+        inside.run(f"printf '{words}' >>/tmp/command")
+    inside.run("busybox dd bs=4096 if=/tmp/command >&3")
     said = base64.b64decode(
         inside.run("busybox dd bs=4096 count=1 <&3 2>/dev/null | busybox base64 -w 0").out
     )
