@@ -253,7 +253,7 @@ def test_a_copy_is_made_once_and_stays(home: Home, make_plan: MakePlan, images: 
     assert paths.tpm_state.is_dir()
     kept.path.write_bytes(b"what the firmware made of it")
     source.unlink()
-    assert problem_of(plan) is None
+    assert problem_of(home, plan) is None
     write(home, plan)
     assert kept.path.read_bytes() == b"what the firmware made of it"
 
@@ -261,7 +261,7 @@ def test_a_copy_is_made_once_and_stays(home: Home, make_plan: MakePlan, images: 
 def test_what_is_to_be_copied_must_be_there(home: Home, make_plan: MakePlan) -> None:
     kept = CopySpec(home.node("a").nvram / "v.fd", Path("/no/such/file"), "compute.firmware")
     plan = dataclasses.replace(make_plan(home, "a", "compute: {storage_backend: []}"), copies=(kept,))
-    assert problem_of(plan) == ("compute.firmware", "/no/such/file does not exist", "")
+    assert problem_of(home, plan) == ("compute.firmware", "/no/such/file does not exist", "")
 
 
 # --- further names of files
@@ -278,7 +278,7 @@ def test_an_alias_is_made_moved_with_the_node_file_and_removed_with_the_node(
     write(home, with_alias(home, make_plan, tmp_path / "one"))
     assert (tmp_path / "one").readlink() == paths.pty
     again = with_alias(home, make_plan, tmp_path / "one")
-    assert problem_of(again) is None
+    assert problem_of(home, again) is None
     write(home, with_alias(home, make_plan, tmp_path / "two"))
     assert not (tmp_path / "one").is_symlink()
     assert (tmp_path / "two").readlink() == paths.pty
@@ -299,11 +299,11 @@ def test_nothing_is_overwritten_by_an_alias(home: Home, make_plan: MakePlan, tmp
     (tmp_path / "there").write_text("mine")
     plan = with_alias(home, make_plan, tmp_path / "there")
     message = f"{tmp_path}/there exists, and is not this node's"
-    assert problem_of(plan) == ("sol_device", message, "name a place where nothing is")
+    assert problem_of(home, plan) == ("sol_device", message, "name a place where nothing is")
     (tmp_path / "dead").symlink_to("/no/such/file")
-    assert problem_of(with_alias(home, make_plan, tmp_path / "dead")) is not None
+    assert problem_of(home, with_alias(home, make_plan, tmp_path / "dead")) is not None
     plan = with_alias(home, make_plan, tmp_path / "no" / "pty")
-    assert problem_of(plan) == ("sol_device", f"there is no folder {tmp_path}/no", "")
+    assert problem_of(home, plan) == ("sol_device", f"there is no folder {tmp_path}/no", "")
 
 
 def test_without_a_serial_line_there_is_nothing_to_name(home: Home, make_plan: MakePlan) -> None:
