@@ -11,8 +11,8 @@ import psutil
 import pytest
 from lab import Lab, wait_for
 
-# A limit that leaves the host a tenth of its two processors, and what it then uses at most. Without one a host
-# uses all of one, or what other programs of this machine leave of it; an idle one uses hardly any.
+# A limit that leaves the host a tenth of its two processors, and what it then uses at most. Without one a
+# host uses all of one, or what other programs of this machine leave of it; an idle one uses hardly any.
 _LIMIT_W = 150
 _LIMITED_USE, _BUSY_USE = 0.25, 0.1
 _BUSY_W = 130
