@@ -15,6 +15,7 @@ from infrasim.spec.document import Path
 
 # old spelling -> the key to use; both are read
 RENAMED = {
+    "bmc.channel": "main_channel",
     "compute.cpu.model": "type",
     "compute.networks[].port_forward[].protocal": "protocol",
     "compute.smbios.type17[].manufactuer": "manufacturer",
@@ -60,9 +61,7 @@ REFUSED = {
     "ipmi_console_ssh": _LATER,
     "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
     "force_shutdown": "it stands below 'compute'",
-    "bmc.main_channel": _LATER,
-    "bmc.channels": _LATER,
-    "bmc.channel": _LATER,
+    "bmc.channels": "this BMC has one LAN channel, number 1",
     "bmc.lancontrol": _BUILT_IN,
     "bmc.chassiscontrol": _BUILT_IN,
     "bmc.startcmd": _BUILT_IN,

@@ -19,6 +19,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.aliases import AliasChoices
 
 from infrasim.spec import board_checks, checks, network_checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
@@ -235,6 +236,14 @@ class Bmc(Part):
         description="IPv4 or IPv6 address of this machine the BMC listens on; `0.0.0.0` or `::` for all. "
         "Left out (and no `interface`): 127.0.0.1 for the first node, 127.0.1.x for further ones.",
         examples=["192.0.2.10"],
+    )
+    main_channel: int = Field(
+        1,
+        ge=1,
+        le=1,
+        validation_alias=AliasChoices("main_channel", "channel"),
+        description="Number of the LAN channel. This BMC has one, number 1.",
+        examples=[1],
     )
     ipmi_over_lan_port: Annotated[Port, Becomes("the BMC's UDP socket")] = Field(
         623, description="UDP port of IPMI over LAN.", examples=[623]
