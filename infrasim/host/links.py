@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from infrasim.host.process import find_program, run
 _IP = "ip"
 _OVS = "ovs-vsctl"
 _PACKAGES = {_IP: "iproute2", _OVS: "openvswitch-switch"}
+# What Debian's QEMU asks to make a tap for a user without rights, and what says which bridges it may use.
+_HELPER = Path("/usr/lib/qemu/qemu-bridge-helper")
+_ACL = Path("/etc/qemu/bridge.conf")
 _TIMEOUT_S = 20.0
 _OVS_WAIT_S = 10
 
@@ -106,6 +110,34 @@ def open_macvtap(name: str, descriptor: int) -> None:
     if moved != descriptor:
         os.close(moved)
         raise HostError(f"descriptor {descriptor} is in use, so QEMU cannot be given the macvtap {name}")
+
+
+def helper_fault(bridge: str) -> tuple[str, str] | None:
+    """Why QEMU's helper would not put a tap into a bridge for this user, and a hint; None if it may.
+
+    Source: QEMU qemu-bridge-helper.c: lines ``allow NAME``, ``deny NAME`` and ``include FILE``, where NAME may be
+    ``all``. A list that this user may not read is left to the helper.
+    """
+    try:
+        lines = _ACL.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError:
+        return None
+    words = [line.split("#")[0].split() for line in lines]
+    allowed = any(word[:1] in (["include"], ["allow"]) and _names(word, bridge) for word in words if word)
+    if not allowed:
+        return f"{_ACL} does not allow the bridge {bridge!r}", f"add the line 'allow {bridge}' to it, as root"
+    try:
+        may = bool(_HELPER.stat().st_mode & stat.S_ISUID) or "security.capability" in os.listxattr(_HELPER)
+    except OSError:
+        # A QEMU that is built otherwise has it elsewhere.
+        return None
+    return None if may else (f"{_HELPER} has no rights of its own", f"as root: chmod u+s {_HELPER}")
+
+
+def _names(words: list[str], bridge: str) -> bool:
+    return words[0] == "include" or words[1:] in ([bridge], ["all"])
 
 
 def remove(name: str) -> None:

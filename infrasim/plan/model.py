@@ -118,7 +118,8 @@ class LinkSpec:
     """A network device of this machine that a start makes and a stop removes.
 
     ``to`` is the bridge it is put into or the interface beneath, ``key`` the place in the node file that says
-    so. One that is not to be made, ``make``, must exist; a tap that exists and is another's is used as it is.
+    so. Without ``make`` a tap must exist, and a bridge is left to QEMU's helper; a tap that exists and is
+    another's is used as it is.
     ``mode`` and ``mac`` are of a macvtap, ``descriptor`` is where QEMU finds it open.
     """
 

@@ -141,7 +141,9 @@ def _connection(
             group = card.multicast or _group(paths, str(card.network_name))
             return _Connection(network.multicast(netdev, group))
         case "bridge" if not facts.may_make_links:
-            return _Connection(network.bridge(netdev, card.network_name or DEFAULT_BRIDGE))
+            bridge = card.network_name or DEFAULT_BRIDGE
+            link = LinkSpec(LinkKind.BRIDGE, "", name_key, bridge, make=False)
+            return _Connection(network.bridge(netdev, bridge), (link,))
         case "tap" if card.network_name and not facts.may_make_links:
             link = LinkSpec(LinkKind.TAP, card.network_name, name_key, make=False)
             return _Connection(network.tap(netdev, link.name), (link,))
@@ -152,9 +154,8 @@ def _connection(
                 "run infrasim as root, or use nat or socket",
             )
         case "bridge":
-            link = LinkSpec(
-                LinkKind.BRIDGE, _own_name(paths, index), name_key, card.network_name or DEFAULT_BRIDGE
-            )
+            bridge = card.network_name or DEFAULT_BRIDGE
+            link = LinkSpec(LinkKind.BRIDGE, _own_name(paths, index), name_key, bridge)
             return _Connection(network.tap(netdev, link.name), (link,))
         case "tap":
             link = LinkSpec(LinkKind.TAP, card.network_name or _own_name(paths, index), name_key)

@@ -47,7 +47,9 @@ def _fault(link: LinkSpec, there: dict[str, Link]) -> tuple[str, str] | None:
     match link.kind:
         case LinkKind.BRIDGE:
             bridges = [name for name, each in there.items() if each.kind == "bridge"]
-            return _missing(link.to, "bridge", bridges, f"make one with: ip link add {link.to} type bridge")
+            how = f"make one with: ip link add {link.to} type bridge"
+            fault = _missing(link.to, "bridge", bridges, how)
+            return fault if fault or link.make else links.helper_fault(link.to)
         case LinkKind.OPENVSWITCH:
             bridges = list(links.ovs_bridges())
             return _missing(
@@ -111,6 +113,9 @@ def make(plan: NodePlan, paths: NodePaths) -> None:
     owner = _owner(paths)
     there = links.links()
     for link in plan.links:
+        if link.kind is LinkKind.BRIDGE and not link.make:
+            # QEMU's helper makes it, and it goes with QEMU.
+            continue
         old = there.get(link.name)
         if old is not None and old.alias == owner:
             # Of a node that could not clean up.

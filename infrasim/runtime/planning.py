@@ -229,6 +229,9 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
         return None
     if others.macs.keys() & previous.macs:
         return None
+    # Another user may have other rights.
+    if previous.links and not probe.may_make_links():
+        return None
     try:
         with inside(previous.namespace):
             if not probe.loopback_is_up():

@@ -169,3 +169,27 @@ def test_the_right_to_make_links(tmp_path: Path, capabilities: str, may: bool) -
     status.write_text(f"Name:\tx\nCapEff:\t{capabilities}\n")
     assert probe.may_make_links(status) is may
     assert probe.may_make_links(tmp_path / "none") is False
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "message"),
+    [
+        ("allow lab\n", 0o4755, ""),
+        ("# mine\nallow all # yes\n", 0o4755, ""),
+        ("include /etc/qemu/more.conf\n", 0o4755, ""),
+        ("allow lab2\n#allow lab\n", 0o4755, "bridge.conf does not allow the bridge 'lab'"),
+        (None, 0o4755, "bridge.conf does not allow the bridge 'lab'"),
+        ("allow lab\n", 0o755, "helper has no rights of its own"),
+    ],
+)
+def test_what_qemus_bridge_helper_may(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, mode: int, message: str
+) -> None:
+    monkeypatch.setattr(links, "_ACL", tmp_path / "bridge.conf")
+    monkeypatch.setattr(links, "_HELPER", tmp_path / "helper")
+    if text is not None:
+        (tmp_path / "bridge.conf").write_text(text)
+    (tmp_path / "helper").touch(mode=0o755)
+    (tmp_path / "helper").chmod(mode)
+    fault = links.helper_fault("lab")
+    assert (fault[0].removeprefix(f"{tmp_path}/") if fault else "") == message

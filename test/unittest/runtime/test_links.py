@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from infrasim.errors import HostError, InvalidNodeFile, ProgramError
 from infrasim.host.links import Link
 from infrasim.paths import Home
-from infrasim.plan.model import NodePlan
+from infrasim.plan.model import LinkKind, LinkSpec, NodePlan
 from infrasim.runtime import links as node_links
 
 MakePlan = Callable[[Home, str, str], NodePlan]
@@ -65,6 +66,9 @@ class Machine:
 
     def add_ovs_port(self, bridge: str, name: str, *, owner: str, vlan: int | None) -> None:
         self.ports[name] = bridge
+
+    def helper_fault(self, bridge: str) -> tuple[str, str] | None:
+        return ("the helper may not", f"allow {bridge}")
 
     def remove_ovs_port(self, name: str) -> None:
         self.ports.pop(name, None)
@@ -202,6 +206,19 @@ def test_what_is_missing_is_told_with_what_is_there(machine: Machine, make_plan:
             "there is no bridge of Open vSwitch at all; make one with: ovs-vsctl add-br sw0",
         ),
     }
+
+
+def test_a_bridge_of_the_helper_is_checked_and_not_made(machine: Machine, plan: NodePlan) -> None:
+    link = LinkSpec(LinkKind.BRIDGE, "", "compute.networks[0].network_name", "lab", make=False)
+    helped = dataclasses.replace(plan, links=(link,))
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_links.check_links(helped)
+    assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
+        ("the helper may not", "allow lab")
+    ]
+    before = dict(machine.there)
+    with node_links.links_of(helped, NODE, are_there=False):
+        assert machine.there == before
 
 
 def test_a_node_without_links_asks_nobody(make_plan: MakePlan) -> None:
