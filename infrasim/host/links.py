@@ -115,7 +115,7 @@ def open_macvtap(name: str, descriptor: int) -> None:
 def helper_fault(bridge: str) -> tuple[str, str] | None:
     """Why QEMU's helper would not put a tap into a bridge for this user, and a hint; None if it may.
 
-    Source: QEMU qemu-bridge-helper.c: lines ``allow NAME``, ``deny NAME`` and ``include FILE``, where NAME may be
+    Source: QEMU qemu-bridge-helper.c: lines ``allow NAME``, ``deny NAME`` and ``include FILE``; NAME may be
     ``all``. A list that this user may not read is left to the helper.
     """
     try:
