@@ -23,6 +23,10 @@ BOOT_FILE_MAX = 127  # Source: RFC 951, field "file", less the closing zero.
 # A file below /run/netns. Source: ip-netns(8).
 _NAMESPACE = re.compile(r"[!-.0-~]{1,255}\Z")
 
+# The length of a network, and a port, in decimal.
+_PREFIX = re.compile(r"/(?:[0-9]|[12][0-9]|3[0-2])\Z")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+
 # What infrasim gives a card itself, and the key that says it.
 _OWN_PROPERTIES = {
     "netdev": "network_mode",
@@ -47,6 +51,8 @@ def network_device(text: str) -> str:
 def card_properties(text: str) -> str:
     """Further properties of a card, ``name=value`` separated by commas: none that has a key of its own."""
     checks.one_line(text)
+    if not any(property_pairs(text)):
+        raise WrongValue("names no property", hint="such as 'rombar=0,romfile='")
     for name, value in property_pairs(text):
         if value is None or not _PROPERTY.match(name):
             raise WrongValue(f"{name!r} is not 'name=value'", hint="such as 'rombar=0,romfile='")
@@ -81,6 +87,8 @@ def ipv4(text: str) -> str:
 def ipv4_network(text: str) -> str:
     """An IPv4 network with its length."""
     try:
+        if not _PREFIX.search(text):
+            raise ValueError("its length is missing")
         network = ipaddress.IPv4Network(text)
     except ValueError as exc:
         raise WrongValue(f"{text!r} is not an IPv4 network", hint=f"such as 10.0.2.0/24: {exc}") from None
@@ -113,7 +121,7 @@ def multicast(text: str) -> str:
         is_group = ipaddress.IPv4Address(group).is_multicast
     except ValueError:
         is_group = False
-    if not is_group or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not is_group or not _PORT.match(port) or not 0 < int(port) < 65536:
         raise WrongValue(f"{text!r} is not a multicast group with a port", hint="such as 239.192.7.1:7001")
     return f"{group}:{int(port)}"
 

@@ -107,6 +107,7 @@ BEYOND_A_SCHEMA = (
     "cannot be a network interface",
     "cannot be a network namespace",
     "cannot be an id",
+    "names no property",
     "cannot be a host name",
     "cannot be a boot file",
     "is not a place on a PCI bus",
