@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,3 +201,46 @@ def test_two_nodes_cannot_have_one_address_on_a_shared_network(home: Lab, net: W
     ran = home.infrasim("node", "start", "twin")
     assert ran.code == 2
     assert "52:54:00:77:00:01" in ran.err
+
+
+# A machine of its own for one shell: nobody there may change the network but QEMU's helper, for one bridge.
+WITHOUT_RIGHTS = """
+set -e
+mount -t tmpfs none /etc
+mkdir /etc/qemu
+echo "allow mine" >/etc/qemu/bridge.conf
+cp /usr/lib/qemu/qemu-bridge-helper "$1/helper"
+setcap cap_net_admin+ep "$1/helper"
+mount --bind "$1/helper" /usr/lib/qemu/qemu-bridge-helper
+ip link set lo up
+ip link add mine type bridge
+ip link add other type bridge
+shift
+exec setpriv --securebits +noroot --inh-caps=-all sh -c "$1"
+"""
+
+
+def test_a_bridge_is_reached_without_rights_by_qemus_helper(scratch: Lab) -> None:
+    for name in ("mine", "other"):
+        card = {"network_mode": "bridge", "network_name": name}
+        compute = {"memory": {"size": 64}, "storage_backend": [], "networks": [card]}
+        scratch.register(name, bmc={"address": "127.0.0.1", "ipmi_over_lan_port": 6230}, compute=compute)
+    infrasim = f"{sys.executable} -m infrasim node"
+    steps = (
+        "grep CapEff /proc/self/status",
+        f"{infrasim} start --no-install mine",
+        "ip -oneline link show master mine",
+        f"{infrasim} stop mine",
+        "ip -oneline link show master mine",
+        f"{infrasim} start --no-install other",
+    )
+    script = "; ".join(f"{step}; echo exit=$?" for step in steps)
+    words = ("unshare", "--mount", "--net", "sh", "-c", WITHOUT_RIGHTS, "sh", str(scratch.root), script)
+    ran = execute(*words, env=scratch.env)
+    capabilities, started, plugged_in, stopped, left, refused, _ = re.split(r"exit=\d+\n", ran.out)
+    assert capabilities.split() == ["CapEff:", "0000000000000000"], ran.err
+    assert "Node mine started." in started
+    assert "LOWER_UP" in plugged_in
+    assert "Node mine stopped." in stopped
+    assert left == refused == ""
+    assert "does not allow the bridge 'other' (add the line 'allow other' to it, as root)" in ran.err
