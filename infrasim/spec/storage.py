@@ -30,6 +30,7 @@ _QCOW2 = Only("qcow2", of="format")
 Wwn: TypeAlias = Annotated[int, Field(ge=1, le=2**64 - 1)]
 ByteSize: TypeAlias = Annotated[int, BeforeValidator(storage_checks.byte_size)]
 BlockSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.block_size)]
+Format: TypeAlias = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"]
 Discard: TypeAlias = Literal["ignore", "unmap", "off", "on"]
 Switch: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(storage_checks.switch)]
 
@@ -44,9 +45,9 @@ class Image(Part):
         description="Size in GiB of an image that infrasim makes; an image that exists keeps its own.",
         examples=[20],
     )
-    format: Annotated[
-        Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"], Becomes("`-blockdev driver=`")
-    ] = Field("qcow2", description="Format of the image.", examples=["raw"])
+    format: Annotated[Format, Becomes("`-blockdev driver=`")] = Field(
+        "qcow2", description="Format of the image.", examples=["raw"]
+    )
     file: Annotated[AbsolutePath, Becomes("`-blockdev file.filename=`")] | None = Field(
         None,
         description="An image or block device that exists already. Left out: one is made in the node's "
@@ -61,7 +62,7 @@ class Image(Part):
     )
     backing_format: (
         Annotated[
-            Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"],
+            Format,
             _QCOW2,
             Becomes("`qemu-img create -F`"),
         ]

@@ -207,7 +207,9 @@ def disks(controller: Controller) -> Iterator[tuple[Path, Image]]:
 def _places(controller: Controller, kind: Kind) -> Iterator[Conflict]:
     most, name = controller.max_drive_per_controller, "max_drive_per_controller"
     if name in controller.model_fields_set and most > kind.targets * kind.luns:
-        yield Conflict((name,), f"{most} is more than one {controller.type} has room for, {kind.targets}")
+        yield Conflict(
+            (name,), f"{most} is more than one {controller.type} has room for, {kind.targets * kind.luns}"
+        )
     count = controllers_needed(controller)
     if controller.addr is not None and count > 1:
         message = f"is one place, and these disks need {count} controllers"
