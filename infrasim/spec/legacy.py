@@ -52,9 +52,36 @@ IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
 _LATER = "this version of infrasim does not serve this key"
 _RENDERED = "ipmi_sim is a part of the BMC, and infrasim writes its configuration at each start"
 _BUILT_IN = "power, boot device and LAN settings are part of infrasim's BMC; nothing is called for them"
-_FORK = "stock QEMU and OpenIPMI cannot do this"
 
-_NUMBERED_BY_FIRMWARE = f"{_FORK}: the firmware numbers buses itself"
+
+def _device(name: str, nearest: str) -> str:
+    """A key that was for a device of the reference's own QEMU."""
+    return (
+        f"needs the device {name!r}, which no QEMU of a distribution has; nearest: {nearest}. "
+        "A QEMU that has it (compute.qemu_bin) can be given it by compute.extra_option"
+    )
+
+
+def _property(name: str, of: str, nearest: str) -> str:
+    """A key that was for a property of a device in the reference's own QEMU."""
+    return f"needs the property {name!r} of {of}, which no QEMU of a distribution has; nearest: {nearest}"
+
+
+def _own_ipmi(what: str, nearest: str) -> str:
+    """A key that was for the reference's own ipmi_sim."""
+    return f"needs an ipmi_sim {what}, which OpenIPMI's own is not; nearest: {nearest}"
+
+
+_WIRING = _property(
+    "sas_topo", "a SAS controller", "megasas-gen2 or mptsas1068 with the drives on the controller itself"
+)
+_PAGES = _property("page_file", "a disk", "vendor, product, version, serial, wwn and rotation_rate")
+_CHASSIS = "nearest: serial_number, asset_tag and bmc.chassis_sn tell the servers of a chassis apart"
+
+_NUMBERED_BY_FIRMWARE = (
+    "needs a firmware that is told the numbers of buses, which no QEMU of a distribution has; nearest: none, "
+    "the firmware numbers them itself"
+)
 
 REFUSED = {
     "racadm": _LATER,
@@ -69,30 +96,47 @@ REFUSED = {
     "bmc.resetcmd": _BUILT_IN,
     "bmc.setbootcmd": _BUILT_IN,
     "bmc.config_file": _RENDERED,
-    "bmc.full_log": _FORK,
-    "bmc.nvram_file": _FORK,
-    "bmc.gem_enable": _FORK,
-    "bmc.shm_key": _FORK,
-    "bmc.peer-bmcs": _FORK,
-    "bmc.port_ipmb": _FORK,
+    "bmc.full_log": _own_ipmi("that logs every message", "infrasim node logs"),
+    "bmc.nvram_file": _own_ipmi("with NVRAM of a vendor's commands", "what infrasim's BMC answers itself"),
+    "bmc.gem_enable": _own_ipmi("with GEM's commands", "what infrasim's BMC answers itself"),
+    "bmc.shm_key": f"needs an ipmi_sim and a QEMU that share memory of a chassis; {_CHASSIS}",
+    "bmc.peer-bmcs": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
+    "bmc.port_ipmb": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
     "compute.smbios.file": _LATER,
     "compute.numa_control": _LATER,
     "compute.cpu_binding": _LATER,
-    "compute.communicate": _FORK,
-    "compute.machine.spid": _FORK,
+    "compute.communicate": f"needs a QEMU with '-communicate', which none of a distribution is; {_CHASSIS}",
+    "compute.machine.spid": f"needs a QEMU whose machine has the property 'spid'; {_CHASSIS}",
     "compute.storage_backend[].slot_range": _LATER,
     "compute.storage_backend[].use_msix": "this is of InfraSIM's lsisas3008",
-    "compute.storage_backend[].seses": _FORK,
-    "compute.storage_backend[].connectors": _FORK,
-    "compute.storage_backend[].external_connectors": _FORK,
-    "compute.storage_backend[].expanders": _FORK,
-    "compute.storage_backend[].phys": _FORK,
-    "compute.storage_backend[].disk_array": _FORK,
-    "compute.storage_backend[].drives[].page-file": _FORK,
-    "compute.storage_backend[].drives[].page_file": _FORK,
-    "compute.storage_backend[].drives[].slot_number": _FORK,
-    "compute.storage_backend[].drives[].atta_wwn": _FORK,
-    "compute.storage_backend[].drives[].atta_phy_id": _FORK,
+    "compute.storage_backend[].seses": _device("ses", "none, no other device is an enclosure"),
+    "compute.storage_backend[].connectors": _WIRING,
+    "compute.storage_backend[].external_connectors": _WIRING,
+    "compute.storage_backend[].expanders": _WIRING,
+    "compute.storage_backend[].phys": _WIRING,
+    "compute.storage_backend[].disk_array": _WIRING,
+    "compute.storage_backend[].drives[].page-file": _PAGES,
+    "compute.storage_backend[].drives[].page_file": _PAGES,
+    "compute.storage_backend[].drives[].slot_number": _property("slot_number", "a disk", "scsi-id and lun"),
+    "compute.storage_backend[].drives[].atta_wwn": _property("atta_wwn", "a disk", "port_wwn"),
+    "compute.storage_backend[].drives[].atta_phy_id": _property("atta_phy_id", "a disk", "port_index"),
+    **{
+        f"compute.storage_backend[].{key}": _property(key, "an NVMe drive", nearest)
+        for key, nearest in (
+            ("nlbaf", "sector_size chooses the format"),
+            ("lba_index", "sector_size chooses the format"),
+            ("oncs", "none, the optional commands are QEMU's"),
+            ("vendor_id", "none, QEMU's drive has ids of its own"),
+            ("device_id", "none, QEMU's drive has ids of its own"),
+            ("subsystem_vendor_id", "none, QEMU's drive has ids of its own"),
+            ("subsystem_device_id", "none, QEMU's drive has ids of its own"),
+            ("model_number", "serial is what can be chosen"),
+            ("firmware_version", "serial is what can be chosen"),
+            ("config_file", "each property has a key of its own"),
+            ("pci-config", "bus and addr"),
+            ("chassis_slot", "bus, behind a root port that has a slot"),
+        )
+    },
     "compute.pcie-passthrough": _LATER,
     "compute.pcie_topology.root_port[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.root_port[].sec_bus": _NUMBERED_BY_FIRMWARE,
@@ -100,11 +144,11 @@ REFUSED = {
     "compute.pcie_topology.switch[].upstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].downstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].downstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
-    "compute.pcie_topology.vmd": f"{_FORK}; NVMe drives can sit behind root ports",
-    "compute.ntb": _FORK,
-    "compute.dma_engine": _FORK,
-    "compute.imc": _FORK,
-    "compute.pcu": _FORK,
+    "compute.pcie_topology.vmd": _device("vmd", "pcie-root-port, behind which NVMe drives can sit"),
+    "compute.ntb": _device("skx_ntb", "ivshmem-plain, memory that hosts share"),
+    "compute.dma_engine": _device("ioat_dma", "none, no other device is a DMA engine"),
+    "compute.imc": _device("imc_m2mem", "compute.smbios.type17 describes memory modules"),
+    "compute.pcu": _device("pcu_cr0", "compute.smbios.type4 describes processors"),
 }
 
 # old value -> the one to use, by key; both are read
@@ -119,12 +163,12 @@ RENAMED_VALUES = {
 
 # values the reference knew: key -> {name, possibly with *: why not}
 _LATER_VALUE = "is not served by this version of infrasim"
-_FORK_VALUE = "does not exist in stock QEMU"
+_SAS_VALUE = "is a device that no QEMU of a distribution has; nearest: megasas-gen2, mptsas1068"
 REFUSED_VALUES = {
     "compute.storage_backend[].type": {
-        "lsisas*": _FORK_VALUE,
-        "pmc*": _FORK_VALUE,
-        "disk_array": _FORK_VALUE,
+        "lsisas*": _SAS_VALUE,
+        "pmc*": _SAS_VALUE,
+        "disk_array": _WIRING,
     },
 }
 

@@ -39,6 +39,13 @@ CMDLINE = "console=ttyS0,115200 quiet"
 KERNEL_META_PACKAGES = ("linux-image-amd64", "linux-image-generic")
 KERNEL_PACKAGE = re.compile(r"linux-(image|modules|modules-extra)-[0-9]")
 HOST_PROGRAMS = ("ipmitool", "dmidecode")
+# What only the tools' initrd has: programs of this machine, and drivers that bin/coldplug loads as needed.
+TOOL_PROGRAMS = ("lsblk", "lspci", "nvme", "free")
+TOOL_MODULES = (
+    *("ata_piix", "mptspi", "mpt3sas", "sym53c8xx", "vmw_pvscsi", "am53c974"),
+    *("igb", "8139cp", "8139too", "ne2k_pci", "pcnet32", "tulip", "e100"),
+    *("tpm_tis", "tpm_crb", "efivarfs", "isofs", "vfat", "nls_cp437", "nls_ascii", "qemu_fw_cfg"),
+)
 # Loaded at boot by root/init; the others by "modprobe NAME" in the guest.
 BOOT_MODULES = ("button", "evdev", "ipmi_si", "ipmi_devintf")
 MODULES = (
@@ -74,6 +81,22 @@ APPLETS = (
     "ping",
     "cat",
 )
+TOOL_APPLETS = (
+    "cat",
+    "find",
+    "grep",
+    "sed",
+    "sort",
+    "xargs",
+    "od",
+    "tr",
+    "cut",
+    "umount",
+    "dd",
+    "sync",
+    "ls",
+    "mkdir",
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +104,13 @@ class Guest:
     """A bootable guest: ``-kernel``, ``-initrd`` and ``-append`` of QEMU; ``prompt`` says it is up.
 
     ``dmi_initrd`` is a second, small one, which prints the SMBIOS table on the serial port over and over.
+    ``tools_initrd`` is the first one with more programs and drivers, to look at all kinds of hardware.
     """
 
     kernel: Path
     initrd: Path
     dmi_initrd: Path
+    tools_initrd: Path
     cmdline: str = CMDLINE
     prompt: str = PROMPT
 
@@ -116,7 +141,7 @@ def build_guest(cache: Path = DEFAULT_CACHE) -> Guest:
             make_guest(folder, packages, downloads=cache / "packages")
         os.utime(folder)
         remove_unused(cache)
-    return Guest(folder / "vmlinuz", folder / "initrd.gz", folder / "dmi.gz")
+    return Guest(folder / "vmlinuz", folder / "initrd.gz", folder / "dmi.gz", folder / "tools.gz")
 
 
 def remove_unused(cache: Path) -> None:
@@ -143,7 +168,9 @@ def make_guest(folder: Path, packages: Sequence[Package], *, downloads: Path) ->
         shutil.copy(kernels[0], result / "vmlinuz")
         content = guest_files(unpacked, release)
         # Little compression: unpacking is part of every boot, and QEMU emulates the processor.
-        for name, files in (("initrd.gz", content), ("dmi.gz", dmi_files(unpacked))):
+        archives = {"initrd.gz": content, "dmi.gz": dmi_files(unpacked)}
+        archives["tools.gz"] = {**content, **tool_files(unpacked, release)}
+        for name, files in archives.items():
             (result / name).write_bytes(gzip.compress(cpio_archive(files), compresslevel=1, mtime=0))
         result.rename(folder)
 
@@ -208,7 +235,9 @@ def build_key(packages: Sequence[Package]) -> str:
     """Digest of everything the guest is made of; names its folder in the cache."""
     digest = hashlib.sha256("\n".join(f"{package.name}={package.version}" for package in packages).encode())
     sources = sorted(path for path in (HERE / "root").rglob("*") if path.is_file())
-    for path in (HERE / "build.py", HERE / "dmi", *sources, *(host_program(name) for name in HOST_PROGRAMS)):
+    sources += (path for path in (HERE / "tools").rglob("*") if path.is_file())
+    programs = (host_program(name) for name in (*HOST_PROGRAMS, *TOOL_PROGRAMS))
+    for path in (HERE / "build.py", HERE / "dmi", *sources, *programs):
         digest.update(f"\n{os.path.relpath(path, HERE)}\n".encode())
         digest.update(path.read_bytes())
     kernel = next(package for package in packages if package.name.startswith("linux-image"))
@@ -226,11 +255,30 @@ def guest_files(unpacked: Path, release: str) -> dict[str, bytes | Path | str]:
     files["bin/busybox"] = unpacked / "bin" / "busybox"
     files |= {f"bin/{name}": "busybox" for name in APPLETS}
     files |= {f"sbin/{name}": "../bin/busybox" for name in ("init", "modprobe")}
-    for name in HOST_PROGRAMS:
+    files |= program_files(HOST_PROGRAMS)
+    files |= module_files(unpacked / "lib" / "modules" / release, f"lib/modules/{release}", MODULES)
+    return files
+
+
+def tool_files(unpacked: Path, release: str) -> dict[str, bytes | Path | str]:
+    """What the tools' initrd has beside, or in place of, the guest's files."""
+    files: dict[str, bytes | Path | str] = {
+        str(path.relative_to(HERE / "tools")): path for path in (HERE / "tools").rglob("*") if path.is_file()
+    }
+    files |= {f"bin/{name}": "busybox" for name in TOOL_APPLETS}
+    files |= program_files(TOOL_PROGRAMS)
+    modules = (*MODULES, *TOOL_MODULES)
+    files |= module_files(unpacked / "lib" / "modules" / release, f"lib/modules/{release}", modules)
+    return files
+
+
+def program_files(names: Sequence[str]) -> dict[str, bytes | Path | str]:
+    """Programs of this machine with their libraries."""
+    files: dict[str, bytes | Path | str] = {}
+    for name in names:
         program = host_program(name)
         files[f"usr/bin/{name}"] = program
         files |= {str(library).lstrip("/"): library.resolve() for library in libraries(program)}
-    files |= module_files(unpacked / "lib" / "modules" / release, f"lib/modules/{release}")
     return files
 
 
@@ -260,13 +308,14 @@ def libraries(program: Path) -> list[Path]:
     return [Path(found) for found in re.findall(r"(/\S+) \(0x", command("ldd", str(program)))]
 
 
-def module_files(source: Path, target: str) -> dict[str, bytes | Path | str]:
-    """The drivers in MODULES with what they depend on, and the index that modprobe reads."""
+def module_files(source: Path, target: str, names: Sequence[str]) -> dict[str, bytes | Path | str]:
+    """Drivers with what they depend on, and the indexes that modprobe reads."""
     available = {module_name(path): path for path in source.rglob("*.ko*")}
     builtin = {module_name(Path(line)) for line in (source / "modules.builtin").read_text().split()}
     files: dict[str, bytes | Path | str] = {}
     depends: dict[str, list[str]] = {}
-    waiting = list(MODULES)
+    aliases: list[str] = []
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in depends or name in builtin:
@@ -276,11 +325,13 @@ def module_files(source: Path, target: str) -> dict[str, bytes | Path | str]:
         content = module_content(available[name])
         files[f"{target}/{name}.ko"] = content
         depends[name] = module_depends(content)
+        aliases += (f"alias {alias} {name}\n" for alias in module_words(content, "alias"))
         waiting += depends[name]
     files[f"{target}/modules.dep"] = "".join(
         f"{name}.ko:{''.join(f' {other}.ko' for other in all_below(name, depends))}\n"
         for name in sorted(depends)
     ).encode()
+    files[f"{target}/modules.alias"] = "".join(sorted(aliases)).encode()
     return files
 
 
@@ -299,10 +350,14 @@ def module_content(path: Path) -> bytes:
 
 
 def module_depends(content: bytes) -> list[str]:
-    """What a driver says it needs. Source: the .modinfo section that modpost writes."""
-    match = re.search(rb"\0depends=([^\0]*)\0", content)
-    names = match.group(1).decode().split(",") if match else []
+    """What a driver says it needs."""
+    names = ",".join(module_words(content, "depends")).split(",")
     return [name.replace("-", "_") for name in names if name]
+
+
+def module_words(content: bytes, key: str) -> list[str]:
+    """What a driver says of itself. Source: the .modinfo section that modpost writes."""
+    return [word.decode() for word in re.findall(rb"(?<=\0)%s=([^\0]*)(?=\0)" % key.encode(), content)]
 
 
 def all_below(name: str, depends: dict[str, list[str]]) -> list[str]:
