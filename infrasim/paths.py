@@ -93,6 +93,11 @@ class NodePaths:
         """One SMBIOS structure per file."""
         return self.data / "smbios"
 
+    @property
+    def seed(self) -> Path:
+        """What cloud-init in the host reads: an ISO image."""
+        return self.data / "seed.iso"
+
     # kept until destroy
     @property
     def disks(self) -> Path:

@@ -9,6 +9,7 @@ import dataclasses
 import ipaddress
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,9 @@ def plan_node(
     home: Home,
     previous: Kept | None = None,
     reserved: Reserved | None = None,
+    texts: Mapping[str, bytes] | None = None,
 ) -> NodePlan:
-    """Decide everything about one node.
+    """Decide everything about one node. ``texts`` are what files hold that the node file names, by path.
 
     Raises:
         UsageError: the node file asks for what cannot be, on this machine or at all.
@@ -100,7 +102,7 @@ def plan_node(
     taken = reserved or Reserved()
     parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
     check_macs(spec.compute, parts.identity.uuid, taken)
-    host_parts = _host_parts(parts)
+    host_parts = _host_parts(parts, texts or {})
     boot_order = boot_devices(host_parts, spec.compute.boot.boot_order)
     return NodePlan(
         name=paths.name,
@@ -240,13 +242,13 @@ def _interface_address(name: str, facts: HostFacts) -> str:
 # --- the host
 
 
-def _host_parts(parts: _Parts) -> tuple[HostPart, ...]:
+def _host_parts(parts: _Parts, texts: Mapping[str, bytes]) -> tuple[HostPart, ...]:
     """What each part of the node file adds to the host, in the order of QEMU's arguments."""
     compute = parts.spec.compute
     found = (
         firmware_part(compute, parts.facts, parts.paths),
         topology_part(compute),
-        storage_part(compute, parts.paths, parts.identity.uuid),
+        storage_part(compute, parts.paths, parts.identity.uuid, seed=_seed(parts, texts)),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
     )
     return placed(found, _onboard(parts))
@@ -261,6 +263,17 @@ def _onboard(parts: _Parts) -> tuple[str, ...]:
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
         *chardev.system_interface(paths.kcs_socket, interface.kind, interface.io_port, interface.irq),
     )
+
+
+def _seed(parts: _Parts, texts: Mapping[str, bytes]) -> FileSpec | None:
+    """The image that cloud-init in the host reads, if the node file says anything to it."""
+    given = parts.spec.compute.cloud_init
+    if given is None:
+        return None
+    from infrasim.plan.seed import seed_files, seed_image  # late: few nodes have one
+
+    files = seed_files(given, texts, node=parts.paths.name, uuid=parts.identity.uuid)
+    return FileSpec(parts.paths.seed, seed_image(files))
 
 
 def _qemu_argv(

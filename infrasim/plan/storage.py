@@ -11,7 +11,7 @@ from pathlib import Path
 from infrasim.paths import NodePaths
 from infrasim.plan import addresses
 from infrasim.plan.identity import problem
-from infrasim.plan.model import DiskSpec, InputSpec
+from infrasim.plan.model import DiskSpec, FileSpec, InputSpec
 from infrasim.plan.part import HostPart, Words
 from infrasim.qemu import storage
 from infrasim.qemu.boot import BootClass
@@ -23,6 +23,7 @@ from infrasim.spec.storage_kinds import ALONE, KINDS
 
 _SATA = "sata"
 _CDROM_KEY = "compute.cdrom"
+_SEED_KEY = "compute.cloud_init"
 _IDE_CHANNELS = 2
 # Words of -drive that -blockdev does not have.
 _DISCARD = {"on": "unmap", "off": "ignore"}
@@ -32,12 +33,13 @@ _DISCARD = {"on": "unmap", "off": "ignore"}
 class _Storage:
     """The storage of one node as it is put together.
 
-    ``numbers`` are the next controllers by family, ``free_namespaces`` the numbers that nobody asks for, by
-    subsystem or by entry of the node file.
+    ``base`` is what the first disk begins as. ``numbers`` are the next controllers by family,
+    ``free_namespaces`` the numbers that nobody asks for, by subsystem or by entry of the node file.
     """
 
     paths: NodePaths
     node_uuid: uuid.UUID
+    base: Path | None = None
     controllers: list[Device | Words] = field(default_factory=list)
     drives: list[Device | Words] = field(default_factory=list)
     disks: list[DiskSpec] = field(default_factory=list)
@@ -53,15 +55,23 @@ class _Storage:
         return f"{family}{number}"
 
 
-def storage_part(compute: Compute, paths: NodePaths, node_uuid: uuid.UUID) -> HostPart:
-    """The CD-ROM on the first port of SATA, disks behind it, further controllers as they fill up."""
-    made = _Storage(paths, node_uuid)
+def storage_part(
+    compute: Compute, paths: NodePaths, node_uuid: uuid.UUID, *, seed: FileSpec | None = None
+) -> HostPart:
+    """The CD-ROM on the first port of SATA, disks behind it, further controllers as they fill up.
+
+    ``seed`` is an image that is on a CD-ROM behind the first one.
+    """
+    made = _Storage(paths, node_uuid, base=Path(compute.image) if compute.image else None)
     has_ahci = any(KINDS[entry.type].family == _SATA for entry in compute.storage_backend)
-    cdroms = (Path(compute.cdrom.file),) if compute.cdrom else ()
+    cdroms = [*((Path(compute.cdrom.file),) if compute.cdrom else ()), *((seed.path,) if seed else ())]
     if cdroms and not has_ahci:
         made.controllers.append(Device("ich9-ahci", made.next_id(_SATA), _CDROM_KEY))
+    if compute.cdrom:
+        made.inputs.append(InputSpec(Path(compute.cdrom.file), _CDROM_KEY))
     for number, image in enumerate(cdroms):
-        _add_cdrom(made, image, number)
+        is_seed = seed is not None and image == seed.path
+        _add_cdrom(made, image, number, _SEED_KEY if is_seed else _CDROM_KEY)
     made.free_namespaces.update(_free_namespaces(compute.storage_backend))
     for number, entry in enumerate(compute.storage_backend):
         key = f"compute.storage_backend[{number}]"
@@ -72,15 +82,17 @@ def storage_part(compute: Compute, paths: NodePaths, node_uuid: uuid.UUID) -> Ho
             is_first = KINDS[entry.type].family == _SATA and not made.numbers.get(_SATA)
             _add_controllers(made, entry, number, key, taken=len(cdroms) if is_first else 0)
     items = (*made.controllers, *made.drives)
-    return HostPart(items, disks=tuple(made.disks), inputs=tuple(made.inputs))
+    files = (seed,) if seed else ()
+    return HostPart(items, disks=tuple(made.disks), inputs=tuple(made.inputs), files=files)
 
 
-def _add_cdrom(made: _Storage, image: Path, number: int) -> None:
+def _add_cdrom(made: _Storage, image: Path, number: int, key: str) -> None:
     node = f"cdrom{number}-image"
-    made.inputs.append(InputSpec(image, _CDROM_KEY))
+    # Nothing boots from a seed.
+    boot_class = BootClass.CDROM if key == _CDROM_KEY else None
     made.drives.append(storage.disk_image(node, image, "raw", read_only=True))
     properties = {"bus": f"sata0.{number}", "drive": node}
-    made.drives.append(Device("ide-cd", f"cdrom{number}", _CDROM_KEY, properties, BootClass.CDROM))
+    made.drives.append(Device("ide-cd", f"cdrom{number}", key, properties, boot_class))
 
 
 # --- controllers with disks
@@ -305,7 +317,10 @@ def _add_image(made: _Storage, image: Image, name: str, key: str) -> str:
     other controllers, move ports and never images.
     """
     path = Path(image.file) if image.file else made.paths.disks / f"{name}.{image.format}"
-    backing = Path(image.backing_file) if image.backing_file else None
+    backing = Path(image.backing_file) if image.backing_file else made.base
+    backing_key = f"{key}.backing_file" if image.backing_file else "compute.image"
+    # Every disk but the first begins empty.
+    made.base = None
     is_sized = "size" in image.model_fields_set
     options = {"cluster_size": image.cluster_size, "preallocation": image.preallocation}
     made.disks.append(
@@ -323,7 +338,7 @@ def _add_image(made: _Storage, image: Image, name: str, key: str) -> str:
         )
     )
     if backing is not None:
-        made.inputs.append(InputSpec(backing, f"{key}.backing_file"))
+        made.inputs.append(InputSpec(backing, backing_key))
     node = f"{name}-image"
     made.drives.append(
         storage.disk_image(

@@ -28,7 +28,10 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
     """
     backings = {disk.backing for disk in plan.disks if disk.backing is not None}
     for disk in plan.disks:
-        yield disk.key, _disk_fault(disk) or _held(disk.path, paths, shares=disk.is_shared)
+        yield (
+            disk.key,
+            _disk_fault(disk) or _backing_fault(disk) or _held(disk.path, paths, shares=disk.is_shared),
+        )
     for given in plan.inputs:
         fault = file_fault(given.path, may_be_folder=given.may_be_folder)
         if fault is None and given.path in backings:
@@ -76,6 +79,34 @@ def _disk_fault(disk: DiskSpec) -> Fault | None:
     if disk.format != "qcow2" and is_qcow2:
         return f"{disk.path} is a qcow2 image, not a {disk.format} one", "say format: qcow2"
     return None
+
+
+def _backing_fault(disk: DiskSpec) -> Fault | None:
+    """What is wrong with what a disk begins as; that it is missing is said of it as of every input."""
+    if disk.backing is None or not disk.backing.is_file() or file_fault(disk.backing):
+        return None
+    with disk.backing.open("rb") as stream:
+        is_qcow2 = stream.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
+    if disk.backing_format == "qcow2" and not is_qcow2:
+        return (
+            f"{disk.backing} is not a qcow2 image",
+            "say its 'backing_format' beside 'backing_file'",
+        )
+    # An overlay holds what differs from the image it was made for, and from no other.
+    made_for = _backing_of(disk.path) if disk.create and disk.path.exists() else disk.backing
+    if made_for != disk.backing:
+        message = f"{disk.path} was made for another image, {made_for or 'none'}, not for {disk.backing}"
+        return message, "change it back, or run 'infrasim node destroy' to begin anew"
+    return None
+
+
+def _backing_of(image: Path) -> Path | None:
+    """The backing file that a qcow2 image names. Source: QEMU docs/interop/qcow2, header bytes 8 to 19."""
+    with image.open("rb") as stream:
+        head = stream.read(20)
+        place, length = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
+        stream.seek(place)
+        return Path(stream.read(length).decode(errors="surrogateescape")) if place else None
 
 
 def file_fault(path: Path, *, may_be_folder: bool = False) -> Fault | None:

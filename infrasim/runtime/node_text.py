@@ -22,7 +22,7 @@ def read_text(path: Path) -> str:
         UsageError: there is no such file, it is a folder, or is larger than a node file can be.
         HostError: it cannot be read.
     """
-    return decode(_read(path), file=str(path))
+    return decode(read_bytes(path), file=str(path))
 
 
 class Includes:
@@ -58,13 +58,19 @@ class Includes:
             raise UsageError(f"cannot read {path}: {exc.strerror}") from None
         if not is_file:
             raise UsageError(f"cannot include {path}: it is not a regular file")
-        data = _read(path)
+        data = read_bytes(path)
         place = str(path.absolute())
         self.digests[place] = hashlib.sha256(data).hexdigest()
         return Included(str(path), decode(data, file=str(path)), os.path.realpath(path))
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        UsageError: there is no such file, it is a folder, or is larger than a node file can be.
+        HostError: it cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infrasim.errors import HostError, InvalidNodeFile, MissingProgramsError, Problem
+from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, MissingProgramsError, Problem
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
@@ -33,8 +33,8 @@ class Planned:
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
     bound sockets, other nodes and the address of an interface that the node file names. ``included`` are the
-    files that the node file includes, with the SHA-256 of each, and ``settings`` what went before it;
-    ``qemu`` is the QEMU that it names.
+    files that the node file includes or names for cloud-init, with the SHA-256 of each, and ``settings`` what
+    went before it; ``qemu`` is the QEMU that it names.
     ``is_last`` says that it is the plan of the last start, whose files lie in the workspace, so it carries
     none.
     """
@@ -72,13 +72,14 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     qemu = loaded.spec.compute.qemu_bin or probe.QEMU_PROGRAM
     decided, doubts = decide(home, loaded, facts)
+    included = {**includes.digests, **digests(seed_texts(loaded.spec))}
     return Planned(
         decided,
         text,
         (*loaded.warnings, *doubts),
-        origin_digest(home, name, text, included=includes.digests, settings=settings, qemu=qemu),
+        origin_digest(home, name, text, included=included, settings=settings, qemu=qemu),
         names_interface=loaded.spec.bmc.interface is not None,
-        included=includes.digests,
+        included=included,
         settings=tuple(settings),
         qemu=qemu,
     )
@@ -135,6 +136,7 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
                 home=home,
                 previous=read_kept(paths.plan),
                 reserved=reserved_by_others(home, spec.name, spec.namespace),
+                texts=seed_texts(spec),
             )
         except InvalidNodeFile as exc:
             faults += exc.problems
@@ -142,6 +144,32 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
             raise InvalidNodeFile(faults)
     doubts = [*limits.doubts(spec, facts), *size_doubts(decided)]
     return decided, relocated(doubts, loaded.document)
+
+
+def digests(texts: Mapping[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of each, in hex."""
+    return {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
+
+
+def seed_texts(spec: NodeSpec) -> dict[str, bytes]:
+    """What the files hold that the node file names for cloud-init, by path.
+
+    Raises:
+        InvalidNodeFile: one cannot be read.
+    """
+    from infrasim.plan.identity import problem
+    from infrasim.runtime.node_text import read_bytes
+
+    found = {}
+    for key, path in spec.compute.cloud_init.files.items() if spec.compute.cloud_init else ():
+        # A pipe would be waited for.
+        if Path(path).exists() and not Path(path).is_file():
+            raise problem(f"compute.cloud_init.{key}", f"{path} is not a regular file", "")
+        try:
+            found[path] = read_bytes(Path(path))
+        except InfrasimError as exc:
+            raise problem(f"compute.cloud_init.{key}", exc.message, exc.hint) from exc
+    return found
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:

@@ -174,6 +174,6 @@ def _remove_aliases(plan: NodePlan | None, but: tuple[AliasSpec, ...] = ()) -> N
 
 def _remove_old_smbios(plan: NodePlan, paths: NodePaths) -> None:
     wanted: set[Path] = {spec.path for spec in plan.files}
-    for path in (*paths.smbios_dir.glob("*.bin"), *paths.data.glob("*.emu")):
+    for path in (*paths.smbios_dir.glob("*.bin"), *paths.data.glob("*.emu"), paths.seed):
         if path not in wanted:
             path.unlink(missing_ok=True)

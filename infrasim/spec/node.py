@@ -45,10 +45,11 @@ from infrasim.spec.storage import Cdrom, Controller, one_disk
 
 if TYPE_CHECKING:
     from infrasim.spec.board import Machine, SystemInterface, Trace
+    from infrasim.spec.cloud_init import CloudInit
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.topology import Bridge, PcieTopology
 else:
-    FruDevice = Machine = Smbios = SystemInterface = Trace = Bridge = PcieTopology = Any
+    CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Bridge = PcieTopology = Any
 
 _TOPOLOGY = "infrasim.spec.topology"
 
@@ -137,6 +138,17 @@ class Compute(Part):
         strict=False,
         description="Network cards. Left out: one with NAT; `[]` for none.",
     )
+    image: Annotated[AbsolutePath, Becomes("`qemu-img create -b`")] | None = Field(
+        None,
+        description="Image in qcow2 that the first disk begins as, such as a cloud image: it is only read, "
+        "and what the host writes goes to an overlay in the workspace. As `backing_file` of that disk.",
+        examples=["/var/lib/images/debian-12-generic-amd64.qcow2"],
+    )
+    cloud_init: Annotated[CloudInit, Rare("CloudInit", "infrasim.spec.cloud_init")] | None = Field(
+        None,
+        description="What the host's cloud-init does at its first boot: it finds it on a CD-ROM with the "
+        "volume id CIDATA (NoCloud).",
+    )
     cdrom: Cdrom | None = Field(None, description="CD-ROM drive: `{file: PATH}`, or just the path.")
     kernel: Annotated[AbsolutePath, Becomes("`-kernel`")] | None = Field(
         None, description="Linux kernel to boot directly, without a boot loader.", examples=["/boot/vmlinuz"]
@@ -212,6 +224,12 @@ class Compute(Part):
     def board(self) -> str:
         """The board, as QEMU names it."""
         return self.machine.type if self.machine else DEFAULT_BOARD
+
+    @model_validator(mode="after")
+    def _image_has_a_disk(self) -> Compute:
+        if self.image is not None:
+            storage_checks.image_has_a_disk(self.storage_backend)
+        return self
 
     @model_validator(mode="after")
     def _one_identity(self) -> Compute:

@@ -77,6 +77,7 @@ _LIMITS: dict[str, Schema] = {
     "drive_vendor": _printable(storage_checks.VENDOR_MAX),
     "drive_product": _printable(storage_checks.PRODUCT_MAX),
     "subsystem": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,191}$"},
+    # An empty key is as if it were not there.
     "power_of_two": {"enum": [None, *(2**exponent for exponent in range(17))]},
     "qemu_id": {"pattern": "^[A-Za-z][A-Za-z0-9._-]*$"},
     "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.[0-7])?$"},

@@ -55,6 +55,24 @@ def drive_product(text: str) -> str:
     return printable(text, at_most=PRODUCT_MAX)
 
 
+def image_has_a_disk(entries: Sequence[Controller]) -> None:
+    """The first disk begins as ``compute.image``: there is one, and it is made for that."""
+    disk: Image | None = None
+    for entry in entries[:1]:
+        disk = entry if entry.type in ALONE and not entry.drives else next(iter(entry.drives), None)
+    if disk is None:
+        refuse([Conflict(("image",), "the first controller has no disk to begin as it", "give it one")])
+    elif getattr(disk, "namespaces", ()):
+        hint = "use 'backing_file' of a namespace"
+        refuse([Conflict(("image",), "the first disk is an NVMe drive with namespaces", hint)])
+    elif disk.file is not None or disk.backing_file is not None:
+        hint = "remove 'image', or the first disk's 'file' and 'backing_file'"
+        refuse([Conflict(("image",), "the first disk has an image of its own", hint)])
+    elif disk.format != "qcow2":
+        hint = "leave its 'format' out"
+        refuse([Conflict(("image",), f"the first disk is {disk.format}, which has no overlays", hint)])
+
+
 def byte_size(given: object) -> object:
     """Bytes of a text such as ``64K``; anything else as it is."""
     if not isinstance(given, str):

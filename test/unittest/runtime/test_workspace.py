@@ -179,6 +179,58 @@ def test_disk_of_the_users_is_never_made(
     assert images == []
 
 
+def overlay_of(backing: str) -> bytes:
+    """The head of an image that was made for another one."""
+    name = backing.encode()
+    numbers = (104).to_bytes(8, "big") + len(name).to_bytes(4, "big")
+    return QCOW2 + numbers + bytes(84) + name
+
+
+def test_an_overlay_is_of_the_image_it_was_made_for(
+    home: Home, make_plan: MakePlan, images: list[list[str]], tmp_path: Path
+) -> None:
+    base, other = tmp_path / "base.qcow2", tmp_path / "other.qcow2"
+    for image in (base, other):
+        image.write_bytes(QCOW2)
+    plan = make_plan(home, "a", f"compute: {{image: {base}, storage_backend: [{{drives: [{{size: 9}}]}}]}}")
+    (disk,) = plan.disks
+    assert problem_of(home, plan) is None
+    write(home, plan)
+    assert images[-1][5:9] == ["-b", str(base), "-F", "qcow2"]
+    assert images[-1][-1] == "9G"
+    disk.path.write_bytes(overlay_of(str(base)))
+    assert problem_of(home, plan) is None
+    disk.path.write_bytes(overlay_of(str(other)))
+    found = problem_of(home, plan)
+    assert found is not None
+    assert found[1] == f"{disk.path} was made for another image, {other}, not for {base}"
+    disk.path.write_bytes(QCOW2 + bytes(100))
+    found = problem_of(home, plan)
+    assert found is not None
+    assert "was made for another image, none," in found[1]
+
+
+def test_what_a_disk_begins_as_is_there_and_of_its_format(
+    home: Home, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    base = tmp_path / "base.img"
+    plan = make_plan(home, "a", f"compute: {{image: {base}}}")
+    assert problem_of(home, plan) == ("compute.image", f"{base} does not exist", "")
+    base.write_bytes(b"\xebX\x90")
+    found = problem_of(home, plan)
+    assert found is not None
+    assert found[1] == f"{base} is not a qcow2 image"
+
+
+def test_a_seed_that_is_not_wanted_any_more_goes(
+    home: Home, make_plan: MakePlan, images: list[list[str]]
+) -> None:
+    write(home, make_plan(home, "a", "compute: {cloud_init: {user_data: {}}}"))
+    assert home.node("a").seed.read_bytes()[32808:32814] == b"CIDATA"
+    write(home, make_plan(home, "a", "{}"))
+    assert not home.node("a").seed.exists()
+
+
 def test_half_made_disk_is_removed(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(argv: list[str], *, timeout_s: float) -> Finished:
         Path(argv[-2]).write_bytes(QCOW2)

@@ -36,8 +36,10 @@ INJECTIONS = {
     "escape": '"x\\e[2J"',
     "delete": '"x\\x7f"',
 }
+# Documents of any number of lines, or mappings.
+TEXTS_OF_CLOUD_INIT = {"user_data", "meta_data", "network_config"}
 # Arguments of QEMU itself are passed on as they are, each as one.
-PASSED_ON = {"extra_option", "extra_device"}
+PASSED_ON = {"extra_option", "extra_device", *TEXTS_OF_CLOUD_INIT}
 # Texts that are harmless where they are taken: they come out as what they are.
 SHARP = ("a,b=c", "a'b", 'a"b', "$(touch x)", "`x`", "../../x", "a b", "-x", "%s{0}", "é")
 
@@ -87,7 +89,8 @@ def replaced(path: KeyPath, value: str, what: str) -> Broken:
 
 def wrong_types() -> Iterator[Broken]:
     for path, key in scalars():
-        yield replaced(path, "{zz: 1}" if key.model is None else "7", "another type")
+        another = "[zz]" if key.name in TEXTS_OF_CLOUD_INIT else "{zz: 1}" if key.model is None else "7"
+        yield replaced(path, another, "another type")
         # Sizes may be texts such as 64K.
         is_size = any(note.func is storage_checks.byte_size for note in notes(key.field, BeforeValidator))
         if key.scalar in (int, float) and not is_size:
