@@ -162,11 +162,14 @@ def paused(home: Lab, name: str = NODE, /, **settings: Any) -> Iterator[Machine]
         monitor = running.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         monitor.settimeout(_PATIENCE_S)
 
+        def ended() -> AssertionError:
+            said.seek(0)
+            words = "\n  ".join(decided.process(QEMU).argv)
+            return AssertionError(f"QEMU ended: {said.read().decode()}\n  {words}")
+
         def greets() -> bool:
             if host.poll() is not None:
-                said.seek(0)
-                words = "\n  ".join(decided.process(QEMU).argv)
-                raise AssertionError(f"QEMU ended: {said.read().decode()}\n  {words}")
+                raise ended()
             try:
                 monitor.connect(str(paths.qmp_socket))
             except OSError:
@@ -174,5 +177,11 @@ def paused(home: Lab, name: str = NODE, /, **settings: Any) -> Iterator[Machine]
             return True
 
         wait_for(greets, timeout_s=_PATIENCE_S, what="QEMU's monitor")
-        yield Machine(decided, monitor)
+        try:
+            machine = Machine(decided, monitor)
+        except (OSError, ValueError) as exc:
+            # It greets before it has made its machine.
+            host.wait(_PATIENCE_S)
+            raise ended() from exc
+        yield machine
     paths.qmp_socket.unlink(missing_ok=True)
