@@ -118,13 +118,17 @@ def fitting(home: Home, loaded: LoadedNode) -> LoadedNode:
     """
     from uuid import NAMESPACE_URL, UUID
 
-    from infrasim.personality.registry import load_type
     from infrasim.plan.identity import compile_node, wanted_uuid
+    from infrasim.runtime.named_files import server_of
     from infrasim.spec.problems import relocate
 
+    smbios = loaded.spec.compute.smbios
+    if smbios is not None and smbios.file is not None and not Path(smbios.file).exists():
+        # As with images: it may come before the start. Without it nobody can say what fits.
+        return loaded
     wanted = wanted_uuid(loaded.spec)
-    personality = load_type(loaded.spec.type, home.type_folders)
     try:
+        personality = server_of(home, loaded.spec)
         compile_node(loaded.spec, personality, UUID(wanted) if wanted else NAMESPACE_URL)
     except InvalidNodeFile as exc:
         raise relocate(exc, loaded.document) from exc

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, MissingProgramsError, Problem
+from infrasim.errors import HostError, InvalidNodeFile, MissingProgramsError, Problem
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
@@ -18,6 +18,7 @@ from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, find_program
 from infrasim.paths import Home, template_dir
 from infrasim.plan.model import NodePlan, read_kept, read_plan
+from infrasim.runtime.named_files import seed_texts, server_of, smbios_table
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
 
@@ -33,8 +34,8 @@ class Planned:
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but
     bound sockets, other nodes and the address of an interface that the node file names. ``included`` are the
-    files that the node file includes or names for cloud-init, with the SHA-256 of each, and ``settings`` what
-    went before it; ``qemu`` is the QEMU that it names.
+    files that the node file includes, or names for cloud-init or SMBIOS, with the SHA-256 of each, and
+    ``settings`` what went before it; ``qemu`` is the QEMU that it names.
     ``is_last`` says that it is the plan of the last start, whose files lie in the workspace, so it carries
     none.
     """
@@ -72,7 +73,7 @@ def plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planned:
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     qemu = loaded.spec.compute.qemu_bin or probe.QEMU_PROGRAM
     decided, doubts = decide(home, loaded, facts)
-    included = {**includes.digests, **digests(seed_texts(loaded.spec))}
+    included = {**includes.digests, **digests({**seed_texts(loaded.spec), **smbios_table(loaded.spec)})}
     return Planned(
         decided,
         text,
@@ -104,14 +105,12 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
     Raises:
         InvalidNodeFile: it cannot be on this machine or of its server type.
     """
-    from infrasim.personality.registry import load_type
     from infrasim.plan import limits
     from infrasim.plan.planner import plan_node
     from infrasim.runtime.images import size_doubts
 
     spec = loaded.spec
     paths = home.node(spec.name)
-    personality = load_type(spec.type, home.type_folders)
     previous = read_plan(paths.plan)
     if spec.namespace is not None:
         with problems_on_lines_of(loaded.document):
@@ -130,7 +129,7 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
         try:
             decided = plan_node(
                 spec,
-                personality,
+                server_of(home, spec),
                 facts,
                 paths,
                 home=home,
@@ -149,27 +148,6 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
 def digests(texts: Mapping[str, bytes]) -> dict[str, str]:
     """The SHA-256 of each, in hex."""
     return {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
-
-
-def seed_texts(spec: NodeSpec) -> dict[str, bytes]:
-    """What the files hold that the node file names for cloud-init, by path.
-
-    Raises:
-        InvalidNodeFile: one cannot be read.
-    """
-    from infrasim.plan.identity import problem
-    from infrasim.runtime.node_text import read_bytes
-
-    found = {}
-    for key, path in spec.compute.cloud_init.files.items() if spec.compute.cloud_init else ():
-        # A pipe would be waited for.
-        if Path(path).exists() and not Path(path).is_file():
-            raise problem(f"compute.cloud_init.{key}", f"{path} is not a regular file", "")
-        try:
-            found[path] = read_bytes(Path(path))
-        except InfrasimError as exc:
-            raise problem(f"compute.cloud_init.{key}", exc.message, exc.hint) from exc
-    return found
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:

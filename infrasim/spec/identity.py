@@ -12,8 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.aliases import AliasChoices
 
 from infrasim.spec import checks
-from infrasim.spec.part import Becomes, FruText, Part, SmbiosText, Uuid
-from infrasim.units import WrongValue
+from infrasim.spec.part import AbsolutePath, Becomes, FruText, Part, SmbiosText, Uuid
 
 
 class FruChassis(Part):
@@ -171,8 +170,14 @@ class SmbiosModule(Part):
 
 
 class Smbios(Part):
-    """What SMBIOS says of this node alone."""
+    """What SMBIOS says of this node alone; the path alone (``smbios: /path/to.bin``) is its ``file``."""
 
+    file: Annotated[AbsolutePath, Becomes("one `-smbios file=` for each structure")] | None = Field(
+        None,
+        description="An SMBIOS table in place of the server type's, as `dmidecode --dump-bin` writes it. "
+        "Serial number, UUID, memory and the other values of this node are put into it.",
+        examples=["/srv/captures/smbios.bin"],
+    )
     type1: SmbiosSystem = Field(default_factory=SmbiosSystem, description="The system.")
     type2: SmbiosBaseboard = Field(default_factory=SmbiosBaseboard, description="The baseboards.")
     type3: SmbiosChassis = Field(default_factory=SmbiosChassis, description="The chassis.")
@@ -188,10 +193,5 @@ class Smbios(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_table(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            raise WrongValue(
-                "a table of one's own is not served by this version of infrasim",
-                hint="single values are: type1, type2, type3, type4, type17",
-            )
-        return given
+    def _path_alone(cls, given: Any) -> Any:
+        return {"file": given} if isinstance(given, str) else given

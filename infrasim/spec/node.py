@@ -115,7 +115,8 @@ class Compute(Part):
     smbios: Annotated[Smbios, Rare("Smbios")] | None = Field(
         None,
         description="What SMBIOS (`dmidecode` in the host) says of this node alone; the rest is the server "
-        "type's. A value here goes before one of the whole machine, such as `serial_number`.",
+        "type's, or that of a table of one's own: `{file: PATH}`, or just the path. A value here goes before "
+        "one of the whole machine, such as `serial_number`.",
     )
     vnc_display: Annotated[int, Becomes("`-vnc`")] | None = Field(
         None,
