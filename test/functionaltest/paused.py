@@ -26,6 +26,7 @@ from infrasim.runtime.planning import plan
 from infrasim.runtime.workspace import write_workspace
 
 _PATIENCE_S = 30.0
+_PERIPHERAL = "/machine/peripheral/"
 _DEVICE = re.compile(r'(?P<indent> *)dev: (?P<driver>[^,]+), id "(?P<id>[^"]*)"')
 _PROPERTY = re.compile(r" *(?P<name>[\w.\[\]-]+) = (?P<value>.*)")
 _BUS = re.compile(r"(?P<indent> *)bus: (?P<bus>\S+)")
@@ -79,11 +80,12 @@ class Machine:
         return parse_qtree(self.monitor("info qtree"))
 
     def blocks(self) -> dict[str, dict[str, Any]]:
-        """What ``query-block`` says, by the id of the device that has the drive."""
+        """What ``query-block`` says, by the id of the device that has the drive; without flash."""
+        found = {str(entry.get("qdev")): entry for entry in self.ask("query-block")}
         return {
-            str(entry["qdev"]).removeprefix("/machine/peripheral/").partition("/")[0]: entry
-            for entry in self.ask("query-block")
-            if entry.get("qdev")
+            place.removeprefix(_PERIPHERAL).partition("/")[0]: entry
+            for place, entry in found.items()
+            if place.startswith(_PERIPHERAL) or "/" not in place
         }
 
     def pci(self) -> dict[str, dict[str, Any]]:
