@@ -293,5 +293,6 @@ def test_no_text_makes_it_fail_otherwise(text: str | bytes) -> None:
         assert "\x00" not in str(exc)
     else:
         assert isinstance(loaded.spec, NodeSpec)
-        assert SCHEMA.is_valid(loaded.document.values)
+        # What a warning says is ignored may be anything, and an editor may well mark it.
+        assert loaded.warnings or SCHEMA.is_valid(loaded.document.values)
         assert all(isinstance(warning, Problem) for warning in loaded.warnings)
