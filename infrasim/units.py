@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 # QEMU's own prefix, locally administered. Source: QEMU docs, qdev default MAC.
 MAC_PREFIX = bytes((0x52, 0x54, 0x00))
 
+_NUMBERS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}\Z")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
 
@@ -76,3 +77,20 @@ def parse_address(text: str) -> IPv4Address | IPv6Address:
             f"{text!r} is a multicast address", hint="nothing can listen there; use a host's address"
         )
     return address
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """Numbers written as Linux writes lists of processors, such as ``0-3,8``, in their order, each once.
+
+    Raises:
+        WrongValue: it is no such list.
+    """
+    if not _NUMBERS.match(text):
+        raise WrongValue(f"{text!r} is not a list of numbers", hint="such as 0-3,8")
+    found: dict[int, None] = {}
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise WrongValue(f"{part!r} runs backwards", hint=f"write {last}-{first}")
+        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+    return tuple(found)

@@ -120,6 +120,11 @@ class HostMonitor:
         """End QEMU."""
         await self.execute("quit")
 
+    async def processor_threads(self) -> tuple[int, ...]:
+        """The thread of each processor of the host, in their order."""
+        found = await self.execute("query-cpus-fast")
+        return tuple(entry["thread-id"] for entry in sorted(found, key=lambda entry: entry["cpu-index"]))
+
     async def run_state(self) -> str:
         """QEMU's run state, such as ``running``, ``prelaunch`` or ``internal-error``."""
         answer = await self.execute("query-status")

@@ -103,6 +103,16 @@ class QemuAbilities:
         )
 
 
+@dataclass(frozen=True)
+class Core:
+    """A processor of this machine, as its Linux numbers them; ``core`` is the first thread of its core."""
+
+    number: int
+    node: int = 0
+    package: int = 0
+    core: int = 0
+
+
 # Asks a QEMU what it can do; with ``again`` the program itself and not what is kept of its answers.
 AskQemu = Callable[[bool], QemuAbilities]
 
@@ -115,6 +125,7 @@ class HostFacts:
     ask for at all; None where that is not known, or where there is no limit. ``may_make_links`` is the right
     to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
+    So are the processors by ``ask_cores``, which few nodes need.
     """
 
     qemu_program: str
@@ -132,6 +143,7 @@ class HostFacts:
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)
+    ask_cores: Callable[[], tuple[Core, ...]] | None = field(default=None, compare=False, repr=False)
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""
@@ -154,6 +166,7 @@ class Reserved:
     vnc_displays: frozenset[int] = frozenset()
     disks: dict[Path, str] = field(default_factory=dict)
     macs: dict[str, str] = field(default_factory=dict)
+    cores: tuple[int, ...] = ()
 
 
 def is_free(in_use: frozenset[Socket], address: str, port: int) -> bool:

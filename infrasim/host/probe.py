@@ -17,6 +17,7 @@ from pathlib import Path
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.cache import read_cache, write_cache
+from infrasim.host.cores import usable_cores
 from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, QemuAbilities, Socket
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
@@ -79,6 +80,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         memory_free_mib=free_mib,
         memory_most_mib=most_mib,
         ask_qemu=_asker(qemu, cache),
+        ask_cores=usable_cores,
     )
 
 

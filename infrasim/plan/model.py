@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -199,6 +200,24 @@ class BmcPlan:
 
 
 @dataclass(frozen=True)
+class Binding:
+    """Processors of this machine that threads of QEMU run on; empty for any.
+
+    ``process`` are those of every thread, ``main_loop`` those of the first, ``processors`` those of each
+    processor of the host, in their order.
+    """
+
+    process: tuple[int, ...] = ()
+    main_loop: tuple[int, ...] = ()
+    processors: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def own_cores(self) -> tuple[int, ...]:
+        """Those that the host's processors run on, which other nodes leave alone if they can."""
+        return tuple(number for each in self.processors or (self.process,) for number in each)
+
+
+@dataclass(frozen=True)
 class HostPlan:
     """The host's own settings that act at run time. Times in seconds.
 
@@ -212,6 +231,7 @@ class HostPlan:
     boot_devices: tuple[BootDevice, ...]
     processors: int
     unplugged: tuple[str, ...] = ()
+    binding: Binding | None = None
     firmware: Firmware = Firmware.SEABIOS
     has_menu: bool = True
     shuts_down: bool = False
@@ -236,6 +256,7 @@ class Kept:
     disks: tuple[Path, ...] = ()
     macs: tuple[str, ...] = ()
     namespace: str | None = None
+    cores: tuple[int, ...] = ()
 
     @property
     def sockets(self) -> frozenset[Socket]:
@@ -296,6 +317,7 @@ class NodePlan:
             disks,
             self.macs,
             self.namespace,
+            self.host.binding.own_cores if self.host.binding else (),
         )
 
     def sockets(self, protocol: str) -> frozenset[Socket]:
@@ -345,7 +367,15 @@ def read_kept(path: Path) -> Kept | None:
         disks=tuple(Path(disk) for disk in disks if isinstance(disk, str)),
         macs=tuple(mac for mac in _of(list, _of(dict, data).get("macs")) if isinstance(mac, str)),
         namespace=_text(_of(dict, data).get("namespace")),
+        cores=tuple(_cores(_of(dict, data))),
     )
+
+
+def _cores(data: dict[str, Any]) -> Iterator[int]:
+    """The processors of this machine that a node's host has to itself."""
+    given = _of(dict, _of(dict, data.get("host")).get("binding"))
+    places = _of(list, given.get("processors")) or [_of(list, given.get("process"))]
+    yield from (number for place in places for number in _of(list, place) if _number(number) is not None)
 
 
 def _of(kind: type[_Container], value: Any) -> _Container:

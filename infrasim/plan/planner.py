@@ -48,6 +48,7 @@ from infrasim.plan.model import (
 from infrasim.plan.networks import check_macs, macs, neighbours, networks_part
 from infrasim.plan.part import HostPart, boot_devices
 from infrasim.plan.pci import placed, topology_part
+from infrasim.plan.pinning import binding, host_node
 from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
@@ -127,6 +128,13 @@ def plan_node(
             firmware=Firmware(spec.compute.firmware),
             has_menu=spec.compute.boot.menu,
             shuts_down=not spec.compute.force_shutdown,
+            binding=binding(
+                spec.compute,
+                parts.processors.total,
+                facts,
+                taken,
+                previous.cores if previous else (),
+            ),
         ),
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),
@@ -287,6 +295,7 @@ def _qemu_argv(
         is_shared=compute.memory.share,
         is_preallocated=compute.memory.prealloc,
         nodes=numa_nodes(compute, parts.processors),
+        host_node=host_node(compute),
     )
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (

@@ -38,13 +38,17 @@ class NumaNode:
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of the host: where on this machine it lies, and how it is taken there."""
+    """The memory of the host: where on this machine it lies, and how it is taken there.
+
+    ``host_node`` is the NUMA node of this machine that it comes from; None for any.
+    """
 
     size_mib: int
     path: Path | None = None
     is_shared: bool = False
     is_preallocated: bool = False
     nodes: Sequence[NumaNode] = ()
+    host_node: int | None = None
 
     @property
     def backend(self) -> str | None:
@@ -57,7 +61,8 @@ class Memory:
 
     @property
     def _is_special(self) -> bool:
-        return self.path is not None or self.is_shared or self.is_preallocated
+        is_plain = self.path is None and self.host_node is None
+        return not is_plain or self.is_shared or self.is_preallocated
 
     def _objects(self) -> Iterator[str]:
         kind = "file" if self.path is not None else "memfd" if self.is_shared else "ram"
@@ -71,6 +76,8 @@ class Memory:
                 mem_path=self.path,
                 share=True if self.is_shared else None,
                 prealloc=True if self.is_preallocated else None,
+                host_nodes=self.host_node,
+                policy=None if self.host_node is None else "bind",
             )
 
     def _numa(self) -> Iterator[str]:

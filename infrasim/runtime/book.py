@@ -72,6 +72,8 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     # It makes no network devices, pulls no cable, and stays in the namespace of the command.
     plan = planned.plan
     certain = certain and not plan.links and not plan.host.unplugged and plan.namespace is None
+    # It pins no threads.
+    certain = certain and plan.host.binding is None
     if None in moves.values() or not certain or not same or not includes_are_as_they_were(planned.included):
         paths.opening.unlink(missing_ok=True)
         return

@@ -11,8 +11,9 @@ from typing import Any
 
 from infrasim.clients.qmp import HostMonitor
 from infrasim.errors import InfrasimError
+from infrasim.host.cores import pin_process, pin_thread
 from infrasim.paths import NodePaths
-from infrasim.plan.model import HostPlan
+from infrasim.plan.model import Binding, HostPlan
 from infrasim.qemu.boot import BootSelector, Firmware, order_with
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
@@ -92,6 +93,22 @@ class HostLink:
     def _judge(self, state: str) -> None:
         if state in _BROKEN_STATES:
             self._feed(HostBroken(f"QEMU's run state is {state}"))
+
+    async def pin(self, pid: int, binding: Binding) -> None:
+        """Let the threads of a paused host run where the plan says.
+
+        Raises:
+            OSError: the processors are not there for it any more.
+            ProgramError: QEMU does not say which its threads are.
+        """
+        assert self._monitor is not None
+        if binding.process:
+            pin_process(pid, binding.process)
+        if binding.main_loop:
+            pin_thread(pid, binding.main_loop)
+        threads = await self._monitor.processor_threads() if binding.processors else ()
+        for thread, cores in zip(threads, binding.processors, strict=False):
+            pin_thread(thread, cores)
 
     async def let_go(self, override: BootSelector | None) -> BootSelector | None:
         """Let a freshly started, paused host run, with ``override`` first; returns what it began with."""

@@ -297,18 +297,20 @@ def reserved_by_others(home: Home, name: str, namespace: str | None) -> Reserved
     displays: set[int] = set()
     disks: dict[Path, str] = {}
     macs: dict[str, str] = {}
+    cores: list[int] = []
     for other in node_names(home):
         kept = read_kept(home.node(other).plan) if other != name else None
         if kept is None:
             continue
         disks.update(dict.fromkeys(kept.disks, other))
         macs.update(dict.fromkeys(kept.macs, other))
+        cores += kept.cores
         if kept.namespace != namespace:
             continue
         sockets |= kept.sockets
         if kept.vnc_display is not None:
             displays.add(kept.vnc_display)
-    return Reserved(frozenset(sockets), frozenset(displays), disks, macs)
+    return Reserved(frozenset(sockets), frozenset(displays), disks, macs, tuple(cores))
 
 
 def sources(home: Home, qemu: str) -> Iterator[Path]:

@@ -67,7 +67,7 @@ from infrasim.runtime.state import ChildState, NodeState, Phase, ProcessState, s
 LOG = logging.getLogger(__name__)
 
 # Events that say something went wrong; the last of them are part of the status.
-_TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "error")
+_TROUBLE = ("died", "gave-up", "not-ready", "host-broken", "not-pinned", "error")
 _TROUBLE_KEPT = 20
 # How soon the state is written again when it could not be.
 _SHOW_AGAIN_S = 1.0
@@ -470,7 +470,18 @@ class Supervisor:
 
     async def _let_host_go(self) -> None:
         self.bmc.core.dcmi.held_w()
+        await self._pin_host()
         self.feed(Ready(QEMU, await self.host.let_go(self.machine.override)))
+
+    async def _pin_host(self) -> None:
+        """Put the host's threads where the plan says; where that fails it runs anywhere, and that is told."""
+        identity = self._children.identity(QEMU)
+        if self.plan.host.binding is None or identity is None:
+            return
+        try:
+            await self.host.pin(identity.pid, self.plan.host.binding)
+        except (OSError, ProgramError) as exc:
+            self.record("not-pinned", reason=str(exc))
 
     async def _join(self, name: str) -> None:
         """Let the BMC have a child that runs."""

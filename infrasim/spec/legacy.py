@@ -102,8 +102,6 @@ REFUSED = {
     "bmc.shm_key": f"needs an ipmi_sim and a QEMU that share memory of a chassis; {_CHASSIS}",
     "bmc.peer-bmcs": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
     "bmc.port_ipmb": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
-    "compute.numa_control": _LATER,
-    "compute.cpu_binding": _LATER,
     "compute.communicate": f"needs a QEMU with '-communicate', which none of a distribution is; {_CHASSIS}",
     "compute.machine.spid": f"needs a QEMU whose machine has the property 'spid'; {_CHASSIS}",
     "compute.storage_backend[].slot_range": _LATER,

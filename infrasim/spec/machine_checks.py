@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
 from infrasim.spec.checks import Conflict, Conflicts
+from infrasim.units import numbers_of
 
 if TYPE_CHECKING:
     from infrasim.spec.machine import Cpu
@@ -32,3 +34,19 @@ def counts_agree(cpu: Cpu) -> None:
     if cpu.quantities % product:
         message = f"{cpu.quantities} processors cannot be made of {words}"
         raise Conflicts([Conflict(("quantities",), message, f"use a multiple of {product}, or leave it out")])
+
+
+def core_list(given: object) -> object:
+    """Processors as Linux lists them; a number alone is one of them."""
+    text = str(given) if type(given) is int else given
+    if isinstance(text, str):
+        numbers_of(text)
+    return text
+
+
+def nothing_by_hand(mode: str | None, places: Mapping[str, object]) -> None:
+    """What is chosen is not given."""
+    given = [key for key, place in places.items() if place is not None]
+    if mode == "auto" and given:
+        hint = "leave 'mode' out, or this"
+        raise Conflicts(Conflict((key,), "says where, and 'mode: auto' chooses", hint) for key in given)

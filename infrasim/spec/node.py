@@ -47,11 +47,14 @@ if TYPE_CHECKING:
     from infrasim.spec.board import Machine, SystemInterface, Trace
     from infrasim.spec.cloud_init import CloudInit
     from infrasim.spec.identity import FruDevice, Smbios
+    from infrasim.spec.pinning import CpuBinding, NumaControl
     from infrasim.spec.topology import Bridge, PcieTopology
 else:
+    CpuBinding = NumaControl = Any
     CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Bridge = PcieTopology = Any
 
 _TOPOLOGY = "infrasim.spec.topology"
+_PINNING = "infrasim.spec.pinning"
 
 DEFAULT_SERVER_TYPE = "quanta_d51"
 DEFAULT_BOARD = "q35"
@@ -159,6 +162,12 @@ class Compute(Part):
     )
     cmdline: Annotated[str, AfterValidator(checks.one_line), Becomes("`-append`")] | None = Field(
         None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
+    )
+    numa_control: Annotated[NumaControl, Rare("NumaControl", _PINNING)] | None = Field(
+        None, description="Where on this machine the host runs. Left out: anywhere."
+    )
+    cpu_binding: Annotated[CpuBinding, Rare("CpuBinding", _PINNING)] | None = Field(
+        None, description="Which threads of QEMU run on which processors of this machine."
     )
     pci_bridge_topology: tuple[Annotated[Bridge, Rare("Bridge", _TOPOLOGY)], ...] = Field(
         (),

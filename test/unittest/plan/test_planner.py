@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infrasim.errors import InvalidNodeFile, UsageError
-from infrasim.host.facts import HostFacts, KvmVerdict, QemuAbilities, QemuDevice, Reserved, Socket
+from infrasim.host.facts import Core, HostFacts, KvmVerdict, QemuAbilities, QemuDevice, Reserved, Socket
 from infrasim.paths import Home, NodePaths, shipped_types
 from infrasim.personality.emu import parse_emu
 from infrasim.personality.model import Personality
@@ -36,6 +36,7 @@ FACTS = HostFacts(
     },
     ipv6_loopback=True,
     machine_id="0123456789abcdef0123456789abcdef",
+    ask_cores=lambda: tuple(Core(number, number // 8, number // 8, number & ~1) for number in range(16)),
 )
 KVM_WORKS = dataclasses.replace(FACTS, kvm=KvmVerdict(True, "a 64-bit guest ran and took an exception"))
 OTHERS = Reserved(
@@ -99,6 +100,8 @@ def in_words(plan: NodePlan) -> Iterator[str]:
     yield f"processors {host.processors}"
     if host.shuts_down:
         yield "its system shuts down before a stop"
+    if host.binding:
+        yield f"binding {host.binding}"
     yield f"waits {host.poweroff_wait_s:g} s for power-off, {host.kill_wait_s:g} s before SIGKILL"
     yield "\nboot devices"
     yield from (

@@ -105,14 +105,14 @@ def _suit_storage(path: str, backend: dict[str, Any]) -> None:
 
 
 def _complete(values: object, section: str) -> None:
-    """Add what a mapping of PCI needs beside the key that is tried."""
+    """Add what such a mapping needs beside the key that is tried."""
     if isinstance(values, list):
         for entry in values:
             _complete(entry, f"{section}[]")
         return
     if not isinstance(values, dict):
         return
-    if section.startswith(("compute.pci_", "compute.pcie_")):
+    if section.startswith(("compute.pci_", "compute.pcie_", "compute.cpu_binding.")):
         for entry in node_keys().values():
             if entry.section == section and entry.field.is_required():
                 values.setdefault(entry.name, (entry.field.examples or [None])[0])

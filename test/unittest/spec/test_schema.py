@@ -123,6 +123,7 @@ BEYOND_A_SCHEMA = (
     "is another than compute.uuid",
     "zero byte",
     " processors",
+    "compute.numa_control",
     "compute.extra_device",
     "a disk on ",
     "has the targets",
