@@ -22,11 +22,23 @@ from infrasim.spec.node import Compute
 if TYPE_CHECKING:
     from infrasim.spec.topology import Downstream, LowestBridge, RootPort
 
-ROOT_BUS = "pcie.0"
 _SLOTS = 32
-# The host bridge is in the first slot of a Q35 board, LPC and SMBus are in the last.
-# Source: QEMU hw/pci-host/q35.
-_CHIPSET = (0, 31)
+
+
+@dataclass(frozen=True)
+class Chipset:
+    """The bus of a board that all others hang on, and the slots of it that the board itself takes."""
+
+    root: str
+    kind: str
+    slots: tuple[int, ...]
+
+
+# The host bridge is in the first slot; LPC and SMBus are in the last of a Q35 board, its USB controllers in
+# 1d; ISA, IDE and USB are functions of the second slot of a PC. Source: QEMU hw/i386/pc_q35 and pc_piix.
+Q35 = Chipset("pcie.0", "a root bus", (0, 31))
+_Q35_WITH_USB = Chipset("pcie.0", "a root bus", (0, 0x1D, 31))
+_PC = Chipset("pci.0", "the bus of a board without PCI Express", (0, 1))
 
 _ROOT_PORTS = ("pcie-root-port", "ioh3420")
 _UPSTREAM, _DOWNSTREAM = "x3130-upstream", "xio3130-downstream"
@@ -42,6 +54,7 @@ _NEEDS = {
     "pcie-pci-bridge": ("a root bus", "a port"),
 }
 _USUAL_CHASSIS = 1
+_LEAVE_OUT = "leave it out to get a free one"
 # Controllers that go onto the bridges' buses where the file has bridges. Source: the reference system.
 _BRIDGED = "megasas"
 # Beginnings of the names of devices that sit on no PCI bus.
@@ -77,6 +90,7 @@ class _Bus:
 class _Board:
     """What is where; ``slots`` are devices by function, by slot, by bus."""
 
+    chipset: Chipset
     buses: dict[str, _Bus]
     slots: dict[tuple[str, int], dict[int, Device]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -94,12 +108,22 @@ def topology_part(compute: Compute) -> HostPart:
     return HostPart(tuple(_parents_first([*bridges, *ports])))
 
 
+def chipset_of(compute: Compute) -> Chipset:
+    """What the board of a node file has on its PCI bus."""
+    machine = compute.machine
+    if machine is None:
+        return Q35
+    if machine.type == "pc" or machine.type.startswith(("pc-i440fx", "pc-0", "pc-1")):
+        return _PC
+    return _Q35_WITH_USB if machine.usb in (True, "on") else Q35
+
+
 def is_pci(device: Device) -> bool:
     """Whether a device sits on a PCI bus."""
     return not device.driver.startswith(_ELSEWHERE)
 
 
-def placed(parts: Sequence[HostPart], onboard: Words) -> tuple[HostPart, ...]:
+def placed(parts: Sequence[HostPart], onboard: Words, chipset: Chipset = Q35) -> tuple[HostPart, ...]:
     """The parts with a bus and a slot for every device on a PCI bus, if the file gives any of them one.
 
     ``onboard`` are arguments of QEMU before theirs; what these add to the root bus is in its first slots.
@@ -114,7 +138,7 @@ def placed(parts: Sequence[HostPart], onboard: Words) -> tuple[HostPart, ...]:
         if problems:
             raise InvalidNodeFile(problems)
         return tuple(parts)
-    board = _Board(dict(_buses(on_pci)), problems=problems)
+    board = _Board(chipset, dict(_buses(on_pci, chipset)), problems=problems)
     _put_onboard(board, onboard)
     found = _place(board, on_pci)
     if board.problems:
@@ -147,7 +171,7 @@ def _bridges(compute: Compute) -> list[Device]:
         if number is None and bridge.device == "pci-bridge":
             number = next(chassis)
         properties: dict[str, Value] = {
-            "bus": names.get(parent, ROOT_BUS),
+            "bus": names.get(parent, chipset_of(compute).root),
             "addr": bridge.addr,
             "chassis_nr": number,
             "msi": bridge.msi,
@@ -186,7 +210,7 @@ def _ports(compute: Compute) -> list[Device]:
             bus.id,
             f"{root}.root_bus[{number}]",
             {
-                "bus": ROOT_BUS,
+                "bus": Q35.root,
                 "addr": bus.addr,
                 "multifunction": bus.multifunction,
                 "bus_nr": bus.bus_nr,
@@ -241,7 +265,7 @@ def _chassis_slots(ports: Sequence[tuple[str, RootPort | Downstream]]) -> dict[s
             slot = next(number for number in range(1, 8192) if (chassis, number) not in keys)
         elif (chassis, slot) in keys:
             message = f"slot {slot} of chassis {chassis} is {keys[chassis, slot]} already"
-            problems.append(fault(f"{key}.slot", message, "leave it out to get a free one"))
+            problems.append(fault(f"{key}.slot", message, _LEAVE_OUT))
         keys.setdefault((chassis, slot), key)
         found[key] = (chassis, slot)
     if problems:
@@ -271,9 +295,9 @@ def _parents_first(devices: Sequence[Device]) -> list[Device]:
     return ordered
 
 
-def _buses(devices: Iterable[Device]) -> Iterator[tuple[str, _Bus]]:
+def _buses(devices: Iterable[Device], chipset: Chipset) -> Iterator[tuple[str, _Bus]]:
     every = range(_SLOTS)
-    yield ROOT_BUS, _Bus(ROOT_BUS, "a root bus", range(1, 31), every)
+    yield chipset.root, _Bus(chipset.root, chipset.kind, every, every)
     for device in devices:
         name = device.id
         if device.driver in _BRIDGES:
@@ -301,12 +325,14 @@ def _repeated_ids(devices: Iterable[Device]) -> Iterator[Problem]:
 
 def _put_onboard(board: _Board, onboard: Words) -> None:
     """What is on the board, and the devices on it that QEMU places before all others."""
-    for slot in _CHIPSET:
-        board.slots[ROOT_BUS, slot] = {0: Device("chipset", "", "the chipset")}
+    root = board.chipset.root
+    for slot in board.chipset.slots:
+        board.slots[root, slot] = {0: Device("chipset", "", "the chipset")}
     drivers = [words.split(",")[0] for flag, words in itertools.pairwise(onboard) if flag == "-device"]
     on_pci = [driver for driver in drivers if not driver.startswith(_ELSEWHERE)]
-    for slot, driver in enumerate(on_pci, start=1):
-        board.slots[ROOT_BUS, slot] = {0: Device(driver, "", f"the machine's {driver}")}
+    free = (slot for slot in range(_SLOTS) if slot not in board.chipset.slots)
+    for slot, driver in zip(free, on_pci, strict=False):
+        board.slots[root, slot] = {0: Device(driver, "", f"the machine's {driver}")}
 
 
 def _place(board: _Board, devices: Sequence[Device]) -> dict[str, Device]:
@@ -364,7 +390,7 @@ def _usual_bus(board: _Board, device: Device, devices: Sequence[Device]) -> str:
     if device.driver == _DOWNSTREAM:
         return ""
     if not device.driver.startswith(_BRIDGED) or not last:
-        return ROOT_BUS
+        return board.chipset.root
     alike = [each for each in devices if each.driver.startswith(_BRIDGED) and not _text(each, "bus")]
     return last[alike.index(device) % len(last)]
 
@@ -374,12 +400,12 @@ def _put_at(board: _Board, device: Device, bus: _Bus, addr: str) -> None:
     functions = board.slots.setdefault((bus.name, slot), {})
     if slot not in bus.slots:
         board.wrong(device, "addr", f"{bus.name!r} is {bus.kind}, which has slot 0 only", "write '00.0'")
-    elif bus.name == ROOT_BUS and slot in _CHIPSET:
-        board.wrong(device, "addr", f"slot {slot:02x} of {bus.name} has the chipset", "01 to 1e are others'")
+    elif bus.name == board.chipset.root and slot in board.chipset.slots:
+        board.wrong(device, "addr", f"slot {slot:02x} of {bus.name} has the chipset", _LEAVE_OUT)
     elif function in functions:
         other = functions[function].key
         message = f"slot {slot:02x} function {function} of {bus.name} has {other}"
-        board.wrong(device, "addr", message, "leave it out to get a free one")
+        board.wrong(device, "addr", message, _LEAVE_OUT)
     else:
         functions[function] = device
 
@@ -398,7 +424,7 @@ def _check_functions(board: _Board) -> None:
         if not first.id:
             for device in [each for number, each in functions.items() if number]:
                 message = f"slot {slot:02x} of {bus} has {first.key}, which has no further functions"
-                board.wrong(device, "addr", message, "leave it out to get a free one")
+                board.wrong(device, "addr", message, _LEAVE_OUT)
         elif first.properties.get("multifunction") in (False, "off"):
             message = f"slot {slot:02x} of {bus} has {len(functions)} functions"
             board.wrong(first, "multifunction", message, "leave it out")

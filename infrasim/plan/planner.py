@@ -47,7 +47,7 @@ from infrasim.plan.model import (
 )
 from infrasim.plan.networks import check_macs, macs, neighbours, networks_part
 from infrasim.plan.part import HostPart, boot_devices
-from infrasim.plan.pci import placed, topology_part
+from infrasim.plan.pci import chipset_of, placed, topology_part
 from infrasim.plan.pinning import binding, host_node
 from infrasim.plan.processors import numa_nodes, processors
 from infrasim.plan.storage import storage_part
@@ -259,7 +259,7 @@ def _host_parts(parts: _Parts, texts: Mapping[str, bytes]) -> tuple[HostPart, ..
         storage_part(compute, parts.paths, parts.identity.uuid, seed=_seed(parts, texts)),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
     )
-    return placed(found, _onboard(parts))
+    return placed(found, _onboard(parts), chipset_of(compute))
 
 
 def _onboard(parts: _Parts) -> tuple[str, ...]:
@@ -301,7 +301,12 @@ def _qemu_argv(
     return (
         *system.identity(paths.name, str(parts.identity.uuid), smbios),
         *board(compute).argv(parts.accelerator, memory.backend),
-        *cpu(compute.cpu.type or "", compute.cpu.features or "", parts.accelerator),
+        *cpu(
+            compute.cpu.type or "",
+            compute.cpu.features or "",
+            parts.accelerator,
+            parts.processors.threads,
+        ),
         *parts.processors.argv(),
         *memory.argv(),
         *_onboard(parts),

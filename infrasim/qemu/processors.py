@@ -88,7 +88,17 @@ class Memory:
                 yield from option("-numa", "cpu", node_id=number, socket_id=socket, core_id=core)
 
 
-def cpu(model: str, features: str, accelerator: Accelerator) -> tuple[str, ...]:
-    """The CPU model, by default all that the accelerator can do, with ``+feature`` words after it."""
-    default = "host" if accelerator is Accelerator.KVM else "max"
-    return ("-cpu", ",".join([model or default, *features.split(",")] if features else [model or default]))
+# The emulated ``max`` is an AMD processor, and of those a guest sees no threads without a feature that
+# emulation lacks; of an Intel one it does. Source: measured, QEMU 7.2 and Linux 6.1.
+_MAKER_WITH_THREADS = "vendor=GenuineIntel,family=6,model=60,stepping=4"
+
+
+def cpu(model: str, features: str, accelerator: Accelerator, threads: int = 1) -> tuple[str, ...]:
+    """The CPU model, by default all that the accelerator can do, with ``+feature`` words after it.
+
+    ``threads`` are those of each core.
+    """
+    emulated = accelerator is Accelerator.TCG
+    maker = _MAKER_WITH_THREADS if emulated and threads > 1 and not model else ""
+    default = "max" if emulated else "host"
+    return ("-cpu", ",".join(filter(None, [model or default, maker, features])))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infrasim.errors import InvalidNodeFile
 from infrasim.plan.part import HostPart
-from infrasim.plan.pci import placed, topology_part
+from infrasim.plan.pci import chipset_of, placed, topology_part
 from infrasim.qemu.element import Device, Value
 from infrasim.spec.load import load_node
 from infrasim.spec.node import Compute
@@ -37,7 +37,8 @@ def places(parts: Iterable[HostPart]) -> dict[str, str]:
 
 
 def put(*devices: Device, topology: str = "{}") -> dict[str, str]:
-    return places(placed((topology_part(compute(topology)), HostPart(devices)), SCREEN))
+    spec = compute(topology)
+    return places(placed((topology_part(spec), HostPart(devices)), SCREEN, chipset_of(spec)))
 
 
 def refusals(*devices: Device, topology: str = "{}") -> list[str]:
@@ -118,6 +119,25 @@ def test_a_bus_comes_before_what_sits_on_it() -> None:
     assert found["r"] == "far 00.0"
 
 
+def test_boards_have_other_buses_and_slots() -> None:
+    cards = [card(addr="1c"), card(1), card(2)]
+    assert put(*cards, topology="{machine: {type: pc}, pci_bridge_topology: [{device: pci-bridge}]}") == {
+        "pci.1": "pci.0 03.0",
+        "nic0": "pci.0 1c.0",
+        "nic1": "pci.0 04.0",
+        "nic2": "pci.0 05.0",
+    }
+    assert refusals(card(addr="1.1"), topology="{machine: {type: pc-i440fx-7.2}}") == [
+        "compute.networks[0].addr: slot 01 of pci.0 has the chipset (leave it out to get a free one)"
+    ]
+    assert refusals(card(addr="1d.4"), topology="{machine: {usb: true}}") == [
+        "compute.networks[0].addr: slot 1d of pcie.0 has the chipset (leave it out to get a free one)"
+    ]
+    assert refusals(topology="{machine: {type: pc}, pcie_topology: {root_port: [{id: a}]}}") == [
+        "compute.pcie_topology.root_port[0].bus: there is no PCI bus 'pcie.0' (did you mean 'pci.0'?)"
+    ]
+
+
 PORT = "{pcie_topology: {root_port: [{id: port1}]}}"
 SWITCH = "{pcie_topology: {root_port: [{id: r}], switch: [{upstream: [{id: u, bus: r}], downstream: []}]}}"
 
@@ -159,8 +179,10 @@ SWITCH = "{pcie_topology: {root_port: [{id: r}], switch: [{upstream: [{id: u, bu
             [card(addr="1f.5"), card(1, addr="0")],
             "{}",
             [
-                "compute.networks[0].addr: slot 1f of pcie.0 has the chipset (01 to 1e are others')",
-                "compute.networks[1].addr: slot 00 of pcie.0 has the chipset (01 to 1e are others')",
+                "compute.networks[0].addr: slot 1f of pcie.0 has the chipset "
+                "(leave it out to get a free one)",
+                "compute.networks[1].addr: slot 00 of pcie.0 has the chipset "
+                "(leave it out to get a free one)",
             ],
         ),
         (

@@ -87,6 +87,13 @@ def test_cpu(model: str, features: str, accelerator: Accelerator, text: str) -> 
     assert processors.cpu(model, features, accelerator) == ("-cpu", text)
 
 
+def test_a_guest_sees_threads_of_the_emulated_processor() -> None:
+    maker = "vendor=GenuineIntel,family=6,model=60,stepping=4"
+    assert processors.cpu("", "+aes", TCG, 2) == ("-cpu", f"max,{maker},+aes")
+    assert processors.cpu("", "", KVM, 2) == ("-cpu", "host")
+    assert processors.cpu("EPYC", "", TCG, 2) == ("-cpu", "EPYC")
+
+
 def test_processors_are_spread_over_the_sockets() -> None:
     layout = processors.Processors(2, 4, 1)
     assert (layout.argv(), layout.total) == (("-smp", "8,sockets=2,cores=4,threads=1"), 8)
