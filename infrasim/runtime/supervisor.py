@@ -75,6 +75,7 @@ _SHOW_AGAIN_S = 1.0
 _JOINS_WITHIN_S = 2.0
 # How often the length of the serial log is looked at; a host prints a few megabytes per second at most.
 _SERIAL_LOG_EVERY_S = 5.0
+_JOINING_LOOKS_EVERY_S = 0.05
 # QEMU closes its monitor before it ends.
 _ENDS_WITHIN_S = 1.0
 
@@ -145,10 +146,13 @@ class Supervisor:
         if begun:
             await self._join_what_began(adopted)
         host = adopted.get(QEMU)
-        if host and (begun is None or alive(host)) and not await self._join_host():
+        if host and (begun is None or alive(host)) and not await self._join_host(host):
             # It waits for its boot order, and whoever was to let it go is dead.
             stop(host, term_wait_s=0)
             await self.host.close()
+            del adopted[QEMU]
+        elif host and begun is None and not alive(host):
+            # It ended meanwhile; only a parent could be told how.
             del adopted[QEMU]
         if begun is None:
             # Late, because the BMC of a host that runs is not to say that it is off.
@@ -195,17 +199,30 @@ class Supervisor:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._join(name), _JOINS_WITHIN_S)
 
-    async def _join_host(self) -> bool:
-        """Connect to a host that runs; False when it was never let go."""
+    async def _join_host(self, host: Identity) -> bool:
+        """Connect to a host that runs; False when it was never let go.
+
+        One that ends meanwhile is as good as joined: its end is noticed as any child's is.
+        """
         spec = self.plan.process(QEMU)
+        joining = asyncio.ensure_future(self.host.join())
         try:
-            return await asyncio.wait_for(self.host.join(), spec.ready_timeout_s)
+            async with asyncio.timeout(spec.ready_timeout_s):
+                while not joining.done() and alive(host):
+                    await asyncio.wait((joining,), timeout=_JOINING_LOOKS_EVERY_S)
+                return await joining if joining.done() else True
         except TimeoutError:
             place = f"the running host's monitor {spec.ready_target}"
             raise DeadlineError(
                 f"{place} did not answer in {spec.ready_timeout_s:g} s",
                 hint="run: infrasim node stop",
             ) from None
+        except InfrasimError:
+            if alive(host):
+                raise
+            return True
+        finally:
+            joining.cancel()
 
     async def close(self) -> None:
         """Close the doors and remove what only a running node has.

@@ -13,7 +13,7 @@ import pytest
 
 from infrasim.bmc_core.chassis import ChassisState, RestartCause, RestorePolicy
 from infrasim.bmc_core.state import BmcState
-from infrasim.errors import HostError, ProgramError
+from infrasim.errors import DeadlineError, HostError, ProgramError
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json
 from infrasim.paths import Home
@@ -433,3 +433,31 @@ def test_an_override_outlives_the_supervisor(
 
     play(first)
     play(second)
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_host_that_ends_while_it_is_joined_is_not_waited_for(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch, hangs: bool, lives: bool
+) -> None:
+    async def scene(supervisor: Supervisor) -> None:
+        looks = iter([True])
+
+        async def join() -> bool:
+            if hangs:
+                await asyncio.Event().wait()
+            raise ProgramError("the monitor closed")
+
+        monkeypatch.setattr(supervisor.host, "join", join)
+        monkeypatch.setattr(module, "alive", lambda identity: lives or next(looks, False))
+        if lives and hangs:
+            spec = dataclasses.replace(supervisor.plan.process(QEMU), ready_timeout_s=0.01)
+            supervisor.plan = dataclasses.replace(supervisor.plan, processes=(spec,))
+        joining = supervisor._join_host(Identity(4711, 1, "b"))
+        if lives:
+            with pytest.raises(DeadlineError if hangs else ProgramError):
+                await joining
+        else:
+            assert await joining
+
+    play(scene)
