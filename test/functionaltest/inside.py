@@ -25,6 +25,17 @@ def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
     return str(terminal.before).replace("\r", "")
 
 
+def wake(terminal: pexpect.spawn[str], guest: Guest) -> None:
+    """Say something to a shell that has just begun.
+
+    Its line editor asks the terminal where the cursor is, and may take the first key
+    for a part of the answer.
+    """
+    terminal.sendline("echo awake")
+    terminal.expect_exact("awake\r\n")
+    terminal.expect_exact(guest.prompt)
+
+
 class Inside:
     """A shell in the guest of a node."""
 
@@ -70,9 +81,7 @@ def shell(home: Lab, guest: Guest, node: str = NODE) -> Iterator[Inside]:
         terminal.expect_exact("Ctrl-] detaches")
         if guest.prompt not in home.serial(node):
             terminal.expect_exact(guest.prompt, timeout=BOOT_S)
-        terminal.sendline("echo awake")
-        terminal.expect_exact("awake\r\n")
-        terminal.expect_exact(guest.prompt)
+        wake(terminal, guest)
         yield Inside(terminal, guest)
     finally:
         terminal.close(force=True)

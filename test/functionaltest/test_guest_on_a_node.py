@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pexpect
 import pytest
 from guest.build import Guest
-from inside import answer, guest_settings
+from inside import answer, guest_settings, wake
 from lab import NODE, Lab, wait_for
 
 BOOT_S = 240
@@ -46,9 +46,7 @@ def terminal(booted: tuple[Lab, Guest]) -> Iterator[pexpect.spawn[str]]:
     with console_of(home) as found:
         if guest.prompt not in home.serial():
             found.expect_exact(guest.prompt, timeout=BOOT_S)
-        found.sendline("echo awake")
-        found.expect_exact("awake\r\n")
-        found.expect_exact(guest.prompt)
+        wake(found, guest)
         yield found
 
 
@@ -141,6 +139,7 @@ def test_soft_power_off_has_a_deadline(booted: tuple[Lab, Guest], terminal: pexp
     home.must("node", "restart", NODE)
     with console_of(home) as found:
         found.expect_exact(guest.prompt, timeout=BOOT_S)
+        wake(found, guest)
         answer(found, guest, "rm -rf /etc/acpi; killall acpid")
         home.ipmi("power", "soft")
         wait_for(lambda: home.status()["host"]["power"] == "off", what="the deadline")

@@ -57,11 +57,14 @@ def test_ipmipower(running: Lab, driver: str) -> None:
         assert power(word) == "ok"
         assert power("--stat") == expected == running.status()["host"]["power"]
     wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
+    ready = running.count("ready")
     for word, event in (("--reset", "power-reset"), ("--pulse", "nmi"), ("--cycle", "power-off")):
         before = running.count(event)
         assert power(word) == "ok"
         wait_for(functools.partial(happened_since, running, event, before), what=event)
-    wait_for(lambda: power("--stat") == "on", what="the end of the cycle")
+    # The status is "on" until the host has gone as well.
+    wait_for(functools.partial(happened_since, running, "ready", ready), what="the end of the cycle")
+    assert power("--stat") == "on"
     assert power("--soft") == "ok"
     wait_for(lambda: power("--stat") == "off", what="the power off")
     assert power("--on") == "ok"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
-from inside import answer
+from inside import answer, wake
 from lab import NODE, Lab
 from test_guest_on_a_node import BOOT_S, console_of
 
@@ -139,9 +139,7 @@ def test_the_guest_sees_it(own: Lab, guest: Guest) -> None:
     with console_of(own) as terminal:
         if guest.prompt not in own.serial():
             terminal.expect_exact(guest.prompt, timeout=BOOT_S)
-        terminal.sendline("echo awake")
-        terminal.expect_exact("awake\r\n")
-        terminal.expect_exact(guest.prompt)
+        wake(terminal, guest)
         found = {
             number: blocks(answer(terminal, guest, f"dmidecode -t {number}"))
             for number in (1, 2, 3, 4, 17, 38)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
-from inside import answer
+from inside import answer, wake
 from lab import NODE, Lab, execute, lab, wait_for
 from test_guest_on_a_node import console_of
 
@@ -156,6 +156,7 @@ def seen(guest: Guest, request: pytest.FixtureRequest) -> Iterator[dict[str, dic
         with console_of(home) as terminal:
             if guest.prompt not in home.serial():
                 terminal.expect_exact(guest.prompt, timeout=BOOT_S)
+            wake(terminal, guest)
             answer(terminal, guest, "echo 3 >/proc/sys/kernel/printk")
             terminal.timeout = BOOT_S
             answer(terminal, guest, "modprobe -a " + DRIVERS[: DRIVERS.index(" mptsas")])
