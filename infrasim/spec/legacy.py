@@ -134,7 +134,8 @@ REFUSED = {
             ("chassis_slot", "bus, behind a root port that has a slot"),
         )
     },
-    "compute.pcie-passthrough": _LATER,
+    "compute.pcie-passthrough": "infrasim does not bind devices to vfio-pci yet: bind it yourself and say "
+    "'extra_device: vfio-pci,host=0000:01:00.0'",
     "compute.pcie_topology.root_port[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.root_port[].sec_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].upstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
