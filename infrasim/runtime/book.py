@@ -44,7 +44,7 @@ from infrasim.runtime.machine import (
     StartTimer,
     StopTimer,
 )
-from infrasim.runtime.node import port_holder, stop_all_of
+from infrasim.runtime.node import lost_an_address, stop_all_of
 from infrasim.runtime.planning import Planned, includes_are_as_they_were, origin_digest, sources
 from infrasim.runtime.workspace import LOG_MOST_BYTES
 
@@ -238,11 +238,9 @@ def failure(words: list[str], said: bytes) -> InfrasimError | None:
         return silent_end(paths)
     error = error_from_json(json.loads(said))
     plan = read_plan(paths.plan)
-    again = (
-        isinstance(error, (HostError, ProgramError))
-        and plan is not None
-        and (port_holder(plan) is not None or any(fault for _, fault in image_faults(plan, paths)))
-    )
+    if plan is None or not isinstance(error, (HostError, ProgramError)):
+        return error
+    again = lost_an_address(error, plan) or any(fault for _, fault in image_faults(plan, paths))
     return None if again else error
 
 

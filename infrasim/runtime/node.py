@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import signal
 import sys
 import time
@@ -155,10 +157,18 @@ def _start_stopped(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) 
             except InfrasimError as exc:
                 # A supervisor that was killed ended nothing of what it had started.
                 stop_all_of(paths)
-                lost_an_address = isinstance(exc, (HostError, ProgramError)) and port_holder(planned.plan)
-                if not tries_left or not lost_an_address:
+                if not tries_left or not lost_an_address(exc, planned.plan):
                     raise
     raise AssertionError("the last try returns or raises")
+
+
+def lost_an_address(error: InfrasimError, decided: NodePlan) -> bool:
+    """Whether a start failed because somebody else took a port that was free when it was planned.
+
+    For a moment nobody may have it: another home's supervisor lets go of it for its own QEMU.
+    """
+    in_use = os.strerror(errno.EADDRINUSE) in error.message
+    return isinstance(error, (HostError, ProgramError)) and (in_use or port_holder(decided) is not None)
 
 
 def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Planned:

@@ -283,6 +283,9 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
         (ProgramError("it ended without a word"), False, 1),
         (ProgramError("it ended without a word"), True, 3),
         (HostError("in use"), True, 3),
+        # Whoever took it has just let go of it for its own QEMU.
+        (HostError("VNC screen: 127.0.0.1 port 5901/tcp: Address already in use"), False, 3),
+        (DeadlineError("Address already in use"), False, 1),
         (DeadlineError("no report"), True, 1),
     ],
 )

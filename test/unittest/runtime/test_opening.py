@@ -26,7 +26,7 @@ from infrasim.host.process import Identity
 from infrasim.jsonform import as_json
 from infrasim.paths import Home
 from infrasim.plan.model import LinkKind, LinkSpec
-from infrasim.runtime import book, opening, planning
+from infrasim.runtime import book, node, opening, planning
 from infrasim.runtime.state import read_state
 from infrasim.runtime.workspace import write_workspace
 from infrasim.spec.setting import parse_settings
@@ -325,10 +325,10 @@ def test_a_failure_with_a_taken_address_is_tried_in_full(
     remembered: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = json.dumps({"ok": False, **HostError("no").as_json()}).encode()
-    monkeypatch.setattr(book, "port_holder", lambda plan: None)
+    monkeypatch.setattr(node, "port_holder", lambda plan: None)
     error = book.failure(["node", "start", "a"], said)
     assert isinstance(error, HostError)
-    monkeypatch.setattr(book, "port_holder", lambda plan: (plan.ports[0], "somebody"))
+    monkeypatch.setattr(node, "port_holder", lambda plan: (plan.ports[0], "somebody"))
     assert book.failure(["node", "start", "a"], said) is None
     silent = book.failure(["node", "start", "a"], b"")
     assert silent is not None
