@@ -19,7 +19,8 @@ _EXIT = re.compile(r"exit=(\d+)\s*$")
 
 def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
     """What a command in the guest prints."""
-    terminal.sendline(line)
+    # The shell's line editor may take the first key for a part of the terminal's answer; a space is none too many.
+    terminal.sendline(f" {line}")
     terminal.expect_exact(line)
     terminal.expect_exact(guest.prompt)
     return str(terminal.before).replace("\r", "")

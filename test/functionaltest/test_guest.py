@@ -16,7 +16,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from guest.build import DEFAULT_CACHE, Guest, build_guest
-from inside import answer, wake
+from inside import answer
 
 BOOT_TIMEOUT_S = 90
 ANSWER_TIMEOUT_S = 20
@@ -80,7 +80,6 @@ def console(guest: Guest, kcs_port: int, tmp_path: Path) -> Iterator[pexpect.spa
     terminal = pexpect.spawn("qemu-system-x86_64", argv, timeout=ANSWER_TIMEOUT_S, encoding="utf-8")
     try:
         terminal.expect_exact(guest.prompt, timeout=BOOT_TIMEOUT_S)
-        wake(terminal, guest)
         yield terminal
     finally:
         terminal.close(force=True)
