@@ -19,7 +19,7 @@ _EXIT = re.compile(r"exit=(\d+)\s*$")
 
 def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
     """What a command in the guest prints."""
-    # The shell's line editor may take the first key for a part of the terminal's answer; a space is none too many.
+    # The shell's line editor may take the first key for a part of the terminal's answer: then it is a space.
     terminal.sendline(f" {line}")
     terminal.expect_exact(line)
     terminal.expect_exact(guest.prompt)
