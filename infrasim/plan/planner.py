@@ -18,7 +18,7 @@ from infrasim.bmc.settings import CoreSettings
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
-from infrasim.personality.compiler import CompiledPersonality
+from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Bios
@@ -61,8 +61,7 @@ _READY_TIMEOUTS_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
 
 _VNC_ADDRESS = "127.0.0.1"
 
-# Source: IPMI 2.0 section 5.5; table 42-3 (watchdog 2).
-BMC_ADDRESS = 0x20
+# Source: IPMI 2.0 table 42-3 (watchdog 2).
 _WATCHDOG_SENSOR_TYPE = 0x23
 _UNSET_ADDRESS = "0.0.0.0"
 
