@@ -85,7 +85,7 @@ def show(name: str, origin: bool, given: tuple[str, ...], as_json: bool) -> None
         {
             "name": name,
             "file": str(path),
-            "node": loaded.spec.model_dump(mode="json", by_alias=True),
+            "node": loaded.spec.model_dump(by_alias=True),
             **_said(loaded),
         }
     )

@@ -71,7 +71,7 @@ def origins(loaded: LoadedNode, plan: NodePlan | None, paths: NodePaths) -> tupl
     from_type = dict(_of_type(plan, paths)) if plan else {}
     server_type = loaded.spec.type
     rows = []
-    for path, value in _leaves(loaded.spec.model_dump(mode="json", by_alias=True), ()):
+    for path, value in _leaves(loaded.spec.model_dump(by_alias=True), ()):
         row = _given(loaded.document, path, value)
         if row is None and path == ("name",):
             # The name it is registered under, or the file's own.

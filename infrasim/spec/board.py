@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-
 from infrasim.spec import board_checks
+from infrasim.spec.modelling import AfterValidator, Field
 from infrasim.spec.part import Becomes, Part, Switch
 
 

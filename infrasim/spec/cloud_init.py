@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticKnownError
-
+from infrasim.spec.modelling import AfterValidator, BeforeValidator, Field, WrongType
 from infrasim.spec.part import Becomes, Part
 from infrasim.units import WrongValue
 
@@ -39,9 +37,9 @@ def user_data_text(text: str | dict[str, Any]) -> str | dict[str, Any]:
 
 
 def text_or_mapping(given: object) -> object:
-    """What can stand for a document: one fault for anything else, where pydantic would say one for each."""
+    """What can stand for a document."""
     if not isinstance(given, str | dict):
-        raise PydanticKnownError("string_type")
+        raise WrongType(str)
     return given
 
 

@@ -11,11 +11,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from infrasim.spec import legacy
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
+from infrasim.spec.modelling import Model, ValidationError
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.part import Only, conditions
 from infrasim.spec.reference import yaml_of
@@ -97,7 +96,7 @@ def _places(value: Any, steps: list[str], done: Path) -> Iterator[tuple[Path, Tr
             yield place, {**more, (*path, len(entries)): fresh}  # type: ignore[dict-item]
 
 
-def _fresh_entries(model: type[BaseModel], section: str, rest: list[str]) -> Iterator[Tree]:
+def _fresh_entries(model: type[Model], section: str, rest: list[str]) -> Iterator[Tree]:
     """New entries of a list: what is required, and of each kind that the key could be for."""
     needed = {
         key.name: next(_values(key.path))
@@ -109,9 +108,9 @@ def _fresh_entries(model: type[BaseModel], section: str, rest: list[str]) -> Ite
         yield from ({**needed, only.of: kind} for kind in only.kinds)
 
 
-def _kinds_for(model: type[BaseModel], section: str, rest: list[str]) -> Iterator[Only]:
+def _kinds_for(model: type[Model], section: str, rest: list[str]) -> Iterator[Only]:
     """For which kinds of this entry the key, or one on the way to it, is."""
-    own = model.__pydantic_fields__
+    own = model.model_fields
     for length in range(1, len(rest) + 1):
         path = f"{section}.{'.'.join(rest[:length])}".removesuffix("[]")
         only = node_keys()[path].only if path in node_keys() else None

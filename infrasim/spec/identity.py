@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic.aliases import AliasChoices
-
 from infrasim.spec import checks
+from infrasim.spec.modelling import AfterValidator, AliasChoices, Field, model_validator
 from infrasim.spec.part import AbsolutePath, Becomes, FruText, Part, SmbiosText, Uuid
 
 
@@ -186,7 +184,6 @@ class Smbios(Part):
     )
     type17: Annotated[tuple[SmbiosModule, ...], AfterValidator(checks.modules_differ)] = Field(
         (),
-        strict=False,
         description="The memory modules, and thereby which slots are filled. Left out: the server's slots "
         "are filled with modules of its usual size.",
     )

@@ -12,12 +12,9 @@ import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import annotated_types
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from infrasim.spec.modelling import FieldInfo, Model, Rare, written
 from infrasim.spec.node import NodeSpec
-from infrasim.spec.part import Becomes, Only, Rare, notes
+from infrasim.spec.part import Becomes, Only, notes
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,9 @@ class Key:
 
     path: str
     field: FieldInfo
-    model: type[BaseModel] | None
+    model: type[Model] | None
     is_list: bool
-    owner: type[BaseModel] = NodeSpec
+    owner: type[Model] = NodeSpec
 
     @property
     def name(self) -> str:
@@ -46,11 +43,10 @@ class Key:
     @property
     def bounds(self) -> tuple[int | float | None, int | float | None]:
         """Smallest and largest number, None where there is no limit."""
-        low = high = None
-        for entry in self.field.metadata:
-            low = entry.ge if isinstance(entry, annotated_types.Ge) else low
-            high = entry.le if isinstance(entry, annotated_types.Le) else high
-        return typing.cast("tuple[int | float | None, int | float | None]", (low, high))
+        for said in (self.field, *notes(self.field, FieldInfo)):
+            if said.ge is not None or said.le is not None:
+                return said.ge, said.le
+        return None, None
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -86,13 +82,11 @@ def section_keys(section: str) -> tuple[str, ...]:
     return tuple(key.name for key in node_keys().values() if key.section == section)
 
 
-def _keys(model: type[BaseModel], section: str) -> Iterator[Key]:
-    for name, field in model.__pydantic_fields__.items():
-        # An alias is the key as it is written; several are old spellings.
-        written = field.validation_alias if isinstance(field.validation_alias, str) else name
-        path = f"{section}.{written}" if section else written
-        kinds = (*_rare(field.metadata), *_kinds(field.annotation))
-        below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+def _keys(model: type[Model], section: str) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        path = f"{section}.{written(name, field)}" if section else written(name, field)
+        kinds = tuple(_kinds(field.annotation))
+        below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
         is_list = tuple in kinds
         yield Key(path, field, below, is_list, model)
         if below is not None:

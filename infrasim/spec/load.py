@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path as FilePath
 
-from pydantic import ValidationError
-
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Includer, Path, Setting, Value, load_document
+from infrasim.spec.modelling import ValidationError
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.storage_kinds import SCSI, SCSI_VERSION_SEEN
 

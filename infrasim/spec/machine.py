@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic.aliases import AliasChoices
-
 from infrasim.spec import checks, machine_checks
+from infrasim.spec.modelling import AfterValidator, AliasChoices, Field, model_validator
 from infrasim.spec.part import AbsolutePath, Becomes, Part, Switch
 
 
@@ -54,9 +52,8 @@ class Cpu(Part):
     )
 
     @model_validator(mode="after")
-    def _product(self) -> Cpu:
+    def _product(self) -> None:
         machine_checks.counts_agree(self)
-        return self
 
 
 class Memory(Part):

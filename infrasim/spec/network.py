@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic.aliases import AliasChoices
-
 from infrasim.spec import network_checks, pci_checks
+from infrasim.spec.modelling import AfterValidator, AliasChoices, Field, model_validator
 from infrasim.spec.part import AbsolutePath, Becomes, Mac, Only, Part, Port
 
 DEFAULT_BRIDGE = "br0"
@@ -97,7 +95,7 @@ class Network(Part):
         examples=["rombar=0"],
     )
     port_forward: Annotated[tuple[PortForward, ...], _NAT, Becomes("`hostfwd=`")] = Field(
-        (), strict=False, description="Ports of this machine that lead into the host."
+        (), description="Ports of this machine that lead into the host."
     )
     net: Annotated[str, AfterValidator(network_checks.ipv4_network), _NAT, Becomes("`net=`")] | None = Field(
         None,
@@ -168,8 +166,7 @@ class Network(Part):
     )
 
     @model_validator(mode="after")
-    def _name_and_addresses(self) -> Network:
+    def _name_and_addresses(self) -> None:
         network_checks.network_name(self.network_mode, self.network_name, group=self.multicast)
         given = {"host": self.host, "dns": self.dns, "dhcpstart": self.dhcpstart}
         network_checks.addresses_inside(self.net or DEFAULT_NAT, given)
-        return self

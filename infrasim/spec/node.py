@@ -11,18 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
-from pydantic.aliases import AliasChoices
-
 from infrasim.spec import board_checks, checks, network_checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
+from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.network import Network
 from infrasim.spec.part import (
     AbsolutePath,
@@ -134,12 +125,10 @@ class Compute(Part):
         AfterValidator(storage_checks.controllers_differ),
     ] = Field(
         default_factory=one_disk,
-        strict=False,
         description="Disk controllers. Left out: one AHCI controller with one 8 GiB disk; `[]` for none.",
     )
     networks: Annotated[tuple[Network, ...], AfterValidator(network_checks.networks_differ)] = Field(
         default_factory=lambda: (Network(),),
-        strict=False,
         description="Network cards. Left out: one with NAT; `[]` for none.",
     )
     image: Annotated[AbsolutePath, Becomes("`qemu-img create -b`")] | None = Field(
@@ -171,7 +160,6 @@ class Compute(Part):
     )
     pci_bridge_topology: tuple[Annotated[Bridge, Rare("Bridge", _TOPOLOGY)], ...] = Field(
         (),
-        strict=False,
         description="Bridges to buses of conventional PCI. MegaRAID controllers without a `bus` go there.",
     )
     pcie_topology: Annotated[PcieTopology, Rare("PcieTopology", _TOPOLOGY)] | None = Field(
@@ -189,7 +177,6 @@ class Compute(Part):
         Becomes("`-device`, each"),
     ] = Field(
         (),
-        strict=False,
         description="Further devices for QEMU, passed on unchecked: a value of `-device` or a list of them.",
         examples=[["qemu-xhci,id=usb0", "usb-tablet,bus=usb0.0"]],
     )
@@ -212,23 +199,20 @@ class Compute(Part):
         Becomes("arguments of QEMU"),
     ] = Field(
         (),
-        strict=False,
         description="Further arguments for QEMU, passed on unchecked: a list, or one text that is split "
         "as a shell would.",
         examples=["-device qemu-xhci"],
     )
 
     @model_validator(mode="after")
-    def _kernel_first(self) -> Compute:
+    def _kernel_first(self) -> None:
         checks.kernel_is_given(self.kernel, initrd=self.initrd, cmdline=self.cmdline)
-        return self
 
     @model_validator(mode="after")
-    def _one_firmware(self) -> Compute:
+    def _one_firmware(self) -> None:
         board_checks.one_firmware(
             firmware=self.firmware, is_secure=self.secure_boot, bios=self.bios, machine=self.board
         )
-        return self
 
     @property
     def board(self) -> str:
@@ -236,17 +220,15 @@ class Compute(Part):
         return self.machine.type if self.machine else DEFAULT_BOARD
 
     @model_validator(mode="after")
-    def _image_has_a_disk(self) -> Compute:
+    def _image_has_a_disk(self) -> None:
         if self.image is not None:
             storage_checks.image_has_a_disk(self.storage_backend)
-        return self
 
     @model_validator(mode="after")
-    def _one_identity(self) -> Compute:
+    def _one_identity(self) -> None:
         if self.smbios is not None:
             checks.one_uuid(self.uuid, self.smbios.type1.uuid)
             checks.modules_add_up([module.size for module in self.smbios.type17], self.memory.size)
-        return self
 
 
 class Bmc(Part):
@@ -286,7 +268,6 @@ class Bmc(Part):
         tuple[CipherSuite, ...], AfterValidator(checks.cipher_suites), Becomes("Get Channel Cipher Suites")
     ] = Field(
         (3, 17),
-        strict=False,
         description="Cipher suites of IPMI 2.0 that open a session: 1 (no integrity, no encryption), "
         "2 (no encryption), 3 (SHA-1, AES), 17 (SHA-256, AES).",
         examples=[[17]],
@@ -361,13 +342,10 @@ class Bmc(Part):
         kept = {key: value for key, value in frus.items() if value is not None or not checks.is_fru_key(key)}
         return {**others, "fruN": kept} if frus else given
 
-    def __hash__(self) -> int:
-        return hash(tuple(self.fru.items()) + tuple(value for key, value in self if key != "fru"))
-
-    @model_serializer(mode="wrap")
-    def _scatter_frus(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        frus = values.pop("fru")
+    def model_dump(self, *, by_alias: bool = False, exclude_unset: bool = False) -> dict[str, Any]:
+        """Every FRU device under a key of its own."""
+        values = super().model_dump(by_alias=by_alias, exclude_unset=exclude_unset)
+        frus = values.pop("fruN" if by_alias else "fru", {})
         return {**values, **{f"fru{fru_id}": fru for fru_id, fru in frus.items()}}
 
     def _own_inventory(self) -> list[str]:
@@ -376,10 +354,9 @@ class Bmc(Part):
         return [*(key for key, text in given.items() if text), *(f"fru{number}" for number in self.fru)]
 
     @model_validator(mode="after")
-    def _one_place(self) -> Bmc:
+    def _one_place(self) -> None:
         checks.one_place_to_listen(interface=self.interface, address=self.address)
         board_checks.one_inventory(emu_file=self.emu_file, own=self._own_inventory())
-        return self
 
 
 class NodeSpec(Part):

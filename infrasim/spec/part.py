@@ -1,29 +1,35 @@
 """What the models of the node file are made of: their base, the types of values, and what they say of a key.
 
-Beside pydantic's own limits an annotation of a key can carry
+Beside its type and limits an annotation of a key can carry
 
 - ``Only("megasas", "megasas-gen2")``: the key is for some kinds only; enforced here, and told by the
   reference and the JSON Schema;
 - ``Becomes("-m")``: what the value turns into, for the reference;
-- ``Rare("Smbios")``: the model is made when a file has the key.
+- ``Rare("Smbios")``: the model is in a module that is imported when a file has the key.
 """
 
 from __future__ import annotations
 
-import functools
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from infrasim.spec import board_checks, checks
+from infrasim.spec.modelling import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FieldInfo,
+    Model,
+    Rare,
+    model_validator,
+    written,
+)
+
+__all__ = ["Rare", "written"]
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-    from pydantic_core import CoreSchema
-
     Switch: TypeAlias = bool
 else:
     # The reference's files say on, off and "false", which the loader reads as text.
@@ -64,53 +70,12 @@ class Becomes:
     what: str
 
 
-class Part(BaseModel):
-    """A mapping of the node file: no key but the ones listed, no value of another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty_keys(cls, given: Any) -> Any:
-        if isinstance(given, dict) and None in given.values():
-            known = {written(name, field) for name, field in cls.__pydantic_fields__.items()}
-            return {key: value for key, value in given.items() if value is not None or key not in known}
-        return given
+class Part(Model):
+    """A mapping of the node file, and what is said of its keys beside their types."""
 
     @model_validator(mode="after")
-    def _only_where_it_applies(self) -> typing.Self:
+    def _only_where_it_applies(self) -> None:
         checks.nothing_misplaced(_misplaced(self))
-        return self
-
-
-class Rare:
-    """A model that few files need; only a file with such a key pays for making it.
-
-    Measured: making those of ``spec.identity`` doubles the time that ``spec.node`` takes.
-    """
-
-    def __init__(self, name: str, module: str = "infrasim.spec.identity") -> None:
-        self.name = name
-        self.module = module
-
-    @property
-    def model(self) -> type[Part]:
-        """The model itself."""
-        import importlib
-
-        model: type[Part] = getattr(importlib.import_module(self.module), self.name)
-        return model
-
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
-        """Make pydantic check values with the model, whose faults then count as this place's."""
-        from pydantic_core.core_schema import no_info_plain_validator_function
-
-        return no_info_plain_validator_function(lambda given: self.model.model_validate(given))
-
-
-def written(name: str, field: FieldInfo) -> str:
-    """The key of a field as it is written in a node file."""
-    return field.alias or name
 
 
 def notes(field: FieldInfo, kind: type[_Note]) -> Iterator[_Note]:
@@ -126,35 +91,27 @@ def _notes(annotation: object, kind: type[_Note]) -> Iterator[_Note]:
         yield from _notes(argument, kind)
 
 
-@functools.cache
-def conditions(model: type[BaseModel]) -> tuple[tuple[str, Only], ...]:
+def conditions(model: type[Model]) -> Iterator[tuple[str, Only]]:
     """The fields of a model that are for some kinds only."""
-    fields = model.__pydantic_fields__.items()
-    return tuple((name, only) for name, field in fields for only in notes(field, Only))
+    yield from ((name, only) for name, field in model.model_fields.items() for only in notes(field, Only))
 
 
 def _misplaced(part: Part) -> Iterator[checks.Misplaced]:
-    known = type(part).__pydantic_fields__
-    yield from _refused(part, part, (), (entry for entry in conditions(type(part)) if entry[1].of in known))
+    yield from _refused(part, part, ())
     for name, value in part:
         for number, below in enumerate(value if isinstance(value, tuple) else ()):
             if isinstance(below, Part):
-                yield from _refused(below, part, (name, number), _of_parent(type(below), type(part)))
+                yield from _refused(below, part, (name, number))
 
 
-@functools.cache
-def _of_parent(model: type[BaseModel], parent: type[BaseModel]) -> tuple[tuple[str, Only], ...]:
-    own, above = model.__pydantic_fields__, parent.__pydantic_fields__
-    return tuple(entry for entry in conditions(model) if entry[1].of not in own and entry[1].of in above)
-
-
-def _refused(
-    part: Part, judge: Part, place: tuple[str | int, ...], found: Iterable[tuple[str, Only]]
-) -> Iterator[checks.Misplaced]:
-    for name, only in found:
-        kind = getattr(judge, only.of)
-        # What is dumped and loaded again has empty lists.
-        is_given = name in part.model_fields_set and getattr(part, name) not in (None, ())
-        if is_given and kind not in only.kinds:
-            key = written(name, type(part).__pydantic_fields__[name])
-            yield checks.Misplaced((*place, key), only.of, kind, only.kinds)
+def _refused(part: Part, judge: Part, place: tuple[str | int, ...]) -> Iterator[checks.Misplaced]:
+    """The keys of ``part`` that are not for the kind that ``judge`` is."""
+    own = type(part).model_fields
+    for name in (name for name in own if name in part.model_fields_set):
+        for only in notes(own[name], Only):
+            is_judged = only.of in type(judge).model_fields and (part is judge or only.of not in own)
+            # What is dumped and loaded again has empty lists.
+            if is_judged and getattr(part, name) not in (None, ()):
+                kind = getattr(judge, only.of)
+                if kind not in only.kinds:
+                    yield checks.Misplaced((*place, written(name, own[name])), only.of, kind, only.kinds)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
-
 from infrasim.spec import machine_checks
+from infrasim.spec.modelling import BeforeValidator, Field, model_validator
 from infrasim.spec.part import Becomes, Part
 
 CoreList: TypeAlias = Annotated[str, BeforeValidator(machine_checks.core_list)]
@@ -32,7 +31,7 @@ class NumaControl(Part):
         None,
         ge=0,
         le=1023,
-        validation_alias="node-id",
+        alias="node-id",
         description="NUMA node of this machine that the memory comes from.",
         examples=[0],
     )
@@ -43,9 +42,8 @@ class NumaControl(Part):
         return {} if given is True else given
 
     @model_validator(mode="after")
-    def _one_mode(self) -> NumaControl:
+    def _one_mode(self) -> None:
         machine_checks.nothing_by_hand(self.mode, {"cores": self.cores, "node-id": self.node_id})
-        return self
 
 
 class Threads(Part):

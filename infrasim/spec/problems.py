@@ -1,35 +1,31 @@
-"""What pydantic found wrong -> problems on the user's own lines, in the user's own terms."""
+"""What the models found wrong -> problems on the user's own lines, in the user's own terms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.spec import legacy
 from infrasim.spec.checks import FRU_ID_MAX, Conflicts, is_fru_key
 from infrasim.spec.document import Document, Mark, Path, undotted
 from infrasim.spec.keys import node_keys, section_keys
+from infrasim.spec.modelling import Fault, FaultKind, ValidationError
 from infrasim.units import WrongValue
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
 
 _SHOWN_CHARACTERS = 60
 # Their keys, such as 'name' and 'cores', are rarely what is meant elsewhere.
 _INVENTORY = ("bmc.fruN", "compute.smbios")
 _SECRET_KEYS = frozenset({"password"})
-_WANTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "model_type": "'key: value' lines",
-    "model_attributes_type": "'key: value' lines",
+_WANTED: Mapping[FaultKind, str] = {
+    "not_whole": "a whole number",
+    "not_number": "a number",
+    "not_bool": "true or false",
+    "not_text": "text",
+    "not_list": "a list",
+    "not_mapping": "'key: value' lines",
 }
 _TRUE_WORDS = frozenset({"true", "yes", "on", "y", "1"})
 _FALSE_WORDS = frozenset({"false", "no", "off", "n", "0"})
@@ -38,12 +34,11 @@ _FALSE_WORDS = frozenset({"false", "no", "off", "n", "0"})
 def node_file_problems(
     error: ValidationError, document: Document, moved: Mapping[Path, Path] | None = None
 ) -> list[Problem]:
-    """One problem for each fault, in pydantic's order.
+    """One problem for each fault, in the order of the models.
 
-    ``moved`` leads from where a value stood for pydantic to where it stands in the file.
+    ``moved`` leads from where a value stood for the models to where it stands in the file.
     """
-    details = error.errors(include_url=False)
-    return [problem for detail in details for problem in _problems(detail, document, moved or {})]
+    return [problem for fault in error.faults for problem in _problems(fault, document, moved or {})]
 
 
 def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
@@ -56,36 +51,30 @@ def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
     return InvalidNodeFile(found, hint=error.hint)
 
 
-def _problems(detail: ErrorDetails, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:
-    path, is_key = _in_file(detail["loc"])
+def _problems(fault: Fault, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:
+    path = _in_file(fault.path)
     path = moved.get(path, path)
-    match detail["type"]:
-        case kind if is_key or kind == "extra_forbidden":
+    match fault.kind:
+        case "unknown_key" | "wrong_key":
             message, hint = _unknown_key(path)
             yield document.problem(document.key_mark(path), path, message, hint)
         case "missing":
             hint = _example(path)
             yield document.problem(document.key_mark(path[:-1]), path, "is missing", hint)
-        case "value_error" if isinstance(found := detail.get("ctx", {}).get("error"), Conflicts):
-            for conflict in found.found:
+        case "wrong_value" if isinstance(fault.error, Conflicts):
+            for conflict in fault.error.found:
                 place = (*path, *conflict.path)
                 mark = _value_place(document, place)
                 yield document.problem(mark, place, conflict.message, conflict.hint)
         case _:
             path = _written(path, document)
-            message, hint = _wrong_value(detail, path, document)
+            message, hint = _wrong_value(fault, path, document)
             yield document.problem(_value_place(document, path), path, message, hint)
 
 
-def _in_file(loc: Path) -> tuple[Path, bool]:
-    """Where pydantic's place is in the file, and whether the key there is at fault, not its value.
-
-    The model gathers ``bmc.fru0``, ``bmc.fru7`` … in one mapping.
-    """
-    if loc[:2] != ("bmc", "fruN"):
-        return loc, False
-    is_key = loc[-1] == "[key]"
-    return ("bmc", *(loc[2:-1] if is_key else loc[2:])), is_key
+def _in_file(path: Path) -> Path:
+    """Where a place of the models is in the file: they gather ``bmc.fru0``, ``bmc.fru7`` … in one mapping."""
+    return ("bmc", *path[2:]) if path[:2] == ("bmc", "fruN") else path
 
 
 def _value_place(document: Document, path: Path) -> Mark:
@@ -143,19 +132,18 @@ def _example(path: Path) -> str:
     return f"such as '{path[-1]}: {examples[0]}'" if examples else ""
 
 
-def _wrong_value(detail: ErrorDetails, path: Path, document: Document) -> tuple[str, str]:
-    kind, given = detail["type"], detail["input"]
+def _wrong_value(fault: Fault, path: Path, document: Document) -> tuple[str, str]:
+    kind, given = fault.kind, fault.given
     got = _got(given, secret=bool(path) and path[-1] in _SECRET_KEYS)
-    error = detail.get("ctx", {}).get("error")
-    if isinstance(error, WrongValue):
-        return str(error), error.hint
-    if kind == "literal_error":
+    if isinstance(fault.error, WrongValue):
+        return str(fault.error), fault.error.hint
+    if kind == "wrong_choice":
         return _wrong_choice(given, got, path)
-    if kind in ("greater_than_equal", "less_than_equal"):
+    if kind == "wrong_range":
         return f"wanted {_range(path)}, got {given}", ""
     if kind in _WANTED:
         return f"wanted {_WANTED[kind]}, got {got}", _type_hint(kind, given, path, document)
-    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {got}", ""
+    return f"{fault.error}, got {got}", ""
 
 
 def _wrong_choice(given: object, got: str, path: Path) -> tuple[str, str]:
@@ -196,16 +184,16 @@ def _got(value: object, *, secret: bool) -> str:
             return "'key: value' lines"
 
 
-def _type_hint(kind: str, given: object, path: Path, document: Document) -> str:
-    if kind == "bool_type" and str(given).lower() in _TRUE_WORDS:
+def _type_hint(kind: FaultKind, given: object, path: Path, document: Document) -> str:
+    if kind == "not_bool" and str(given).lower() in _TRUE_WORDS:
         return "write true, without quotes"
-    if kind == "bool_type" and str(given).lower() in _FALSE_WORDS:
+    if kind == "not_bool" and str(given).lower() in _FALSE_WORDS:
         return "write false, without quotes"
-    if kind == "string_type" and isinstance(given, bool | int | float):
+    if kind == "not_text" and isinstance(given, bool | int | float):
         source = document.source(path)
         return "write it in quotes" if path[-1] in _SECRET_KEYS else f'write it in quotes: "{source}"'
-    if kind in ("int_type", "float_type") and isinstance(given, str) and given.strip().isdigit():
+    if kind in ("not_whole", "not_number") and isinstance(given, str) and given.strip().isdigit():
         return f"write {int(given)}, without quotes and leading zeros"
-    if kind == "tuple_type":
+    if kind == "not_list":
         return "begin each entry with '- '"
     return ""

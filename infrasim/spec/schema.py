@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ValidationError
-
 from infrasim.spec import checks, legacy, network_checks, storage_checks
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
+from infrasim.spec.modelling import OF_TYPE, AfterValidator, FaultKind, Model, ValidationError
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.part import Only, notes
 
@@ -33,23 +32,8 @@ _SAMPLES: dict[str, Any] = {
     "array": [],
     "object": {},
 }
-# How pydantic says that a value is of the wrong kind; "missing" is what becomes of an empty key.
-_WRONG_KIND = frozenset(
-    {
-        "missing",
-        "bool_type",
-        "int_type",
-        "int_from_float",
-        "float_type",
-        "string_type",
-        "tuple_type",
-        "list_type",
-        "dict_type",
-        "model_type",
-        "model_attributes_type",
-        "literal_error",
-    }
-)
+# The faults of a value of the wrong kind; "missing" is what becomes of an empty key.
+_WRONG_KIND: frozenset[FaultKind] = frozenset({"missing", "wrong_choice", *OF_TYPE.values()})
 _FRU_KEY = "^fru(0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-4])$"
 _ONE_LINE = r"^[^\u0000-\u001f\u007f]*$"
 
@@ -109,7 +93,7 @@ def node_file_schema() -> Schema:
     }
 
 
-def _mapping(model: type[BaseModel], section: str) -> Schema:
+def _mapping(model: type[Model], section: str) -> Schema:
     keys = [key for key in node_keys().values() if key.section == section]
     properties = {key.name: _value(key) for key in keys if key.name != "fruN"}
     old = dict(_old_keys(section, properties))
@@ -173,7 +157,7 @@ def _shorthand_limits(key: Key, *, wrapped: bool) -> Schema:
     """What a text in place of a mapping must be: what the key that it becomes demands."""
     section = f"{key.path}[]" if key.is_list else key.path
     faults = _faults(key, _SAMPLES["string"], wrapped=wrapped)
-    below = {str(fault[-1]) for fault in faults if len(fault) > 1}
+    below = {str(place[-1]) for place, _ in faults if len(place) > 1}
     return _named_limits(node_keys()[f"{section}.{below.pop()}"], _LIMITS) if len(below) == 1 else {}
 
 
@@ -183,14 +167,13 @@ def _takes(key: Key, sample: Any, *, wrapped: bool) -> bool:
     faults = _faults(key, sample, wrapped=wrapped)
     if key.model is not None and isinstance(sample, str):
         # A shorthand becomes a mapping, whose keys are then at fault; one that is refused is itself.
-        return all(len(place) > 1 for place in faults)
-    # Of a union each member says what it wanted, one step below.
-    said = {kind for place, kind in faults.items() if len(place) <= 2}
-    return not (said and said <= _WRONG_KIND) or (isinstance(sample, str) and "literal_error" in said)
+        return all(len(place) > 1 for place, _ in faults)
+    said = {kind for place, kind in faults if len(place) == 1}
+    return not (said and said <= _WRONG_KIND) or (isinstance(sample, str) and "wrong_choice" in said)
 
 
-def _faults(key: Key, sample: Any, *, wrapped: bool) -> dict[Path, str]:
-    """What pydantic says of a value of the key: the kinds of faults by their places, the value's first."""
+def _faults(key: Key, sample: Any, *, wrapped: bool) -> set[tuple[Path, FaultKind]]:
+    """What the models say of a value of the key: the kinds of faults and their places, the value's first."""
     place: Path = (key.name,)
     given: dict[str, Any] = {key.name: [sample] if wrapped else sample}
     if key.name == "fruN":
@@ -200,13 +183,12 @@ def _faults(key: Key, sample: Any, *, wrapped: bool) -> dict[Path, str]:
     try:
         key.owner.model_validate(given)
     except ValidationError as exc:
-        faults = exc.errors(include_url=False)
         return {
-            fault["loc"][len(place) - 1 :]: fault["type"]
-            for fault in faults
-            if fault["loc"][: len(place)] == place
+            (fault.path[len(place) - 1 :], fault.kind)
+            for fault in exc.faults
+            if fault.path[: len(place)] == place
         }
-    return {}
+    return set()
 
 
 def _words(key: Key) -> str:
@@ -266,8 +248,8 @@ def _absent(key: Key) -> Schema:
     return {"enum": [None, []]} if key.is_list else {"const": None}
 
 
-def _has(model: type[BaseModel], name: str) -> bool:
-    return name in model.__pydantic_fields__
+def _has(model: type[Model], name: str) -> bool:
+    return name in model.model_fields
 
 
 def _only(judge: Key, only: Only, otherwise: Schema) -> Schema:

@@ -103,6 +103,6 @@ def _default_list(path: Path) -> list[Value]:
         return []
     default = key.field.get_default(call_default_factory=True) or ()
     return [
-        entry.model_dump(mode="json", by_alias=True, exclude_unset=True) if key.model else cast(Value, entry)
+        entry.model_dump(by_alias=True, exclude_unset=True) if key.model else cast(Value, entry)
         for entry in default
     ]

@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
-from pydantic.aliases import AliasChoices
-
 from infrasim.spec import pci_checks, storage_checks
+from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.part import AbsolutePath, Becomes, Only, Part, Uuid, conditions, written
 from infrasim.spec.storage_kinds import ALONE, ATA, SCSI
 
@@ -156,9 +147,8 @@ class Image(Part):
     )
 
     @model_validator(mode="after")
-    def _image_can_be(self) -> Image:
+    def _image_can_be(self) -> None:
         storage_checks.image_can_be(self)
-        return self
 
 
 class NumberedDisk(Image):
@@ -345,29 +335,22 @@ class ControllerHead(Part):
     )
     namespaces: Annotated[tuple[Namespace, ...], BeforeValidator(storage_checks.no_number), _NVME] = Field(
         (),
-        strict=False,
         description="Namespaces of the drive; `[]` for none. Their number alone makes so many, each of the "
         "`size` and so on beside it. Left out: one, of which `size`, `file` and so on speak.",
     )
-    drives: tuple[Drive, ...] = Field((), strict=False, description="The disks.")
+    drives: tuple[Drive, ...] = Field((), description="The disks.")
 
 
 # What namespaces that are only counted have in common.
 _OF_EACH_IMAGE = frozenset(
-    field.alias or name
-    for name, field in Image.__pydantic_fields__.items()
-    if name not in ("file", "bootindex")
+    written(name, field) for name, field in Image.model_fields.items() if name not in ("file", "bootindex")
 )
 
 
 def _only_on_its_own(model: type[Controller]) -> type[Controller]:
-    """Say of a disk's keys that they are for kinds where the controller is the disk.
-
-    The fields are the model's own copies, and pydantic looks at them when it first needs them.
-    """
-    for name in NumberedDisk.__pydantic_fields__:
-        field = model.__pydantic_fields__[name]
-        field.metadata = [_ALONE, *field.metadata]
+    """Say of a disk's keys that they are for kinds where the controller is the disk."""
+    for name in NumberedDisk.model_fields:
+        model.model_fields[name] = model.model_fields[name].with_note(_ALONE)
     return model
 
 
@@ -380,27 +363,25 @@ class Controller(NumberedDisk, ControllerHead):
     def _namespaces_alike(cls, given: Any) -> Any:
         return storage_checks.namespaces_alike(given, _OF_EACH_IMAGE)
 
-    @model_serializer(mode="wrap")
-    def _what_applies(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def model_dump(self, *, by_alias: bool = False, exclude_unset: bool = False) -> dict[str, Any]:
         """Without defaults of keys that this kind does not have: what is shown can be read again."""
-        values: dict[str, Any] = handler(self)
+        values = super().model_dump(by_alias=by_alias, exclude_unset=exclude_unset)
         is_alone = self.type in ALONE and not (self.drives or self.namespaces)
         for name, only in conditions(Controller):
             applies = is_alone if only is _ALONE else getattr(self, only.of) in only.kinds
             if not applies and name not in self.model_fields_set:
                 values.pop(name, None)
-                values.pop(written(name, Controller.__pydantic_fields__[name]), None)
+                values.pop(written(name, Controller.model_fields[name]), None)
         return values
 
     @model_validator(mode="after")
-    def _controller_can_be(self) -> Controller:
-        storage_checks.controller_can_be(self, NumberedDisk.__pydantic_fields__)
-        return self
+    def _controller_can_be(self) -> None:
+        storage_checks.controller_can_be(self, NumberedDisk.model_fields)
 
 
 def one_disk() -> tuple[Controller, ...]:
-    """What a node has whose file says nothing of storage; not checked, so that no model has to be made."""
-    return (Controller.model_construct(drives=(Drive.model_construct(),)),)
+    """What a node has whose file says nothing of storage."""
+    return (Controller(drives=(Drive(),)),)
 
 
 class Cdrom(Part):

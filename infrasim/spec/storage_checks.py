@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infrasim.spec.checks import Conflict, printable, refuse, repeated
 from infrasim.spec.document import Path
+from infrasim.spec.modelling import written
 from infrasim.spec.storage_kinds import ALONE, ATA, IDE_CONTROLLERS_MOST, KINDS, Kind
 from infrasim.units import WrongValue
 
@@ -272,10 +273,10 @@ def _images_of_their_own(controller: Controller, disk_keys: Collection[str]) -> 
         return
     # A drive with namespaces still has a serial number.
     beside = {*disk_keys, "namespaces"} if named == "drives" else {*disk_keys} - {"serial"}
-    for name, field in type(controller).__pydantic_fields__.items():
+    for name, field in type(controller).model_fields.items():
         if name in beside & controller.model_fields_set:
             message = f"each of {named!r} has its own"
-            yield Conflict((field.alias or name,), message, f"move it there, or remove {named!r}")
+            yield Conflict((written(name, field),), message, f"move it there, or remove {named!r}")
 
 
 def _ata_sectors(controller: Controller) -> Iterator[Conflict]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
-
 from infrasim.spec import pci_checks
+from infrasim.spec.modelling import AfterValidator, BeforeValidator, Field
 from infrasim.spec.part import Becomes, Only, Part
 from infrasim.spec.storage import Switch
 
@@ -66,17 +65,13 @@ class LowestBridge(_Place):
 class LowerBridge(LowestBridge):
     """A bridge behind another one."""
 
-    downstream_bridge: tuple[LowestBridge, ...] = Field(
-        (), strict=False, description="Bridges on the bus behind this one."
-    )
+    downstream_bridge: tuple[LowestBridge, ...] = Field((), description="Bridges on the bus behind this one.")
 
 
 class Bridge(LowestBridge):
     """A bridge to a bus of conventional PCI."""
 
-    downstream_bridge: tuple[LowerBridge, ...] = Field(
-        (), strict=False, description="Bridges on the bus behind this one."
-    )
+    downstream_bridge: tuple[LowerBridge, ...] = Field((), description="Bridges on the bus behind this one.")
 
 
 class _Slotted(_Place):
@@ -140,15 +135,15 @@ class Downstream(_Slotted):
 class PcieSwitch(Part):
     """A switch."""
 
-    upstream: tuple[Upstream, ...] = Field((), strict=False, description="Its sides towards the root.")
-    downstream: tuple[Downstream, ...] = Field((), strict=False, description="Its sides towards devices.")
+    upstream: tuple[Upstream, ...] = Field((), description="Its sides towards the root.")
+    downstream: tuple[Downstream, ...] = Field((), description="Its sides towards devices.")
 
 
 class PcieTopology(Part):
     """Ports of PCI Express."""
 
     root_bus: tuple[RootBus, ...] = Field(
-        (), strict=False, description="Further roots of PCI Express beside `pcie.0`; each is a `pxb-pcie`."
+        (), description="Further roots of PCI Express beside `pcie.0`; each is a `pxb-pcie`."
     )
-    root_port: tuple[RootPort, ...] = Field((), strict=False, description="Root ports.")
-    switch: tuple[PcieSwitch, ...] = Field((), strict=False, description="Switches.")
+    root_port: tuple[RootPort, ...] = Field((), description="Root ports.")
+    switch: tuple[PcieSwitch, ...] = Field((), description="Switches.")

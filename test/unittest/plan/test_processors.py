@@ -41,7 +41,7 @@ def with_sockets(personality: Personality, count: int) -> Personality:
 def test_layouts(
     personality: Personality, cpu: dict[str, int], sockets: int, layout: tuple[int, int, int]
 ) -> None:
-    assert processors(Cpu(**cpu), with_sockets(personality, sockets)) == Processors(*layout)  # type: ignore[arg-type]
+    assert processors(Cpu(**cpu), with_sockets(personality, sockets)) == Processors(*layout)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_layouts_that_cannot_be(
     personality: Personality, cpu: dict[str, int], path: str, message: str
 ) -> None:
     with pytest.raises(InvalidNodeFile) as caught:
-        processors(Cpu(**cpu), personality)  # type: ignore[arg-type]
+        processors(Cpu(**cpu), personality)
     (problem,) = caught.value.problems
     assert (problem.path, problem.message) == (path, message)
 

@@ -214,13 +214,11 @@ def test_an_identity_of_the_nodes_own() -> None:
     assert list(spec.bmc.fru) == [0, 254]
     assert spec.bmc.fru[0].board.sn == "B1"
     assert spec.bmc.fru[0].chassis.sn is None
-    assert hash(spec) == hash(load(OWN).spec)
-    assert hash(spec) != hash(load(OWN.replace("B1", "B2")).spec)
 
 
 def test_what_is_dumped_can_be_loaded() -> None:
     spec = load(OWN).spec
-    dumped = spec.model_dump(mode="json", by_alias=True)
+    dumped = spec.model_dump(by_alias=True)
     assert dumped["bmc"]["fru254"]["product"]["version"] == "A01"
     assert "fru" not in dumped["bmc"]
     assert NodeSpec.model_validate(dumped) == spec
@@ -238,9 +236,8 @@ def test_models_that_few_files_need_are_made_late() -> None:
 
 def test_the_spec_cannot_be_changed() -> None:
     spec = load("name: n").spec
-    with pytest.raises(ValueError, match="frozen"):
-        spec.name = "m"  # type: ignore[misc]
-    assert hash(spec) == hash(load("name: n").spec)
+    with pytest.raises(AttributeError, match="frozen"):
+        spec.name = "m"
 
 
 SCALARS = st.one_of(

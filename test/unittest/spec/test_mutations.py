@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import BeforeValidator
 
 from infrasim.errors import InvalidNodeFile, UsageError
 from infrasim.paths import Home, shipped_types, template_dir
@@ -24,6 +23,7 @@ from infrasim.spec.document import Path as KeyPath
 from infrasim.spec.full import full_node_text
 from infrasim.spec.keys import Key, node_keys
 from infrasim.spec.load import load_node
+from infrasim.spec.modelling import BeforeValidator
 from infrasim.spec.part import notes
 from infrasim.spec.reference import yaml_of
 from infrasim.spec.schema import node_file_schema
@@ -223,7 +223,7 @@ def test_what_is_taken_stays_what_it_is(sharp: str) -> None:
         except InvalidNodeFile as exc:
             assert broken.line in {problem.line for problem in exc.problems}, str(exc)
             continue
-        value: object = loaded.spec.model_dump(mode="json")
+        value: object = loaded.spec.model_dump()
         for step in path:
             value = value[step]  # type: ignore[index]
         assert value == sharp, dotted(path)

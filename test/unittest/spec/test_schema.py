@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import Field
 
 from infrasim.errors import InvalidNodeFile
 from infrasim.spec import schema as schema_module
 from infrasim.spec.document import load_document
 from infrasim.spec.keys import _keys, node_keys
 from infrasim.spec.load import load_node
+from infrasim.spec.modelling import Field
 from infrasim.spec.part import Becomes, Only, Part
 from infrasim.spec.schema import node_file_schema
 
@@ -189,7 +189,7 @@ class Bus(Part):
     port: Annotated[int | None, Only("ahci")] = Field(None, description="Port.")
     merge: Literal["on", "off"] | bool = Field("on", description="Merge.")
     text: str | int = Field("x", description="Text or number.")
-    disks: tuple[Disk, ...] = Field((), strict=False, description="Disks.")
+    disks: tuple[Disk, ...] = Field((), description="Disks.")
 
 
 @pytest.fixture
