@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class OtherChannel:
+    """A LAN channel that no network leads to."""
+
+    number: int
+    mac: str
+
+
+@dataclass(frozen=True)
 class CoreSettings:
     """Everything that is decided before the BMC starts.
 
@@ -15,6 +23,7 @@ class CoreSettings:
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
     one in the inventory, ``processors`` the number of sockets that take power,
     ``model`` the server's product name, ``host_macs`` the addresses of the host's network cards, in order.
+    ``main_channel`` is the LAN channel that ``lan_*`` are of.
     """
 
     node: str
@@ -42,3 +51,5 @@ class CoreSettings:
     processors: int = 2
     model: str = ""
     host_macs: tuple[str, ...] = ()
+    main_channel: int = 1
+    other_channels: tuple[OtherChannel, ...] = ()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core import lan_config, pet
 from infrasim.bmc_core.clock import bmc_time_s
-from infrasim.bmc_core.codes import Channel
 from infrasim.bmc_core.guid import guid_bytes
 from infrasim.bmc_core.lan_config import AlertDestination
 from infrasim.bmc_core.pef_config import Policy
@@ -110,7 +109,7 @@ class Alerts:
         def done(status: AlertStatus) -> None:
             self._next(policies, place + 1, policy if status == AlertStatus.SENT else None, event, text)
 
-        if policy.channel == Channel.LAN:
+        if policy.channel == self._bmc.lan.number:
             self.send(policy.destination, event, text(policy), done)
         else:
             done(AlertStatus.RETRIES_FAILED)

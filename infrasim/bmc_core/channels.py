@@ -1,4 +1,4 @@
-"""The channels of the BMC: what they are, how they may be used, the keys of the LAN one."""
+"""The channels of the BMC: what they are, how they may be used, the keys of LAN channels."""
 
 from __future__ import annotations
 
@@ -23,13 +23,10 @@ _KEY_LENGTH = 20
 # Source: IPMI 2.0 table 6-3 (medium), 6-2 (protocol), 22-29 (session support, and the IPMI vendor number).
 _IPMI_VENDOR = (7154).to_bytes(3, "little")
 _MULTIPLE_SESSIONS = 0x80
-_MEDIUM = {
-    Channel.IPMB: (0x01, 0x01, 0x00),
-    Channel.LAN: (0x04, 0x01, _MULTIPLE_SESSIONS),
-    Channel.SYSTEM_INTERFACE: (0x0C, 0x05, 0x00),
-}
+_LAN_MEDIUM = (0x04, 0x01)
+_OTHER_MEDIA = {Channel.IPMB: (0x01, 0x01), Channel.SYSTEM_INTERFACE: (0x0C, 0x05)}
 # No interrupt is told for the system interface and the event buffer. Source: IPMI 2.0 table 22-29.
-_AUXILIARY = {Channel.SYSTEM_INTERFACE: b"\xff\xff"}
+_NO_INTERRUPTS = b"\xff\xff"
 
 
 class AccessMode(IntEnum):
@@ -43,7 +40,7 @@ class AccessMode(IntEnum):
 
 @dataclass
 class ChannelAccess:
-    """How the LAN channel may be used; ``*_off`` as in Set Channel Access. Source: IPMI 2.0 table 22-27."""
+    """How a LAN channel may be used; ``*_off`` as in Set Channel Access. Source: IPMI 2.0 table 22-27."""
 
     mode: AccessMode = AccessMode.ALWAYS
     alerting_off: bool = False
@@ -59,7 +56,7 @@ class ChannelAccess:
 
 @dataclass
 class ChannelState:
-    """The LAN channel: its access now and after a reset, and its keys (IPMI 2.0 section 6.13.3)."""
+    """A LAN channel: its access now and after a reset, and its keys (IPMI 2.0 section 6.13.3)."""
 
     volatile: ChannelAccess = field(default_factory=ChannelAccess)
     nonvolatile: ChannelAccess = field(default_factory=ChannelAccess)
@@ -76,30 +73,34 @@ class ChannelState:
 
 def restart(bmc: Bmc) -> None:
     """What a reset of the BMC does: the volatile settings are as the lasting ones again."""
-    bmc.state.channels.volatile = replace(bmc.state.channels.nonvolatile)
+    for lan in bmc.lans.all:
+        lan.access.volatile = replace(lan.access.nonvolatile)
 
 
 def is_open(bmc: Bmc) -> bool:
-    """Whether the LAN channel takes IPMI messages now; "pre-boot" means while the host is off."""
-    mode = bmc.state.channels.volatile.mode
+    """Whether the main channel takes IPMI messages now; "pre-boot" means while the host is off."""
+    mode = bmc.lan.access.volatile.mode
     if mode is AccessMode.PRE_BOOT:
         return not bmc.chassis.power_is_on()
     return mode is not AccessMode.DISABLED
 
 
-def _with_sessions(request: Request, number: int) -> None:
-    channel = request.channel(number)
-    if channel not in _MEDIUM:
-        raise Refused(Completion.INVALID_FIELD)
-    if channel != Channel.LAN:
+def all_channels(bmc: Bmc) -> frozenset[int]:
+    """The numbers of the channels that there are."""
+    return bmc.lans.numbers | frozenset(Channel)
+
+
+def _with_sessions(bmc: Bmc, request: Request, number: int) -> ChannelState:
+    """The access and the keys of a channel that has sessions."""
+    if request.channel(number) in _OTHER_MEDIA:
         raise Refused(_NO_SESSIONS)
+    return bmc.lans.named(request, number).access
 
 
 def set_channel_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.22."""
     data = request.need(3)
-    _with_sessions(request, data[0])
-    channels = bmc.state.channels
+    channels = _with_sessions(bmc, request, data[0])
     scopes = {1: channels.nonvolatile, 2: channels.volatile}
     access, limit = data[1] >> 6, data[2] >> 6
     if data[1] & 0x07 > AccessMode.SHARED and access:
@@ -121,8 +122,7 @@ def set_channel_access(bmc: Bmc, request: Request) -> bytes:
 def get_channel_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.23."""
     data = request.need(2)
-    _with_sessions(request, data[0])
-    channels = bmc.state.channels
+    channels = _with_sessions(bmc, request, data[0])
     match data[1] >> 6:
         case 1:
             access = channels.nonvolatile
@@ -135,22 +135,23 @@ def get_channel_access(bmc: Bmc, request: Request) -> bytes:
 
 def get_channel_info(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.24."""
-    number = request.channel(request.need(1)[0])
-    try:
-        channel = Channel(number)
-    except ValueError:
-        raise Refused(Completion.INVALID_FIELD) from None
-    medium, protocol, sessions = _MEDIUM[channel]
-    if sessions:
-        sessions |= len(bmc.sessions)
-    return bytes([channel, medium, protocol, sessions]) + _IPMI_VENDOR + _AUXILIARY.get(channel, bytes(2))
+    (wanted,) = request.need(1)
+    channel = request.channel(wanted)
+    sessions = 0
+    if channel in _OTHER_MEDIA:
+        medium, protocol = _OTHER_MEDIA[Channel(channel)]
+    else:
+        lan = bmc.lans.named(request, wanted)
+        medium, protocol = _LAN_MEDIUM
+        sessions = _MULTIPLE_SESSIONS | (len(bmc.sessions) if lan is bmc.lan else 0)
+    auxiliary = _NO_INTERRUPTS if channel == Channel.SYSTEM_INTERFACE else bytes(2)
+    return bytes([channel, medium, protocol, sessions]) + _IPMI_VENDOR + auxiliary
 
 
 def set_channel_security_keys(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.25: read, set or lock K_R and K_G."""
     data = request.need(3, 3 + _KEY_LENGTH + 1)
-    _with_sessions(request, data[0])
-    channels = bmc.state.channels
+    channels = _with_sessions(bmc, request, data[0])
     operation, key = data[1] & 0x03, data[2]
     if operation == 3 or key > 1:
         raise Refused(Completion.INVALID_FIELD)

@@ -59,10 +59,9 @@ class Privilege(IntEnum):
 
 
 class Channel(IntEnum):
-    """The channels of this BMC. Source: IPMI 2.0 section 6.3; 1 is the usual one for LAN."""
+    """The channels that have the same number in each BMC. Source: IPMI 2.0 section 6.3."""
 
     IPMB = 0x0
-    LAN = 0x1
     SYSTEM_INTERFACE = 0xF
 
 

@@ -11,10 +11,10 @@ from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
 from infrasim.bmc_core.codes import Channel, Completion, Privilege
 from infrasim.bmc_core.dcmi_monitor import DcmiMonitor
-from infrasim.bmc_core.events import Events, add_event
+from infrasim.bmc_core.events import Events, add_own_event
 from infrasim.bmc_core.faults import note_event
 from infrasim.bmc_core.lan.sessions import Sessions
-from infrasim.bmc_core.lan_config import LanStatistics, SuspendedArps, lan_parameters
+from infrasim.bmc_core.lan_channel import LanChannels
 from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.oem.catalog import oem
@@ -71,16 +71,16 @@ class Bmc:
         self.changed = changed
         self.defer = defer
         self._reset = reset
+        self.lans = LanChannels(settings, state.lans, changed=changed)
+        # The one with the node's address.
+        self.lan = self.lans.main
         self.messaging = Messaging(self)
         self.boot = BootOptions(self)
         self.chassis_control = ChassisControl(self)
         self.watchdog = Watchdog(self)
         self.sol = Sol(self)
-        self.lan_parameters = lan_parameters(settings, state.lan, changed=changed)
-        self.lan_statistics = LanStatistics()
         # What ipmi_sim answers to Get Device ID, once it has been asked.
         self.device_id: bytes | None = None
-        self.suspended_arps = SuspendedArps()
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)
         added = oem(settings.manufacturer)
         self.system_info = system_info_parameters(
@@ -148,7 +148,7 @@ class Bmc:
         self.defer(self._log(event))
 
     async def _log(self, event: bytes) -> None:
-        self.event_happened(await add_event(self, event))
+        self.event_happened(await add_own_event(self, event))
 
     def event_happened(self, record: bytes) -> None:
         """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""

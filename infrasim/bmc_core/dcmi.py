@@ -22,6 +22,8 @@ GROUP = 0xDC
 _VERSION = bytes([1, 5])
 _CAPABILITIES_REVISION, _CONFIGURATION_REVISION = 2, 1
 _NO_CHANNEL = 0xFF
+# Of the manageability access capabilities. Source: table 6-2, parameter 1.
+_SECONDARY_LAN = 0x04
 _GET_SEL_INFO = 0x40
 _SEL_RECORD_SIZE = 16
 _MOST_SEL_ENTRIES = 0x0FFF
@@ -107,14 +109,15 @@ async def get_capabilities(bmc: Bmc, request: Request) -> bytes:
     """Source: DCMI 1.5 section 6.1.1."""
     match request.need(1)[0]:
         case 1:
-            # Power management; in-band over KCS, no second LAN channel, no serial port.
-            data = bytes([0x00, 0x01, 0x01])
+            # Power management; in-band over KCS, no serial port.
+            data = bytes([0x00, 0x01, 0x01 | (_SECONDARY_LAN if len(bmc.lans.all) > 1 else 0)])
         case 2:
             data = (await _log_size(bmc)).to_bytes(2, "little") + _ATTRIBUTES
         case 3:
             data = bytes([BMC_ADDRESS, Channel.IPMB])
         case 4:
-            data = bytes([Channel.LAN, _NO_CHANNEL, _NO_CHANNEL])
+            first, second, *_ = [*(lan.number for lan in bmc.lans.all), _NO_CHANNEL]
+            data = bytes([first, second, _NO_CHANNEL])
         case 5:
             data = bytes([len(AVERAGING_PERIODS), *AVERAGING_PERIODS])
         case _:

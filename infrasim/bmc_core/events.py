@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ _ADD_SEL_ENTRY = 0x44
 _SYSTEM_EVENT = 0x02
 _EVENT_REVISION = 0x04
 NO_RECORD = 0xFFFF
+# The id of an event that is in no log. Source: IPMI 2.0 table 30-6.
+_NOT_LOGGED = bytes(2)
+
+# What ipmi_sim's own global enables are: its event buffer and the flag that tells of it, with its log or
+# without. Source: IPMI 2.0 section 22.1.
+_SET_GLOBAL_ENABLES = 0x2E
+_ENGINE_ENABLES, _ENGINE_LOGS = 0x06, 0x08
 
 # The BMC's sensor for its own PEF actions: System Event, sensor-specific, offset 4 with the actions in event
 # data 2. Source: IPMI 2.0 table 42-3, sensor type 12h.
@@ -181,30 +189,54 @@ class Events:
 
     async def _log(self, actions: Action) -> None:
         body = _PEF_ACTION_EVENT + bytes([actions, 0xFF])
-        await add_event(self._bmc, bytes([BMC_ADDRESS, 0]) + body)
+        await add_own_event(self._bmc, bytes([BMC_ADDRESS, 0]) + body)
 
 
-async def add_event(bmc: Bmc, event: bytes) -> bytes:
-    """Add an event to the SEL and return its record. ``event`` is generator id and event message, 9 bytes.
+async def add_own_event(bmc: Bmc, event: bytes) -> bytes:
+    """Add an event of the BMC's own to the SEL, if that is possible, and return its record.
+
+    ``event`` is generator id and event message, 9 bytes.
+    """
+    record = _record(bmc, event)
+    with suppress(Refused):
+        return await _add(bmc, record)
+    return record
+
+
+def _record(bmc: Bmc, event: bytes) -> bytes:
+    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
+    return _NOT_LOGGED + bytes([_SYSTEM_EVENT]) + timestamp + event
+
+
+async def _add(bmc: Bmc, record: bytes) -> bytes:
+    """The record as it is in the SEL; as it was, if that is full or the host's software wants none.
 
     Raises:
         Refused: by ipmi_sim.
     """
-    timestamp = (int(bmc_time_s(bmc)) & 0xFFFFFFFF).to_bytes(4, "little")
-    record = bytes([0, 0, _SYSTEM_EVENT]) + timestamp + event
-    number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+    if not bmc.messaging.logs_events:
+        return record
+    try:
+        number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+    except Refused as refusal:
+        if refusal.code != Completion.OUT_OF_SPACE:
+            raise
+        return record
     return number[:2].ljust(2, b"\xff") + record[2:]
 
 
 async def platform_event(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 29.3. The last two event data bytes may be left out."""
+    """Source: IPMI 2.0 section 29.3. The last two event data bytes may be left out.
+
+    One that finds the log full has happened all the same: filters and alerts get it.
+    """
     in_band = request.origin.channel == Channel.SYSTEM_INTERFACE
     data = request.need(5 + in_band, 7 + in_band)
     if in_band:
         generator, message = bytes([data[0], 0]), data[1:]
     else:
         generator, message = bytes([REMOTE_CONSOLE_ADDRESS, request.origin.channel << 4]), data
-    record = await add_event(bmc, generator + message.ljust(7, b"\xff"))
+    record = await _add(bmc, _record(bmc, generator + message.ljust(7, b"\xff")))
     bmc.event_happened(record)
     return b""
 
@@ -224,6 +256,16 @@ def get_event_receiver(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 29.2."""
     request.need(0)
     return bytes([bmc.state.pef.event_receiver, bmc.state.pef.event_receiver_lun])
+
+
+async def set_engine_enables(bmc: Bmc) -> None:
+    """Let ipmi_sim tell of the events that its sensors make, and log them where the host's software wants it.
+
+    Raises:
+        Refused: by ipmi_sim.
+    """
+    enables = _ENGINE_ENABLES | (_ENGINE_LOGS if bmc.messaging.logs_events else 0)
+    await bmc.engine.ask(NetFn.APP, _SET_GLOBAL_ENABLES, bytes([enables]))
 
 
 async def restore_event_receiver(bmc: Bmc) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from infrasim.bmc_core.channels import all_channels
 from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
@@ -15,7 +16,6 @@ from infrasim.bmc_core.message import Refused, Request
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
-_CHANNELS = frozenset((Channel.IPMB, Channel.LAN, Channel.SYSTEM_INTERFACE))
 # Commands are told by halves: numbers 00h to 7Fh, and those from 80h.
 _HALF = 0x80
 # DCMI's body is in the commands of network function 2Ch. Source: DCMI 1.5 section 6.1.
@@ -25,7 +25,7 @@ _ALL_SUBFUNCTIONS = b"\xff\xff\xff\xff"
 
 def get_netfn_support(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 21.2. All commands are on LUN 0, by the rules of the specification."""
-    _need_channel(request, request.need(1)[0])
+    _need_channel(bmc, request, request.need(1)[0])
     pairs = _bits((netfn >> 1 for netfn, _number in bmc.commands), 4)
     return bytes([0x01]) + pairs + bytes(12)
 
@@ -79,7 +79,7 @@ def set_subfunction_enables(bmc: Bmc, request: Request) -> bytes:
     ipmitool's ``firewall reset`` sets those of every number: of commands that are not there, to none.
     """
     data = request.need(8, 11)
-    _need_channel(request, data[0])
+    _need_channel(bmc, request, data[0])
     if data[-4:] != (_ALL_SUBFUNCTIONS if _has_command(bmc, data) else bytes(4)):
         raise Refused(Completion.INVALID_FIELD)
     return b""
@@ -91,7 +91,7 @@ def _present(bmc: Bmc, request: Request) -> bytes:
 
 def _commands(bmc: Bmc, request: Request, data: bytes) -> bytes:
     """The commands of the channel, network function, half and LUN in ``data``, a 1 bit for each."""
-    _need_channel(request, data[0])
+    _need_channel(bmc, request, data[0])
     netfn, upper = data[1] & 0x3E, data[1] >> 6
     if upper > 1:
         raise Refused(Completion.INVALID_FIELD)
@@ -110,7 +110,7 @@ def _commands(bmc: Bmc, request: Request, data: bytes) -> bytes:
 
 def _need_command(bmc: Bmc, request: Request) -> None:
     data = request.need(4, 7)
-    _need_channel(request, data[0])
+    _need_channel(bmc, request, data[0])
     if not _has_command(bmc, data):
         raise Refused(Completion.INVALID_FIELD)
 
@@ -119,8 +119,8 @@ def _has_command(bmc: Bmc, data: bytes) -> bool:
     return (data[1] & 0x3E, data[3]) in bmc.commands and not data[2] & 0x03
 
 
-def _need_channel(request: Request, number: int) -> None:
-    if request.channel(number) not in _CHANNELS:
+def _need_channel(bmc: Bmc, request: Request, number: int) -> None:
+    if request.channel(number) not in all_channels(bmc):
         raise Refused(Completion.INVALID_FIELD)
 
 

@@ -1,4 +1,4 @@
-"""LAN configuration: the parameters of the LAN channel, its statistics and ARPs.
+"""LAN configuration: the parameters of a LAN channel, its statistics and ARPs.
 
 All are the BMC's own values: they begin as the node has them and never touch the machine's interfaces. What
 takes effect elsewhere is read by functions: :func:`suite_privilege`, :func:`auth_types`, :func:`lockout`.
@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from infrasim.bmc.settings import CoreSettings
-from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.command import Command
-from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.message import Request
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, answer_read, fixed
 
 if TYPE_CHECKING:
@@ -96,13 +96,13 @@ class AlertDestination:
     retries: int
 
 
-def suite_privileges(bmc: Bmc) -> tuple[tuple[int, Privilege], ...]:
+def suite_privileges(parameters: LanStore) -> tuple[tuple[int, Privilege], ...]:
     """The cipher suites that may be used, lowest first, each with the most that its sessions may have.
 
     Source: IPMI 2.0 table 23-4, parameter 24: level 0 leaves a suite unused.
     """
-    settings = bmc.settings
-    return _suite_privileges(settings.cipher_suites, settings.insecure, *bmc.lan_parameters.suite_levels())
+    settings = parameters.settings
+    return _suite_privileges(settings.cipher_suites, settings.insecure, *parameters.suite_levels())
 
 
 # Every login asks, and what it is made from hardly ever changes.
@@ -120,9 +120,9 @@ def _suite_privileges(
     return tuple((suite, level) for suite, level in found if level)
 
 
-def suite_privilege(bmc: Bmc, suite_id: int) -> Privilege:
+def suite_privilege(parameters: LanStore, suite_id: int) -> Privilege:
     """The most that sessions with this cipher suite may have; NONE if it is not to be used at all."""
-    return dict(suite_privileges(bmc)).get(suite_id, Privilege.NONE)
+    return dict(suite_privileges(parameters)).get(suite_id, Privilege.NONE)
 
 
 def _level(levels: bytes, entry: int) -> int:
@@ -130,16 +130,16 @@ def _level(levels: bytes, entry: int) -> int:
     return pair >> 4 if entry % 2 else pair & 0x0F
 
 
-def auth_types(bmc: Bmc, privilege: Privilege) -> int:
+def auth_types(parameters: LanStore, privilege: Privilege) -> int:
     """The IPMI 1.5 authentication types that sessions of this level may use, as bits (1 << type)."""
     if not Privilege.CALLBACK <= privilege <= Privilege.OEM:
         return 0
-    return bmc.lan_parameters.value(_AUTH_ENABLES)[privilege - 1] & _auth_support(bmc.settings)
+    return parameters.value(_AUTH_ENABLES)[privilege - 1] & _auth_support(parameters.settings)
 
 
 def lockout(bmc: Bmc) -> Lockout:
     """The bad password threshold in effect."""
-    value = bmc.lan_parameters.value(_BAD_PASSWORDS)
+    value = bmc.lan.parameters.value(_BAD_PASSWORDS)
     return Lockout(
         failures=value[1],
         reset_s=int.from_bytes(value[2:4], "little") * 10,
@@ -150,20 +150,20 @@ def lockout(bmc: Bmc) -> Lockout:
 
 def community(bmc: Bmc) -> bytes:
     """The community string of SNMP traps."""
-    return bmc.lan_parameters.value(_COMMUNITY).rstrip(b"\0")
+    return bmc.lan.parameters.value(_COMMUNITY).rstrip(b"\0")
 
 
 def own_address(bmc: Bmc) -> str:
     """The IPv4 address that the BMC says it has."""
-    return str(ipaddress.IPv4Address(bmc.lan_parameters.value(_IP)))
+    return str(ipaddress.IPv4Address(bmc.lan.parameters.value(_IP)))
 
 
 def alert_destination(bmc: Bmc, selector: int) -> AlertDestination | None:
     """The destination of that number; None if there is none, or not for SNMP traps."""
     if selector not in _DESTINATIONS:
         return None
-    kind, timeout, retries = bmc.lan_parameters.value(_DESTINATION_TYPE, selector)
-    address = bmc.lan_parameters.value(_DESTINATION_ADDRESS, selector)
+    kind, timeout, retries = bmc.lan.parameters.value(_DESTINATION_TYPE, selector)
+    address = bmc.lan.parameters.value(_DESTINATION_ADDRESS, selector)
     if kind & 0x07:
         return None
     ip = ipaddress.ip_address(address[1:17] if address[0] >> 4 else address[2:6])
@@ -176,10 +176,8 @@ def alert_destination(bmc: Bmc, selector: int) -> AlertDestination | None:
 
 
 def lan_parameters(settings: CoreSettings, state: ParameterState, *, changed: Callable[[], None]) -> LanStore:
-    """The parameters of the LAN channel, beginning as in ``settings``. Source: IPMI 2.0 table 23-4."""
-    return LanStore(
-        (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings)), state, changed=changed
-    )
+    """The parameters of a LAN channel, beginning as in ``settings``. Source: IPMI 2.0 table 23-4."""
+    return LanStore(settings, state, changed=changed)
 
 
 class LanStore(ParameterStore):
@@ -189,6 +187,11 @@ class LanStore(ParameterStore):
     which is suite 17's, the one that clients prefer, and wants to read back what it wrote. So 0 there leaves
     the level of the suite as it was; to be without it is the node file's. Source: ipmitool 1.8.19.
     """
+
+    def __init__(self, settings: CoreSettings, state: ParameterState, *, changed: Callable[[], None]) -> None:
+        self.settings = settings
+        table = (*_ipv4(settings), *_alerting(), *_rmcp_plus(settings), *_ipv6(settings))
+        super().__init__(table, state, changed=changed)
 
     def put(self, number: int, value: bytes, selector: int = 0, block: int = 0) -> None:
         """Set a parameter in the table, whether clients may or not."""
@@ -397,43 +400,36 @@ def _is_destination(value: bytes) -> bool:
     return (value[0] >> 4, len(value)) in ((0, 12), (1, 17))
 
 
-def _need_lan(request: Request) -> None:
-    if request.channel(request.data[0]) != Channel.LAN:
-        raise Refused(Completion.INVALID_FIELD)
-
-
 def set_lan_configuration(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 23.1."""
     data = request.need(2, 64)
-    _need_lan(request)
-    bmc.lan_parameters.write(data[1], data[2:])
+    bmc.lans.named(request, data[0]).parameters.write(data[1], data[2:])
     return b""
 
 
 def get_lan_configuration(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 23.2."""
     data = request.need(4)
-    _need_lan(request)
-    return answer_read(bmc.lan_parameters, request, data[1], at=2)
+    return answer_read(bmc.lans.named(request, data[0]).parameters, request, data[1], at=2)
 
 
 def suspend_arps(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 23.3."""
     data = request.need(2)
-    _need_lan(request)
-    suspended = bmc.suspended_arps
+    lan = bmc.lans.named(request, data[0])
+    suspended = lan.suspended_arps
     suspended.responses, suspended.gratuitous = bool(data[1] & 0x02), bool(data[1] & 0x01)
-    control = bmc.lan_parameters.value(_ARP_CONTROL)[0]
+    control = lan.parameters.value(_ARP_CONTROL)[0]
     return bytes([control & ~(suspended.responses << 1 | suspended.gratuitous) & 0x03])
 
 
 def get_statistics(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 23.4. A counter stays at its end."""
     data = request.need(2)
-    _need_lan(request)
+    statistics = bmc.lans.named(request, data[0]).statistics
     if data[1] & 0x01:
-        bmc.lan_statistics.clear()
-    counters = (getattr(bmc.lan_statistics, each.name) for each in fields(bmc.lan_statistics))
+        statistics.clear()
+    counters = (getattr(statistics, each.name) for each in fields(statistics))
     return b"".join(min(each, 0xFFFF).to_bytes(2, "little") for each in counters)
 
 

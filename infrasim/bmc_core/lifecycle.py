@@ -13,18 +13,20 @@ if TYPE_CHECKING:
 def host_started(bmc: Bmc) -> None:
     """The host was switched on or reset, by whomever."""
     bmc.boot.host_started()
-    bmc.lan_parameters.host_started()
+    for lan in bmc.lans.all:
+        lan.parameters.host_started()
     bmc.pef_parameters.host_started()
     system_info.host_started(bmc)
     bmc.events.host_started()
 
 
 async def engine_started(bmc: Bmc) -> None:
-    """ipmi_sim was started: it says who it is, and gets its clock and event receiver back.
+    """ipmi_sim was started: it tells of events, says who it is, and gets its clock and event receiver back.
 
     Raises:
         Refused: by ipmi_sim.
     """
+    await events.set_engine_enables(bmc)
     await engine_commands.learn_device_id(bmc)
     await clock.set_engine_clock(bmc)
     await events.restore_event_receiver(bmc)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
+from infrasim.bmc_core.events import set_engine_enables
 from infrasim.bmc_core.lan.session import PayloadType
 from infrasim.bmc_core.message import Origin, Refused, Request
 
@@ -30,6 +31,7 @@ _ENABLES_KNOWN = 0xEF
 _EMPTY = 0x80
 _QUEUE_MOST = 32
 
+_GET_MESSAGE, _SEND_MESSAGE = 0x33, 0x34
 # How a Send Message asks for its answer. Source: IPMI 2.0 section 22.7, byte 1.
 _TRACKING_MASK = 0xC0
 _TRACKED = 0x40
@@ -60,8 +62,10 @@ class Messaging:
         return bool(self.enables & _LOGGING_ENABLED)
 
     def set_enables(self, enables: int) -> None:
-        """Take new global enables."""
-        self.enables = enables
+        """Take new global enables; ipmi_sim has to know about the log, which is its own."""
+        logged, self.enables = self.logs_events, enables
+        if self.logs_events is not logged:
+            self._bmc.defer(set_engine_enables(self._bmc))
         if not enables & _EVENT_BUFFER_ENABLED:
             self._event = None
         self.show()
@@ -135,7 +139,7 @@ class Messaging:
 
     def forget(self) -> None:
         """Everything as after a reset of the BMC."""
-        self.enables = _LOGGING_ENABLED
+        self.set_enables(_LOGGING_ENABLED)
         self.clear(0xFF)
 
 
@@ -166,25 +170,37 @@ def _checksum(content: bytes) -> bytes:
     return bytes([-sum(content) & 0xFF])
 
 
-def send_message(bmc: Bmc, request: Request) -> bytes:
+async def send_message(bmc: Bmc, request: Request) -> bytes:
     """Pass a message on to another controller. Source: IPMI 2.0 section 22.7.
 
-    The answer comes later: to the host in its receive queue, to a session as a message of its own.
+    The answer comes later: to the host in its receive queue, to a session as a message of its own. Where no
+    controller is, ipmi_sim refuses with "NAK on Write", and so does the BMC.
     """
     if len(request.data) < 8:
         raise Refused(Completion.LENGTH_INVALID)
     channel = request.channel(request.data[0])
-    if channel in (Channel.LAN, Channel.SYSTEM_INTERFACE):
+    if channel in bmc.lans.numbers or channel == Channel.SYSTEM_INTERFACE:
         raise Refused(Completion.DESTINATION_UNAVAILABLE)
     session = request.origin.session
     if session is not None and request.data[0] & _TRACKING_MASK != _TRACKED:
         raise Refused(Completion.INVALID_FIELD)
-    bmc.defer(_bridge(bmc, request.origin, channel, IpmbMessage(request.data[1:])))
+    message = IpmbMessage(request.data[1:])
+    if message.address != BMC_ADDRESS:
+        await _pass_on(bmc, message)
+    bmc.defer(_bridge(bmc, request.origin, channel, message))
     return b""
 
 
+async def _pass_on(bmc: Bmc, message: IpmbMessage) -> None:
+    # ipmi_sim has every controller on channel 0, whatever channel its record names. Source: measured.
+    head = bytes([message.address, message.netfn << 2 | message.lun])
+    tail = bytes([BMC_ADDRESS, message.sequence << 2, message.command]) + message.data
+    wire = bytes([Channel.IPMB]) + head + _checksum(head) + tail + _checksum(tail)
+    await bmc.engine.ask(NetFn.APP, _SEND_MESSAGE, wire)
+
+
 async def _bridge(bmc: Bmc, origin: Origin, channel: int, message: IpmbMessage) -> None:
-    content = await _ask_controller(bmc, origin, message)
+    content = await _answer_of_controller(bmc, origin, message)
     if content is None:
         return
     if origin.session is None:
@@ -194,18 +210,13 @@ async def _bridge(bmc: Bmc, origin: Origin, channel: int, message: IpmbMessage) 
         origin.session.send_payload(PayloadType.IPMI, message.answer(content, to=message.requester))
 
 
-async def _ask_controller(bmc: Bmc, origin: Origin, message: IpmbMessage) -> bytes | None:
-    """Completion code and data from the controller at the message's address; None if nobody is there."""
+async def _answer_of_controller(bmc: Bmc, origin: Origin, message: IpmbMessage) -> bytes | None:
+    """Completion code and data from the controller at the message's address; None if it says nothing."""
     if message.address == BMC_ADDRESS:
         found = bmc.answer(Request(message.netfn, message.command, message.data, origin, message.lun))
         return found if isinstance(found, bytes) else await found
-    # ipmi_sim has every controller on channel 0, whatever channel its record names. Source: measured.
-    head = bytes([message.address, message.netfn << 2 | message.lun])
-    tail = bytes([BMC_ADDRESS, message.sequence << 2, message.command]) + message.data
-    wire = bytes([Channel.IPMB]) + head + _checksum(head) + tail + _checksum(tail)
     try:
-        await bmc.engine.ask(NetFn.APP, 0x34, wire)
-        answer = await bmc.engine.ask(NetFn.APP, 0x33)
+        answer = await bmc.engine.ask(NetFn.APP, _GET_MESSAGE)
     except Refused:
         return None
     # channel, netfn/lun, checksum, address, sequence/lun, command, completion code, data, checksum
@@ -262,10 +273,10 @@ COMMANDS = (
             (0x2E, "Set BMC Global Enables", _USER, "22.1", set_bmc_global_enables),
             (0x30, "Clear Message Flags", _USER, "22.3", clear_message_flags),
             (0x31, "Get Message Flags", _USER, "22.4", get_message_flags),
-            (0x33, "Get Message", _USER, "22.6", get_message),
+            (_GET_MESSAGE, "Get Message", _USER, "22.6", get_message),
             (0x35, "Read Event Message Buffer", _USER, "22.8", read_event_message_buffer),
         )
     ),
     Command(NetFn.APP, 0x2F, "Get BMC Global Enables", _USER, "22.2", get_bmc_global_enables),
-    Command(NetFn.APP, 0x34, "Send Message", _USER, "22.7", send_message),
+    Command(NetFn.APP, _SEND_MESSAGE, "Send Message", _USER, "22.7", send_message),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.alerts import AlertStatus
-from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.events import NO_RECORD
 from infrasim.bmc_core.message import Refused, Request
@@ -80,11 +80,10 @@ def alert_immediate(bmc: Bmc, request: Request) -> bytes:
     data = request.need(3, 11)
     if len(data) not in (3, 11):
         raise Refused(Completion.LENGTH_INVALID)
-    if request.channel(data[0]) != Channel.LAN:
-        raise Refused(Completion.INVALID_FIELD)
+    lan = bmc.lans.named(request, data[0])
     match data[1] >> 6:
         case 0:
-            _send_now(bmc, data)
+            _send_now(bmc, data, is_connected=lan is bmc.lan)
             return b""
         case 1:
             return bytes([bmc.alerts.immediate])
@@ -96,7 +95,7 @@ def alert_immediate(bmc: Bmc, request: Request) -> bytes:
             raise Refused(Completion.INVALID_FIELD)
 
 
-def _send_now(bmc: Bmc, data: bytes) -> None:
+def _send_now(bmc: Bmc, data: bytes, *, is_connected: bool) -> None:
     if bmc.alerts.immediate == AlertStatus.IN_PROGRESS:
         raise Refused(_ALERT_IN_PROGRESS)
     text = bmc.pef_parameters.alert_string(data[2] & 0x7F) if data[2] & 0x80 else b""
@@ -108,6 +107,9 @@ def _send_now(bmc: Bmc, data: bytes) -> None:
     def done(status: AlertStatus) -> None:
         bmc.alerts.immediate = status
 
+    if not is_connected:
+        done(AlertStatus.RETRIES_FAILED)
+        return
     bmc.alerts.immediate = AlertStatus.IN_PROGRESS
     bmc.alerts.send(data[1] & 0x0F, event, text, done)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from infrasim.bmc.settings import CoreSettings
-from infrasim.bmc_core.codes import Channel
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, fixed
 
 FILTERS, POLICIES, STRINGS = 40, 60, 8
@@ -235,10 +234,10 @@ class PefStore(ParameterStore):
 
 def pef_parameters(settings: CoreSettings, state: ParameterState, *, changed: Callable[[], None]) -> PefStore:
     """The parameters of platform event filtering. Source: IPMI 2.0 table 30-5."""
-    return PefStore(_table(), state, changed=changed)
+    return PefStore(_table(settings), state, changed=changed)
 
 
-def _table() -> tuple[Parameter, ...]:
+def _table(settings: CoreSettings) -> tuple[Parameter, ...]:
     strings = range(STRINGS + 1)
     return (
         Parameter(_CONTROL, "PEF Control", 1, fixed(b"\1"), valid=lambda value: value[0] <= 0x0F),
@@ -274,7 +273,7 @@ def _table() -> tuple[Parameter, ...]:
             _POLICY,
             "Alert Policy Table",
             3,
-            fixed(bytes([0, Channel.LAN << 4, 0])),
+            fixed(bytes([0, settings.main_channel << 4, 0])),
             sets=range(1, POLICIES + 1),
             set_mask=0x7F,
             valid=lambda value: value[0] & 0x07 <= 4,

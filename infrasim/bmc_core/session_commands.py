@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.guid import device_guid, system_guid
 from infrasim.bmc_core.lan import challenge
@@ -29,34 +29,29 @@ _START_OF_SUITE, _INTEGRITY_TAG, _CONFIDENTIALITY_TAG = 0xC0, 0x40, 0x80
 _PAGE = 16
 
 
-def _lan_only(request: Request, number: int) -> None:
-    if request.channel(number) != Channel.LAN:
-        raise Refused(Completion.INVALID_FIELD)
-
-
 def get_channel_authentication_capabilities(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.13."""
     data = request.need(2)
-    _lan_only(request, data[0])
+    lan = bmc.lans.named(request, data[0])
     if not Privilege.CALLBACK <= data[1] & 0x0F <= Privilege.OEM:
         raise Refused(Completion.INVALID_FIELD)
     extended = bool(data[0] & 0x80)
-    types = auth_types(bmc, Privilege(data[1] & 0x0F))
-    access = bmc.state.channels.volatile
-    named, nameless, anonymous = may_be_null(bmc)
+    types = auth_types(lan.parameters, Privilege(data[1] & 0x0F))
+    access = lan.access.volatile
+    named, nameless, anonymous = may_be_null(bmc, lan)
     status = access.per_message_off << 4 | access.user_level_off << 3 | named << 2 | nameless << 1 | anonymous
     if extended:
         types |= 0x80
-        status |= bmc.state.channels.has_bmc_key << 5
+        status |= lan.access.has_bmc_key << 5
     # IPMI 1.5 and 2.0 connections; no OEM number, no OEM data.
-    return bytes([Channel.LAN, types, status, 0x03 if extended else 0]) + bytes(4)
+    return bytes([lan.number, types, status, 0x03 if extended else 0]) + bytes(4)
 
 
 def get_channel_cipher_suites(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.15."""
     data = request.need(3)
-    _lan_only(request, data[0])
-    suites = allowed_suites(bmc)
+    lan = bmc.lans.named(request, data[0])
+    suites = allowed_suites(lan)
     if data[2] & 0x80:
         records = b"".join(
             bytes(
@@ -75,13 +70,13 @@ def get_channel_cipher_suites(bmc: Bmc, request: Request) -> bytes:
         records += bytes(sorted({_INTEGRITY_TAG | suite.integrity for suite in suites}))
         records += bytes(sorted({_CONFIDENTIALITY_TAG | suite.confidentiality for suite in suites}))
     start = (data[2] & 0x3F) * _PAGE
-    return bytes([Channel.LAN]) + records[start : start + _PAGE]
+    return bytes([lan.number]) + records[start : start + _PAGE]
 
 
 def get_session_challenge(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.16."""
     data = request.need(1 + NAME_LENGTH)
-    if request.origin.channel != Channel.LAN:
+    if request.origin.channel != bmc.lan.number:
         raise Refused(Completion.NOT_IN_THIS_STATE)
     return challenge.begin(bmc, data[0] & 0x0F, data[1:].partition(b"\0")[0])
 
@@ -101,7 +96,7 @@ def set_session_privilege_level(bmc: Bmc, request: Request) -> bytes:
         raise Refused(Completion.INVALID_FIELD)
     if level:
         user = bmc.state.users.get(session.user_id)
-        if level > user_limit(bmc, user):
+        if level > user_limit(user, bmc.lan):
             raise Refused(_LEVEL_NOT_AVAILABLE)
         if level > session.privilege_limit:
             raise Refused(_LEVEL_TOO_HIGH)

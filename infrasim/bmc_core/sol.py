@@ -97,13 +97,25 @@ class _Received:
     flags: int | None = None
 
 
+class SolSettings:
+    """The parameters of one channel: those that are kept, and what is so for now."""
+
+    def __init__(self, kept: SolState) -> None:
+        self.kept = kept
+        self.restart()
+
+    def restart(self) -> None:
+        """As after a reset of the BMC."""
+        self.is_being_set = False
+        self.bit_rate = self.kept.bit_rate
+
+
 class Sol:
     """The SOL payload of a BMC, with its one instance. Source: IPMI 2.0 section 15."""
 
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
-        self.is_being_set = False
-        self.bit_rate = bmc.state.sol.bit_rate
+        self._settings = bmc.lan.sol
         self.session: Session | None = None
         self._holds_output = False
         self._is_paused = False
@@ -150,8 +162,8 @@ class Sol:
     def deactivate_all(self) -> None:
         """The BMC is being reset: sessions are told, and what is volatile is gone."""
         self.deactivate(tell=True)
-        self.is_being_set = False
-        self.bit_rate = self._bmc.state.sol.bit_rate
+        for lan in self._bmc.lans.all:
+            lan.sol.restart()
 
     def session_closed(self, session: Session) -> None:
         """``session`` is no more."""
@@ -171,7 +183,7 @@ class Sol:
     def output(self, data: bytes) -> None:
         """The host printed ``data``."""
         if not self._queue:
-            self._ready_s = self._bmc.clock.now_s() + self._bmc.state.sol.accumulate_s()
+            self._ready_s = self._bmc.clock.now_s() + self._settings.kept.accumulate_s()
         self._queue += data
         if self.session is None:
             self._trim()
@@ -299,7 +311,7 @@ class Sol:
         self._queue[:0] = characters[taken:]
         self._refused_sequence = packet.acked if is_refused else 0
         if is_refused:
-            self._not_before_s = now_s + self._bmc.state.sol.retry_s()
+            self._not_before_s = now_s + self._settings.kept.retry_s()
         elif taken < len(characters):
             self._ready_s = now_s
         self._send_due()
@@ -315,7 +327,7 @@ class Sol:
             return
         if not self._queue:
             return
-        settings = self._bmc.state.sol
+        settings = self._settings.kept
         start_s = self._not_before_s
         if len(self._queue) < settings.send_threshold:
             start_s = max(start_s, self._ready_s)
@@ -333,7 +345,7 @@ class Sol:
 
     def _transmit(self, sent: _Sent) -> None:
         assert self.session is not None
-        wait_s = self._bmc.state.sol.retry_s()
+        wait_s = self._settings.kept.retry_s()
         sent.due_s = self._bmc.clock.now_s() + (wait_s if sent.tries_left else max(wait_s, _LAST_WAIT_S))
         self._wake_at(sent.due_s)
         _send(self.session, sent.packet)

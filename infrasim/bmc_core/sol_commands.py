@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import THIS_CHANNEL, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.lan.packet import PAYLOAD_TYPE_MASK
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import Refused, Request
-from infrasim.bmc_core.sol import PAYLOAD_SIZE
+from infrasim.bmc_core.sol import PAYLOAD_SIZE, SolSettings
 from infrasim.bmc_core.users import may_use_payload
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.lan_channel import LanChannel
 
 # Completion codes of Activate Payload. Source: IPMI 2.0 table 24-2.
 _ALREADY_ACTIVE = 0x80
@@ -70,7 +71,7 @@ def activate_payload(bmc: Bmc, request: Request) -> bytes:
         raise Refused(Completion.NOT_IN_THIS_STATE)
     _need_enabled(bmc)
     _need_privilege(bmc, request)
-    if not may_use_payload(bmc, session.user_id, PayloadType.SOL):
+    if not may_use_payload(bmc, session, PayloadType.SOL):
         raise Refused(_PAYLOAD_DISABLED)
     _need_security(bmc, session, data[2])
     if bmc.sol.session not in (None, session):
@@ -111,7 +112,7 @@ def suspend_resume_encryption(bmc: Bmc, request: Request) -> bytes:
         raise Refused(_NOT_ENCRYPTED)
     if operation > _NEW_VECTOR:
         raise Refused(Completion.INVALID_FIELD)
-    if operation == _SUSPEND and bmc.state.sol.force_encryption:
+    if operation == _SUSPEND and bmc.lan.sol.kept.force_encryption:
         raise Refused(_NOT_AS_CONFIGURED)
     # Each packet has a vector of its own anyway.
     if operation != _NEW_VECTOR:
@@ -135,7 +136,7 @@ def get_payload_instance_info(bmc: Bmc, request: Request) -> bytes:
 
 def get_channel_payload_support(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 24.8."""
-    _need_lan(request, request.need(1)[0])
+    _lan(bmc, request, request.need(1)[0])
     standard = _STANDARD if bmc.settings.serial_over_lan else _STANDARD[:1]
     masks = (sum(1 << kind for kind in standard), sum(1 << kind - 0x10 for kind in _SETUP), 0, 0)
     return b"".join(mask.to_bytes(2, "little") for mask in masks)
@@ -144,7 +145,7 @@ def get_channel_payload_support(bmc: Bmc, request: Request) -> bytes:
 def get_channel_payload_version(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 24.9."""
     data = request.need(2)
-    _need_lan(request, data[0])
+    _lan(bmc, request, data[0])
     is_off = data[1] == PayloadType.SOL and not bmc.settings.serial_over_lan
     if is_off or data[1] not in (*_STANDARD, *_SETUP):
         raise Refused(_PAYLOAD_NOT_AVAILABLE)
@@ -158,13 +159,13 @@ def _need_sol(data: bytes) -> None:
 
 
 def _need_enabled(bmc: Bmc) -> None:
-    if not (bmc.settings.serial_over_lan and bmc.state.sol.enabled):
+    if not (bmc.settings.serial_over_lan and bmc.lan.sol.kept.enabled):
         raise Refused(_PAYLOAD_DISABLED)
 
 
 def _need_privilege(bmc: Bmc, request: Request) -> None:
     """Payloads are activated and deactivated with the privilege in SOL's own parameters."""
-    if request.origin.privilege < bmc.state.sol.privilege:
+    if request.origin.privilege < bmc.lan.sol.kept.privilege:
         raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
 
 
@@ -172,16 +173,17 @@ def _need_security(bmc: Bmc, session: Session, wanted: int) -> None:
     """What the console wants must be what the session can do and the parameters demand."""
     if wanted & _WITH_ENCRYPTION and not session.is_encrypted:
         raise Refused(_NO_ENCRYPTION)
-    if bmc.state.sol.force_encryption and not wanted & _WITH_ENCRYPTION:
+    if bmc.lan.sol.kept.force_encryption and not wanted & _WITH_ENCRYPTION:
         raise Refused(_ENCRYPTION_NEEDED)
-    if bmc.state.sol.force_authentication and not wanted & _WITH_AUTHENTICATION:
+    if bmc.lan.sol.kept.force_authentication and not wanted & _WITH_AUTHENTICATION:
         raise Refused(Completion.INVALID_FIELD)
 
 
-def _need_lan(request: Request, number: int) -> None:
-    """SOL is on the LAN channel; "this channel" means it on the system interface as well."""
-    if number & 0x0F != THIS_CHANNEL and request.channel(number) != Channel.LAN:
-        raise Refused(Completion.INVALID_FIELD)
+def _lan(bmc: Bmc, request: Request, number: int) -> LanChannel:
+    """The channel that is meant; "this channel" means the main one on the system interface as well."""
+    if number & 0x0F == THIS_CHANNEL and request.origin.session is None:
+        return bmc.lan
+    return bmc.lans.named(request, number)
 
 
 # SOL's parameters: selectors, and how each is read and written. Source: IPMI 2.0 table 26-5.
@@ -195,15 +197,15 @@ _SET_COMPLETE, _BEING_SET, _COMMIT = 0, 1, 2
 def set_sol_parameter(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 26.2."""
     data = request.need(2, 20)
-    _need_lan(request, data[0])
+    lan = _lan(bmc, request, data[0])
     selector, values = data[1], data[2:]
     if selector not in _WRITERS:
-        _read(bmc, selector)
+        _read(bmc, lan, selector)
         raise Refused(_READ_ONLY)
     size, write = _WRITERS[selector]
     if len(values) != size:
         raise Refused(Completion.LENGTH_INVALID)
-    write(bmc, values)
+    write(bmc, lan.sol, values)
     if selector != _SET_IN_PROGRESS:
         bmc.changed()
     return b""
@@ -212,21 +214,20 @@ def set_sol_parameter(bmc: Bmc, request: Request) -> bytes:
 def get_sol_parameter(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 26.3."""
     data = request.need(4)
-    _need_lan(request, data[0])
-    values = _read(bmc, data[1])
+    values = _read(bmc, _lan(bmc, request, data[0]), data[1])
     return bytes([_REVISION]) if data[0] & _REVISION_ONLY else bytes([_REVISION]) + values
 
 
-def _read(bmc: Bmc, selector: int) -> bytes:
+def _read(bmc: Bmc, lan: LanChannel, selector: int) -> bytes:
     """The value of a parameter.
 
     Raises:
         Refused: there is no such parameter.
     """
-    state = bmc.state.sol
+    state = lan.sol.kept
     match selector:
         case 0:
-            return bytes([_BEING_SET if bmc.sol.is_being_set else _SET_COMPLETE])
+            return bytes([_BEING_SET if lan.sol.is_being_set else _SET_COMPLETE])
         case 1:
             return bytes([bmc.settings.serial_over_lan and state.enabled])
         case 2:
@@ -238,56 +239,56 @@ def _read(bmc: Bmc, selector: int) -> bytes:
         case 5:
             return bytes([state.bit_rate])
         case 6:
-            return bytes([bmc.sol.bit_rate])
+            return bytes([lan.sol.bit_rate])
         case 7:
-            return bytes([Channel.LAN])
+            return bytes([lan.number])
         case 8:
             return bmc.settings.lan_port.to_bytes(2, "little")
         case _:
             raise Refused(_PARAMETER_UNSUPPORTED)
 
 
-def _write_progress(bmc: Bmc, values: bytes) -> None:
+def _write_progress(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
     """Writes are immediate, so a commit finds everything saved."""
     if values[0] not in (_SET_COMPLETE, _BEING_SET, _COMMIT):
         raise Refused(Completion.INVALID_FIELD)
-    if values[0] == _BEING_SET and bmc.sol.is_being_set:
+    if values[0] == _BEING_SET and sol.is_being_set:
         raise Refused(_ALREADY_BEING_SET)
-    bmc.sol.is_being_set = values[0] != _SET_COMPLETE
+    sol.is_being_set = values[0] != _SET_COMPLETE
 
 
-def _write_enable(bmc: Bmc, values: bytes) -> None:
+def _write_enable(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
     if values[0] & 1 and not bmc.settings.serial_over_lan:
         raise Refused(Completion.DISABLED)
-    bmc.state.sol.enabled = bool(values[0] & 1)
+    sol.kept.enabled = bool(values[0] & 1)
 
 
-def _write_authentication(bmc: Bmc, values: bytes) -> None:
+def _write_authentication(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
     level = values[0] & 0x0F
     if not Privilege.USER <= level <= Privilege.OEM:
         raise Refused(Completion.INVALID_FIELD)
-    state = bmc.state.sol
+    state = sol.kept
     state.privilege = Privilege(level)
     state.force_encryption = bool(values[0] & 0x80)
     state.force_authentication = bool(values[0] & 0x40)
 
 
-def _write_accumulation(bmc: Bmc, values: bytes) -> None:
+def _write_accumulation(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
     if 0 in values:
         raise Refused(Completion.INVALID_FIELD)
-    bmc.state.sol.accumulate_interval, bmc.state.sol.send_threshold = values
+    sol.kept.accumulate_interval, sol.kept.send_threshold = values
 
 
-def _write_retry(bmc: Bmc, values: bytes) -> None:
-    bmc.state.sol.retry_count, bmc.state.sol.retry_interval = values[0] & 0x07, values[1]
+def _write_retry(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
+    sol.kept.retry_count, sol.kept.retry_interval = values[0] & 0x07, values[1]
 
 
-def _write_bit_rate(bmc: Bmc, values: bytes) -> None:
-    bmc.state.sol.bit_rate = _bit_rate(values)
+def _write_bit_rate(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
+    sol.kept.bit_rate = _bit_rate(values)
 
 
-def _write_volatile_bit_rate(bmc: Bmc, values: bytes) -> None:
-    bmc.sol.bit_rate = _bit_rate(values)
+def _write_volatile_bit_rate(bmc: Bmc, sol: SolSettings, values: bytes) -> None:
+    sol.bit_rate = _bit_rate(values)
 
 
 def _bit_rate(values: bytes) -> int:
@@ -298,7 +299,7 @@ def _bit_rate(values: bytes) -> int:
 
 
 # Number of bytes, and what writes them.
-_WRITERS: dict[int, tuple[int, Callable[[Bmc, bytes], None]]] = {
+_WRITERS: dict[int, tuple[int, Callable[[Bmc, SolSettings, bytes], None]]] = {
     _SET_IN_PROGRESS: (1, _write_progress),
     1: (1, _write_enable),
     2: (1, _write_authentication),

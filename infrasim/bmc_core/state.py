@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infrasim.bmc_core.boot import BootState
-from infrasim.bmc_core.channels import ChannelState
 from infrasim.bmc_core.chassis import ChassisState
 from infrasim.bmc_core.clock import ClockState
 from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.faults import FaultState
+from infrasim.bmc_core.lan_channel import LanChannelState
 from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.power_history import EnergyState
 from infrasim.bmc_core.sdr_repository import SdrState
-from infrasim.bmc_core.sol import SolState
 from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
 
@@ -28,13 +27,12 @@ class BmcState:
     boot: BootState = field(default_factory=BootState)
     watchdog: WatchdogState = field(default_factory=WatchdogState)
     users: UserState = field(default_factory=UserState)
-    channels: ChannelState = field(default_factory=ChannelState)
-    sol: SolState = field(default_factory=SolState)
+    # By number of the channel.
+    lans: dict[int, LanChannelState] = field(default_factory=dict)
     clock: ClockState = field(default_factory=ClockState)
     pef: PefState = field(default_factory=PefState)
     system_info: ParameterState = field(default_factory=ParameterState)
     dcmi: DcmiState = field(default_factory=DcmiState)
-    lan: ParameterState = field(default_factory=ParameterState)
     sdr: SdrState = field(default_factory=SdrState)
     energy: EnergyState = field(default_factory=EnergyState)
     # What commands of manufacturers keep, each under names of its own.

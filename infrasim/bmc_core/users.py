@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from infrasim.bmc_core.message import Refused, Request
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.lan.session import Session
 
 USERS_MOST = 15
 # User 1 has the null name for ever. Source: IPMI 2.0 section 6.9.
@@ -25,7 +27,6 @@ SHORT_PASSWORD, LONG_PASSWORD = 16, 20
 
 # "No access". Source: IPMI 2.0 table 22-30.
 NO_ACCESS = 0xF
-_CHANNELS = (Channel.LAN, Channel.SYSTEM_INTERFACE)
 _PRINTABLE = range(0x21, 0x7F)
 
 # Standard payloads 0 to 7, SOL is bit 1; the second byte is for 8 to 15. Source: IPMI 2.0 table 24-6.
@@ -37,20 +38,24 @@ _WRONG_PASSWORD, _WRONG_PASSWORD_SIZE = 0x80, 0x81
 
 @dataclass
 class UserAccess:
-    """What one user may do on one channel; ``limit`` is a privilege or NO_ACCESS."""
+    """What one user may do on one channel; ``limit`` is a privilege or NO_ACCESS.
+
+    ``payloads`` are the enables of standard payloads.
+    """
 
     limit: int = NO_ACCESS
     messaging: bool = False
     link_authentication: bool = False
     callback_only: bool = False
+    payloads: int = _SOL_PAYLOAD
+    oem_payloads: int = 0
 
 
 @dataclass
 class User:
     """One user. The password is kept as it is, because keyed hashes need it.
 
-    ``long_password`` tells that it was set in the 20-byte form, which IPMI 1.5 cannot use. ``payloads``
-    are the enables of standard payloads.
+    ``long_password`` tells that it was set in the 20-byte form, which IPMI 1.5 cannot use.
     """
 
     name: bytes = b""
@@ -58,8 +63,6 @@ class User:
     long_password: bool = False
     enabled: bool = False
     session_limit: int = 0
-    payloads: int = _SOL_PAYLOAD
-    oem_payloads: int = 0
     access: dict[int, UserAccess] = field(default_factory=dict)
 
     def on(self, channel: int) -> UserAccess:
@@ -95,41 +98,53 @@ class UserState:
 def prepare(bmc: Bmc) -> None:
     """Make the node file's user, at the first start and after the file's user was changed.
 
+    On a channel that is new it may do everything, as on the others at first.
+
     Whoever starts the BMC writes its state then, so ``changed`` is not called.
     """
     state, settings = bmc.state.users, bmc.settings
     state.users += [User() for _ in range(USERS_MOST - len(state.users))]
+    channels = (*bmc.lans.numbers, int(Channel.SYSTEM_INTERFACE))
     origin = hashlib.sha256(f"{settings.username}\0{settings.password}".encode()).hexdigest()
-    if state.origin == origin:
-        return
     name = settings.username.encode()[:NAME_LENGTH]
+    if state.origin == origin:
+        for each in state.users:
+            if each.name == name:
+                _let_in(each, channels)
+        return
     password = settings.password.encode()[:LONG_PASSWORD]
     for index, other in enumerate(state.users):
         if other.name == name:
             state.users[index] = User()
     user = User(name, password, long_password=len(password) > SHORT_PASSWORD, enabled=True)
-    for channel in _CHANNELS:
-        user.access[channel] = UserAccess(Privilege.ADMINISTRATOR, messaging=True, link_authentication=True)
+    _let_in(user, channels)
     state.users[NODE_USER - 1] = user
     state.origin = origin
 
 
-def may_use_payload(bmc: Bmc, user_id: int, payload: int) -> bool:
-    """Whether a user may activate the standard payload of that type."""
-    return bool(bmc.state.users.get(user_id).payloads >> payload & 1)
+def _let_in(user: User, channels: Iterable[int]) -> None:
+    """Let a user do everything on those of the channels where nothing is said yet."""
+    for channel in channels:
+        whole = UserAccess(Privilege.ADMINISTRATOR, messaging=True, link_authentication=True)
+        user.access.setdefault(channel, whole)
 
 
-def _channel(request: Request, number: int) -> int:
+def may_use_payload(bmc: Bmc, session: Session, payload: int) -> bool:
+    """Whether the user of a session may activate the standard payload of that type."""
+    access = bmc.state.users.get(session.user_id).on(session.channel)
+    return bool(access.payloads >> payload & 1)
+
+
+def _channel(bmc: Bmc, request: Request, number: int) -> int:
+    """A channel that users have access to."""
     channel = request.channel(number)
-    if channel not in _CHANNELS:
-        raise Refused(Completion.INVALID_FIELD)
-    return channel
+    return channel if channel == Channel.SYSTEM_INTERFACE else bmc.lans.named(request, number).number
 
 
 def set_user_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.26."""
     data = request.need(3, 4)
-    access = bmc.state.users.get(data[1] & 0x3F).on(_channel(request, data[0]))
+    access = bmc.state.users.get(data[1] & 0x3F).on(_channel(bmc, request, data[0]))
     limit = data[2] & 0x0F
     if limit not in (*range(Privilege.CALLBACK, Privilege.OEM + 1), NO_ACCESS):
         raise Refused(Completion.INVALID_FIELD)
@@ -148,7 +163,7 @@ def get_user_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.27."""
     data = request.need(2)
     user = bmc.state.users.get(data[1] & 0x3F)
-    access = user.on(_channel(request, data[0]))
+    access = user.on(_channel(bmc, request, data[0]))
     status = 0x40 if user.enabled else 0x80
     enabled = sum(each.enabled for each in bmc.state.users.users)
     bits = access.callback_only << 6 | access.link_authentication << 5 | access.messaging << 4
@@ -208,15 +223,15 @@ def _password(data: bytes, *, is_long: bool) -> bytes:
 def set_user_payload_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 24.6."""
     data = request.need(6)
-    user = bmc.state.users.get(data[1] & 0x3F)
-    if _channel(request, data[0]) != Channel.LAN or data[1] >> 6 > 1:
+    access = bmc.state.users.get(data[1] & 0x3F).on(bmc.lans.named(request, data[0]).number)
+    if data[1] >> 6 > 1:
         raise Refused(Completion.INVALID_FIELD)
     if data[1] >> 6:
-        user.payloads &= ~(data[2] & 0xFE)
-        user.oem_payloads &= ~data[4]
+        access.payloads &= ~(data[2] & 0xFE)
+        access.oem_payloads &= ~data[4]
     else:
-        user.payloads |= data[2] & 0xFE
-        user.oem_payloads |= data[4]
+        access.payloads |= data[2] & 0xFE
+        access.oem_payloads |= data[4]
     bmc.changed()
     return b""
 
@@ -224,10 +239,8 @@ def set_user_payload_access(bmc: Bmc, request: Request) -> bytes:
 def get_user_payload_access(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 24.7."""
     data = request.need(2)
-    user = bmc.state.users.get(data[1] & 0x3F)
-    if _channel(request, data[0]) != Channel.LAN:
-        raise Refused(Completion.INVALID_FIELD)
-    return bytes([user.payloads, 0, user.oem_payloads, 0])
+    access = bmc.state.users.get(data[1] & 0x3F).on(bmc.lans.named(request, data[0]).number)
+    return bytes([access.payloads, 0, access.oem_payloads, 0])
 
 
 _OPERATOR, _ADMINISTRATOR = Privilege.OPERATOR, Privilege.ADMINISTRATOR

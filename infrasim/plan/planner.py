@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
-from infrasim.bmc.settings import CoreSettings
+from infrasim.bmc.settings import CoreSettings, OtherChannel
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
@@ -493,6 +493,11 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
         asset_tag=parts.identity.asset_tag or "",
         processors=parts.compiled.sockets,
         host_macs=macs(spec.compute, parts.identity.uuid),
+        main_channel=spec.bmc.main_channel,
+        other_channels=tuple(
+            OtherChannel(number, addresses.mac(parts.identity.uuid, f"bmc channel {number}"))
+            for number in sorted({*spec.bmc.channels} - {spec.bmc.main_channel})
+        ),
     )
 
 

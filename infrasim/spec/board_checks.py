@@ -1,4 +1,4 @@
-"""Checks of values of the board: firmware, TPM, machine, system interface (see ``checks``)."""
+"""Checks of values of the board and its BMC: firmware, TPM, machine, interface, channels (see ``checks``)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from infrasim.units import WrongValue
 # Source: `qemu-system-x86_64 -machine help`, those that have PCI and take a disk.
 _MACHINE = re.compile(r"(?:q35|pc|pc-(?:q35|i440fx)-\d+\.\d+)\Z")
 _TPM = "2.0"
+
+# Channels 12 and 13 are reserved. Source: IPMI 2.0 table 6-1.
+LAST_LAN_CHANNEL = 11
 
 
 def switch(given: str | bool | None) -> str | bool | None:
@@ -61,3 +64,36 @@ def one_inventory(*, emu_file: str | None, own: Iterable[str]) -> None:
     found = [Conflict((key,), message, "keep one of them") for key in own] if emu_file else []
     if found:
         raise Conflicts(found)
+
+
+def split_channels(given: object) -> object:
+    """``1,8`` or a number alone as a list; anything else as it is."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return (given,)
+    if not isinstance(given, str):
+        return given
+    words = [word.strip() for word in given.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise WrongValue(f"{given!r} is not a list of channels", hint="such as 1,8")
+    return tuple(int(word) for word in words)
+
+
+def lan_channel(number: int) -> int:
+    """A number that a LAN channel can have."""
+    if not 1 <= number <= LAST_LAN_CHANNEL:
+        raise WrongValue(f"{number} is no number of a LAN channel", hint=f"1 to {LAST_LAN_CHANNEL}")
+    return number
+
+
+def channels_differ(channels: tuple[int, ...]) -> tuple[int, ...]:
+    """No channel twice."""
+    if len(set(channels)) < len(channels):
+        raise WrongValue("names a channel twice")
+    return channels
+
+
+def main_channel_is_one(*, main: int, channels: tuple[int, ...]) -> None:
+    """The main channel is in the list, where there is a list."""
+    if channels and main not in channels:
+        hint = f"add {main}, or choose a 'main_channel' that is there"
+        raise Conflicts([Conflict(("channels",), f"does not have the main channel, {main}", hint)])

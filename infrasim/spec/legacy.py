@@ -50,8 +50,20 @@ IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
 }
 
 _LATER = "this version of infrasim does not serve this key"
-_RENDERED = "ipmi_sim is a part of the BMC, and infrasim writes its configuration at each start"
-_BUILT_IN = "power, boot device and LAN settings are part of infrasim's BMC; nothing is called for them"
+_RENDERED = (
+    "ipmi_sim is a part of the BMC, and infrasim writes its configuration at each start; use the keys of "
+    "'bmc', 'emu_file' for sensors, records and FRU devices, 'ipmi_console_port' for its commands"
+)
+
+
+def _built_in(what: str, instead: str) -> str:
+    """A key that named a program which the reference's ipmi_sim called."""
+    own = "is infrasim's BMC's own, so that all its doors tell the same, and calls no program"
+    return f"{what} {own}; {instead}"
+
+
+_POWER = "power"
+_FOLLOW = "events.jsonl among the node's logs tells of each change"
 
 
 def _device(name: str, nearest: str) -> str:
@@ -88,13 +100,14 @@ REFUSED = {
     "ipmi_console_ssh": _LATER,
     "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
     "force_shutdown": "it stands below 'compute'",
-    "bmc.channels": "this BMC has one LAN channel, number 1",
-    "bmc.lancontrol": _BUILT_IN,
-    "bmc.chassiscontrol": _BUILT_IN,
-    "bmc.startcmd": _BUILT_IN,
-    "bmc.stopcmd": _BUILT_IN,
-    "bmc.resetcmd": _BUILT_IN,
-    "bmc.setbootcmd": _BUILT_IN,
+    "bmc.lancontrol": _built_in("LAN configuration", "'address' or 'interface' chooses where it listens"),
+    "bmc.chassiscontrol": _built_in("power and boot device", _FOLLOW),
+    "bmc.startcmd": _built_in(_POWER, "'compute.qemu_bin' and 'compute.extra_option' choose what is started"),
+    "bmc.stopcmd": _built_in(
+        _POWER, f"'poweroff_wait' and 'kill_wait' say how long an end may take, {_FOLLOW}"
+    ),
+    "bmc.resetcmd": _built_in(_POWER, _FOLLOW),
+    "bmc.setbootcmd": _built_in("the boot device", "'infrasim node status' tells what is set"),
     "bmc.config_file": _RENDERED,
     "bmc.full_log": _own_ipmi("that logs every message", "infrasim node logs"),
     "bmc.nvram_file": _own_ipmi("with NVRAM of a vendor's commands", "what infrasim's BMC answers itself"),

@@ -247,13 +247,26 @@ class Bmc(Part):
         "Left out (and no `interface`): 127.0.0.1 for the first node, 127.0.1.x for further ones.",
         examples=["192.0.2.10"],
     )
-    main_channel: int = Field(
+    main_channel: Annotated[int, Becomes("the channel of IPMI over LAN")] = Field(
         1,
         ge=1,
-        le=1,
+        le=board_checks.LAST_LAN_CHANNEL,
         validation_alias=AliasChoices("main_channel", "channel"),
-        description="Number of the LAN channel. This BMC has one, number 1.",
-        examples=[1],
+        description="Number of the LAN channel that has the BMC's address.",
+        examples=[8],
+    )
+    channels: Annotated[
+        tuple[Annotated[int, AfterValidator(board_checks.lan_channel)], ...],
+        BeforeValidator(board_checks.split_channels),
+        AfterValidator(board_checks.channels_differ),
+        Becomes("further LAN channels"),
+    ] = Field(
+        (),
+        strict=False,
+        description="Numbers of all LAN channels, as a list or a text such as `1,8`; `main_channel` is one "
+        "of them. The others have settings, users and a MAC, and no network leads to them. Left out: "
+        "`main_channel` alone.",
+        examples=[[1, 8]],
     )
     ipmi_over_lan_port: Annotated[Port, Becomes("the BMC's UDP socket")] = Field(
         623, description="UDP port of IPMI over LAN.", examples=[623]
@@ -356,6 +369,7 @@ class Bmc(Part):
     @model_validator(mode="after")
     def _one_place(self) -> None:
         checks.one_place_to_listen(interface=self.interface, address=self.address)
+        board_checks.main_channel_is_one(main=self.main_channel, channels=self.channels)
         board_checks.one_inventory(emu_file=self.emu_file, own=self._own_inventory())
 
 

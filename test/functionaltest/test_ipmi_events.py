@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,18 @@ def test_a_sensors_reading_factors_are_those_of_its_record(running: Lab) -> None
     assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x23", "0xeb", "0").err
 
 
+def test_three_thresholds_at_once(running: Lab) -> None:
+    before = running.raw(4, 0x27, 0xEE)
+    running.ipmitool("sensor", "thresh", SENSOR, "upper", "38", "39", "40")
+    running.ipmitool("sensor", "thresh", SENSOR, "lower", "1", "2", "3")
+    try:
+        # Of each three, those that this sensor has: lower critical, upper non-critical and critical.
+        assert running.raw(4, 0x27, 0xEE) == bytes([0x1A, 0, 2, 0, 38, 39, 0])
+    finally:
+        running.raw(4, 0x26, 0xEE, 0x1A, *before[1:7])
+    assert running.raw(4, 0x27, 0xEE) == before
+
+
 def test_sdrs_by_every_command(running: Lab, tmp_path: Path) -> None:
     everything = running.ipmi("sdr", "list", "all").splitlines()
     kinds = {
@@ -272,6 +285,12 @@ def test_the_sdr_repository_is_cleared_and_filled_again(scratch: Lab, tmp_path: 
     scratch.must("node", "start", NODE)
     assert re.search(r"Record Count +: 0\n", scratch.ipmi("sdr", "info")), "it is kept"
 
+    # No controller here has records of its own to fill it with, and whom to ask is answered at once.
+    for what in ("nosat", "sensors", "range 0x20,0x2c"):
+        began = time.monotonic()
+        scratch.ipmi("sdr", "fill", *what.split())
+        assert time.monotonic() - began < 30, what
+        assert re.search(r"Record Count +: 0\n", scratch.ipmi("sdr", "info"))
     scratch.ipmi("sdr", "fill", "file", str(dumped))
     assert scratch.ipmi("sdr", "list", "all") == everything
     assert scratch.count("died") == 0, "ipmi_sim ends when its own repository is asked how far an erasure is"
@@ -407,6 +426,21 @@ def test_a_crossed_threshold_becomes_a_trap_that_freeipmi_reads(
     assert ran.code == 0, ran.err
     assert SENSOR in ran.out
     assert "Upper Non-critical - going high" in ran.out
+
+
+def test_an_event_that_the_full_log_does_not_take_is_alerted_all_the_same(
+    alerted: Lab, listener: socket.socket, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    # Each adds a record of an OEM's, which no filter wants.
+    script.write_text("raw 0x0a 0x44 0 0 0xe0 0 0 0 0 0 0 0 0 0 0 0 0 0\n" * 1001)
+    refused = alerted.ipmitool("exec", str(script))
+    assert "rsp=0xc4" in refused.err, "out of space"
+    alerted.ipmi("event", "1")
+    assert trap(listener.recv(2000))[1] >> 16 == 1
+    assert re.search(r"Overflow +: true\n", alerted.ipmi("sel", "info"))
+    assert alerted.raw(4, 0x15)[8:10] == b"\0\0", "processed, and in no log"
+    alerted.ipmi("sel", "clear")
 
 
 def test_an_alert_is_repeated_until_it_is_acknowledged(alerted: Lab, listener: socket.socket) -> None:

@@ -188,8 +188,16 @@ def test_the_event_buffer_and_the_global_enables(running: Lab, inside: Inside) -
     told = running.ipmi("mc", "getenables")
     for name in ("Event Message Buffer", "System Event Logging", "OEM 1"):
         assert re.search(rf"^{name} +: enabled$", told, re.MULTILINE)
+    running.ipmi("sel", "clear")
+    inside.raw(6, 0x2E, 0x44)
+    running.ipmi("event", "1")
+    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "ucr", "20")
+    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "ucr", "43")
+    assert re.search(r"Entries +: 0\n", running.ipmi("sel", "info")), "the guest wants no log"
     inside.raw(6, 0x2E, 0x08)
     assert running.raw(6, 0x2F) == b"\x08"
+    running.ipmi("event", "1")
+    assert re.search(r"Entries +: 1\n", running.ipmi("sel", "info"))
     refused = running.ipmitool("raw", "6", "0x2e", "0x0e")
     assert refused.code != 0, "enables belong to the system interface"
 

@@ -45,7 +45,7 @@ def test_all_of_it_outlives_the_node_and_ends_with_destroy(running: Lab) -> None
     """After the test above: the file has them, a restart keeps them."""
     before = printed(running)
     assert "neighbours" in before
-    wait_for(lambda: running.kept()["lan"]["values"], what="the parameters on disk")
+    wait_for(lambda: running.kept()["lans"]["1"]["parameters"]["values"], what="the parameters on disk")
     running.must("node", "restart", NODE)
     assert printed(running) == before
     running.must("node", "destroy", NODE)

@@ -21,10 +21,10 @@ import atheris
 
 with atheris.instrument_imports(include=["infrasim"]):
     # These import the rest of infrasim.
-    from bmc_bench import FakeEngine
+    from bmc_bench import SETTINGS, FakeEngine
     from lan_client import INSECURE, PEER, Net, PlusClient, message
 
-    from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+    from infrasim.bmc_core.codes import NetFn, Privilege
     from infrasim.bmc_core.dcmi import GROUP
     from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
     from infrasim.bmc_core.oem import dell, quanta
@@ -113,7 +113,7 @@ class Fuzzed:
             assert grown < _GROWTH_MOST_BYTES, f"grew by {grown} bytes"
             self._begin()
             missing = [self.commands[each].name for each in self.known if each not in self._succeeded]
-            print("not succeeded yet:", ", ".join(missing), file=sys.stderr)
+            sys.stderr.write(f"not succeeded yet: {', '.join(missing)}\n")
 
     def lan(self, data: bytes) -> None:
         """Datagrams from anybody."""
@@ -147,7 +147,7 @@ class Fuzzed:
         self.settle()
 
     def handler(self, data: bytes) -> None:
-        """Commands that exist, with numbers before them that nobody could guess; what ipmi_sim says is part."""
+        """Commands that exist, with numbers that nobody could guess before them, and what ipmi_sim says."""
         for piece in pieces(data):
             if len(piece) < 4:
                 continue
@@ -163,7 +163,7 @@ class Fuzzed:
         self.settle()
 
     def _answer(self, hints: int, netfn: int, number: int, data: bytes) -> None:
-        origin = IN_BAND if hints & 1 else Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+        origin = IN_BAND if hints & 1 else Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
         answer = self.net.bench.bmc.answer(Request(netfn, number, data, origin))
         if isinstance(answer, bytes):
             self._note(netfn, number, answer)

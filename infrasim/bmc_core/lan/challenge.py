@@ -36,7 +36,7 @@ _KNOWN = (AUTHENTICATION_NONE, AUTHENTICATION_MD5, AUTHENTICATION_PASSWORD)
 
 def _is_enabled(bmc: Bmc, authentication: int, privilege: Privilege) -> bool:
     """Whether a session of that level may use an authentication type."""
-    return bool(auth_types(bmc, privilege) >> authentication & 1)
+    return bool(auth_types(bmc.lan.parameters, privilege) >> authentication & 1)
 
 
 class WrongPassword(Exception):
@@ -88,7 +88,7 @@ def activate(
         raise Refused(_INVALID_SESSION_ID)
     if not outbound:
         raise Refused(_SEQUENCE_OUT_OF_RANGE)
-    if not Privilege.CALLBACK <= role <= user_limit(bmc, bmc.state.users.get(challenge.user_id)):
+    if not Privilege.CALLBACK <= role <= user_limit(bmc.state.users.get(challenge.user_id), bmc.lan):
         raise Refused(_PRIVILEGE_TOO_HIGH)
     if not _is_enabled(bmc, challenge.authentication, Privilege(role)):
         raise Refused(_PRIVILEGE_TOO_HIGH)
@@ -99,6 +99,7 @@ def activate(
     session = lan_session(
         session_id=challenge.session_id,
         user_id=challenge.user_id,
+        channel=bmc.lan.number,
         peer=peer,
         limit=Privilege(role),
         is_rmcp_plus=False,

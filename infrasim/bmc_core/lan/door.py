@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core import channels
-from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.lan import challenge, rakp
 from infrasim.bmc_core.lan.link import AUTHENTICATION_NONE, PENDING_MOST, Link, OldLink, PlusLink, old_code
 from infrasim.bmc_core.lan.packet import (
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-_OUTSIDE = Origin(Channel.LAN, Privilege.NONE)
 _ACTIVATE_SESSION = 0x3A
 _INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
 _NODE_BUSY = bytes([Completion.NODE_BUSY])
@@ -57,7 +56,7 @@ Seal = Callable[[int, bytes], bytes]
 
 
 class LanDoor:
-    """The LAN channel of ``bmc``.
+    """The main channel of ``bmc``.
 
     ``send`` sends a datagram to a peer; ``defer`` runs something that waits for the engine, beside
     everything else. Each datagram is answered before ``receive`` returns, but for those.
@@ -70,7 +69,8 @@ class LanDoor:
         self._send_out = send
         self._defer = defer
         self._sessions = bmc.sessions
-        self._statistics = bmc.lan_statistics
+        self._statistics = bmc.lan.statistics
+        self._outside = Origin(bmc.lan.number, Privilege.NONE)
 
     def receive(self, datagram: bytes, peer: Peer) -> None:
         """Take one datagram from ``peer``. It never raises: what is malformed is dropped."""
@@ -189,7 +189,7 @@ class LanDoor:
 
     def _may_be_unauthenticated(self, packet: OldPacket) -> bool:
         """Whether a packet in a session needs no code. Source: IPMI 2.0 section 6.11.4."""
-        access = self._bmc.state.channels.volatile
+        access = self._bmc.lan.access.volatile
         if access.per_message_off:
             return True
         message = parse_message(packet.payload) if access.user_level_off else None
@@ -233,7 +233,7 @@ class LanDoor:
         return send
 
     def _answer_outside(self, message: Message, peer: Peer, seal: Callable[[bytes], bytes]) -> None:
-        answer = self._bmc.answer(_request(message, _OUTSIDE))
+        answer = self._bmc.answer(_request(message, self._outside))
         if isinstance(answer, bytes):
             self._send(seal(response(message, answer)), peer)
             return

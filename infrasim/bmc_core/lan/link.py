@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
-from infrasim.bmc_core.codes import Channel, Privilege
+from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.lan.cipher import Confidentiality, Encryptor, Integrity, Signer, Suite, md5_code
 from infrasim.bmc_core.lan.packet import (
     PAYLOAD_AUTHENTICATED,
@@ -179,18 +179,19 @@ def lan_session(
     *,
     session_id: int,
     user_id: int,
+    channel: int,
     peer: Peer,
     limit: Privilege,
     is_rmcp_plus: bool,
     is_encrypted: bool,
     handle: int,
 ) -> Session:
-    """A new session of the LAN channel, which cannot send yet."""
+    """A new session of a LAN channel, which cannot send yet."""
     return Session(
         handle=handle,
         session_id=session_id,
         user_id=user_id,
-        channel=Channel.LAN,
+        channel=channel,
         peer=peer,
         privilege=first_privilege(limit),
         privilege_limit=limit,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Privilege
+from infrasim.bmc_core.codes import BMC_ADDRESS, Privilege
 from infrasim.bmc_core.lan.cipher import SUITES, Suite
 from infrasim.bmc_core.lan_config import lockout, suite_privileges
 from infrasim.bmc_core.users import NO_ACCESS, User
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.lan_channel import LanChannel
 
 
 # "Invalid password disable", with user and channel behind it. Source: IPMI 2.0 table 42-3, sensor type 2Ah.
@@ -60,7 +61,7 @@ class Lockout:
             sensor_type=_SESSION_AUDIT,
             sensor=_NO_SENSOR,
             event_type=_SENSOR_SPECIFIC,
-            data=bytes([_PASSWORD_DISABLE, user_id, Channel.LAN]),
+            data=bytes([_PASSWORD_DISABLE, user_id, self._bmc.lan.number]),
         )
 
     def forget(self, user_id: int) -> None:
@@ -68,13 +69,13 @@ class Lockout:
         self._failures.pop(user_id, None)
 
 
-def user_limit(bmc: Bmc, user: User) -> Privilege:
-    """The most that ``user`` may be on the LAN channel; NONE is nothing at all."""
-    access = user.on(Channel.LAN)
+def user_limit(user: User, lan: LanChannel) -> Privilege:
+    """The most that ``user`` may be on a LAN channel; NONE is nothing at all."""
+    access = user.on(lan.number)
     if not (user.enabled and access.messaging) or access.limit == NO_ACCESS:
         return Privilege.NONE
     limit = Privilege.CALLBACK if access.callback_only else Privilege(access.limit)
-    return min(limit, bmc.state.channels.volatile.limit)
+    return min(limit, lan.access.volatile.limit)
 
 
 def find_user(bmc: Bmc, name: bytes, role: Privilege = Privilege.NONE) -> tuple[int, User] | None:
@@ -88,7 +89,7 @@ def find_user(bmc: Bmc, name: bytes, role: Privilege = Privilege.NONE) -> tuple[
     for number, user in enumerate(bmc.state.users.users, 1):
         if user.name != name:
             continue
-        limit = user_limit(bmc, user)
+        limit = user_limit(user, bmc.lan)
         if max(role, Privilege.CALLBACK) <= limit:
             return number, user
         if name:
@@ -96,13 +97,13 @@ def find_user(bmc: Bmc, name: bytes, role: Privilege = Privilege.NONE) -> tuple[
     return None
 
 
-def may_be_null(bmc: Bmc) -> tuple[bool, bool, bool]:
+def may_be_null(bmc: Bmc, lan: LanChannel) -> tuple[bool, bool, bool]:
     """Whether there are users with a name, without a name, and without name and password, who may log in."""
-    users = [user for user in bmc.state.users.users if user_limit(bmc, user)]
+    users = [user for user in bmc.state.users.users if user_limit(user, lan)]
     nameless = [user for user in users if not user.name] if bmc.settings.insecure else []
     return any(user.name for user in users), bool(nameless), any(not user.password for user in nameless)
 
 
-def allowed_suites(bmc: Bmc) -> tuple[Suite, ...]:
+def allowed_suites(lan: LanChannel) -> tuple[Suite, ...]:
     """The cipher suites that sessions may use; suite 0, which asks for no password, only where insecure."""
-    return tuple(SUITES[number] for number, _ in suite_privileges(bmc) if number in SUITES)
+    return tuple(SUITES[number] for number, _ in suite_privileges(lan.parameters) if number in SUITES)

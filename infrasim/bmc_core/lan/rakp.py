@@ -94,10 +94,10 @@ def _offer(bmc: Bmc, request: bytes, role: int) -> _Offer | Status:
     """What a request gets, or what is wrong with it."""
     if role > Privilege.OEM:
         return Status.INVALID_ROLE
-    offer = _choose(suite_privileges(bmc), request[_PROPOSALS_START:_OPEN_LENGTH])
+    offer = _choose(suite_privileges(bmc.lan.parameters), request[_PROPOSALS_START:_OPEN_LENGTH])
     if isinstance(offer, Status):
         return offer
-    limit = min(offer.limit, bmc.state.channels.volatile.limit)
+    limit = min(offer.limit, bmc.lan.access.volatile.limit)
     if role > limit:
         return Status.UNAUTHORIZED_ROLE
     if bmc.sessions.is_full():
@@ -173,7 +173,7 @@ def _user(bmc: Bmc, opening: Opening, request: bytes) -> User | Status:
     if found is None or bmc.sessions.lockout.is_locked(found[0]):
         return Status.UNAUTHORIZED_NAME
     opening.user_id, user = found
-    most = min(user_limit(bmc, user), opening.limit)
+    most = min(user_limit(user, bmc.lan), opening.limit)
     if role > most:
         return Status.UNAUTHORIZED_ROLE
     if bmc.sessions.is_full(opening.user_id):
@@ -200,7 +200,8 @@ def _prove(bmc: Bmc, opening: Opening, password: bytes) -> Iterator[bytes]:
     opening.rakp_2 = head + bmc_random + guid + authentication_code(algorithm, password, proof)
     yield opening.rakp_2
     opening.code = authentication_code(algorithm, password, bmc_random + console_id + who)
-    key = bmc.state.channels.bmc_key if bmc.state.channels.has_bmc_key else password
+    access = bmc.lan.access
+    key = access.bmc_key if access.has_bmc_key else password
     opening.session_key = authentication_code(algorithm, key, console_random + bmc_random + who)
     opening.final = final_code(algorithm, opening.session_key, console_random + session_id + guid)
 
@@ -248,6 +249,7 @@ def _activate(bmc: Bmc, opening: Opening) -> PlusLink:
     session = lan_session(
         session_id=opening.session_id,
         user_id=opening.user_id,
+        channel=bmc.lan.number,
         peer=opening.peer,
         limit=opening.role,
         is_rmcp_plus=True,

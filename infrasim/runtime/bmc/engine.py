@@ -28,14 +28,11 @@ _AT_ONCE_MS = 2
 _SEQUENCES = 256
 _CHUNK = 4096
 
-# Source: IPMI 2.0 sections 20.1, 22.1, 22.4 and 22.8.
+# Source: IPMI 2.0 sections 20.1, 22.4 and 22.8.
 _GET_DEVICE_ID = 0x01
-_SET_GLOBAL_ENABLES = 0x2E
 _GET_MESSAGE_FLAGS = 0x31
 _READ_EVENT = 0x35
 _EVENT_WAITS = 0x02
-# Events in the log and in the event buffer, with attention.
-_ENABLES = bytes([0x0E])
 
 
 class EngineLink:
@@ -59,7 +56,6 @@ class EngineLink:
             with contextlib.suppress(OSError, Refused):
                 await self._open()
                 await self.ask(NetFn.APP, _GET_DEVICE_ID)
-                await self.ask(NetFn.APP, _SET_GLOBAL_ENABLES, _ENABLES)
                 return
             self.close()
             await asyncio.sleep(_RETRY_S)

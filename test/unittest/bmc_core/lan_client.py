@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.lan.door import LanDoor
+from infrasim.bmc_core.state import BmcState
 
 PEER = ("192.0.2.7", 40000)
 RMCP = bytes.fromhex("0600ff07")
@@ -62,8 +63,8 @@ def plus(kind: int, session: int, sequence: int, payload: bytes) -> bytes:
 class Net:
     """A BMC with its LAN door, and what it sent."""
 
-    def __init__(self, settings: CoreSettings = SETTINGS) -> None:
-        self.bench = Bench(settings)
+    def __init__(self, settings: CoreSettings = SETTINGS, state: BmcState | None = None) -> None:
+        self.bench = Bench(settings, state)
         self.sent: list[tuple[bytes, Any]] = []
         self.deferred: list[Awaitable[None]] = []
         self.door = LanDoor(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from bmc_bench import Bench
+from bmc_bench import SETTINGS, Bench
 from lan_client import LoginFailed, Net, PlusClient
 
 from infrasim.bmc_core import channels
 from infrasim.bmc_core.channels import AccessMode
-from infrasim.bmc_core.codes import Channel, Privilege
+from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.message import Origin
 from infrasim.bmc_core.state import BmcState
 from infrasim.jsonform import as_json, from_json
 
-LAN_ADMIN = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+LAN_ADMIN = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
 
 
 def ask(bench: Bench, command: int, text: str, *, lan: bool = False) -> str:
@@ -100,7 +100,7 @@ def test_the_channel_limits_every_login() -> None:
 )
 def test_when_the_channel_is_open(mode: AccessMode, powered: bool, is_open: bool) -> None:
     bench = Bench()
-    bench.bmc.state.channels.volatile.mode = mode
+    bench.bmc.lan.access.volatile.mode = mode
     bench.chassis.on = powered
     assert channels.is_open(bench.bmc) == is_open
 

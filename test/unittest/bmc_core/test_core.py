@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bmc_bench import Bench
+from bmc_bench import SETTINGS, Bench
 
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.message import Origin, Refused
 
 
@@ -13,7 +13,7 @@ def test_an_unknown_command_is_invalid() -> None:
 
 
 def test_a_command_needs_its_privilege() -> None:
-    user = Origin(Channel.LAN, Privilege.USER)
+    user = Origin(SETTINGS.main_channel, Privilege.USER)
     assert Bench().ask(NetFn.CHASSIS, 0x02, b"\x01", origin=user) == b"\xd4"
 
 

@@ -83,3 +83,4 @@ def test_what_ipmi_sim_is_is_asked_once_each_time_it_starts() -> None:
     asyncio.run(engine_started(bench.bmc))
     assert bench.ask(*asked) == b"\0second"
     assert bench.engine.asked.count((*asked, b"")) == 3
+    assert bench.engine.asked.count((NetFn.APP, 0x2E, b"\x0e")) == 2, "and told to tell of events"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from bmc_bench import Bench
+from bmc_bench import SETTINGS, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infrasim.bmc_core import pet
 from infrasim.bmc_core.chassis import RestartCause
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.events import restore_event_receiver
 from infrasim.bmc_core.message import Origin, Refused
 from infrasim.bmc_core.pef_config import Filter
@@ -19,7 +19,7 @@ from infrasim.bmc_core.pef_config import Filter
 S_E = NetFn.SENSOR
 # Temperature sensor 0x30 goes above upper critical; generator 0x20.
 TOO_HOT = bytes.fromhex("0500 02 00000000 2000 04 01 30 01 59ffff")
-OVER_LAN = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+OVER_LAN = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
 
 
 def pef_bench() -> Bench:
@@ -85,10 +85,43 @@ def test_a_platform_event_from_the_host_says_who_made_it() -> None:
     assert bench.engine.asked[0][2][7:] == bytes.fromhex("4100 04 12 83 6f 00 ffff")
 
 
-def test_a_full_log_is_told() -> None:
+def test_an_event_that_finds_the_log_full_has_happened_all_the_same() -> None:
     bench = pef_bench()
+    bench.bmc.state.pef.last_by_bmc = 7
     bench.engine.answers[(NetFn.STORAGE, 0x44)] = Refused(0xC4)
-    assert bench.ask(S_E, 0x02, bytes(7), origin=OVER_LAN) == b"\xc4"
+    set_filter(bench, 0x02)
+    assert bench.ask(S_E, 0x02, TOO_HOT[9:], origin=OVER_LAN) == b"\x00"
+    bench.settle()
+    assert bench.chassis.orders == ["off"]
+    assert bench.bmc.state.pef.last_by_bmc == 0, "0 stands for one that could not be logged"
+
+
+def test_an_event_is_refused_while_the_log_is_away_and_the_bmcs_own_happens() -> None:
+    bench = pef_bench()
+    set_filter(bench, 0x02)
+    bench.engine.answers[(NetFn.STORAGE, 0x44)] = Refused(0xC0)
+    assert bench.ask(S_E, 0x02, TOO_HOT[9:], origin=OVER_LAN) == b"\xc0"
+    bench.settle()
+    assert bench.chassis.orders == []
+    bench.bmc.log_event(generator=0x20, sensor_type=1, sensor=0x30, event_type=1, data=b"\x59\xff\xff")
+    bench.settle()
+    assert bench.chassis.orders == ["off"]
+
+
+def test_nothing_is_logged_while_the_hosts_software_wants_no_log() -> None:
+    bench = pef_bench()
+    enables = (NetFn.APP, 0x2E)
+    assert bench.ask(*enables, b"\0") == b"\0"
+    bench.settle()
+    assert bench.engine.asked == [(*enables, b"\x06")], "sensors' events are logged by ipmi_sim"
+    set_filter(bench, 0x02)
+    assert bench.ask(S_E, 0x02, TOO_HOT[9:], origin=OVER_LAN) == b"\x00"
+    bench.settle()
+    assert bench.chassis.orders == ["off"]
+    assert len(bench.engine.asked) == 1
+    bench.bmc.reset(cold=True)
+    bench.settle()
+    assert bench.engine.asked[1:] == [(*enables, b"\x0e")]
 
 
 def test_the_event_receiver_is_kept_and_restored() -> None:

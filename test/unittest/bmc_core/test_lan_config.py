@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrasim.bmc.settings import CoreSettings
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.lan_config import (
     AlertDestination,
     Lockout,
@@ -131,7 +131,7 @@ def test_only_the_lan_channel_has_them() -> None:
     bench = Bench()
     assert bench.ask(LAN, 0x02, bytes([2, 3, 0, 0])) == b"\xcc"
     assert bench.ask(LAN, 0x02, bytes([0xE, 3, 0, 0])) == b"\xcc"
-    over_lan = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+    over_lan = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
     assert bench.ask(LAN, 0x02, bytes([0xE, 3, 0, 0]), origin=over_lan)[0] == 0
 
 
@@ -175,23 +175,25 @@ def test_an_ipv6_destination() -> None:
 
 def test_privilege_of_suites() -> None:
     bench = Bench()
-    assert suite_privilege(bench.bmc, 3) == suite_privilege(bench.bmc, 17) == Privilege.ADMINISTRATOR
-    assert suite_privilege(bench.bmc, 1) == Privilege.NONE
+    parameters = bench.bmc.lan.parameters
+    assert suite_privilege(parameters, 3) == suite_privilege(parameters, 17) == Privilege.ADMINISTRATOR
+    assert suite_privilege(parameters, 1) == Privilege.NONE
     write(bench, 24, bytes([0] * 8 + [0x20]))
-    assert suite_privilege(bench.bmc, 3) == Privilege.NONE
-    assert suite_privilege(bench.bmc, 17) == Privilege.USER
+    assert suite_privilege(parameters, 3) == Privilege.NONE
+    assert suite_privilege(parameters, 17) == Privilege.USER
 
 
 def test_fifteen_letters_of_ipmitool_do_not_lock_suite_17_out() -> None:
     """``lan set 1 cipher_privs`` writes 0 for the place that it has no letter for."""
     bench = Bench()
+    parameters = bench.bmc.lan.parameters
     assert write(bench, 24, bytes(9)) == 0
-    assert suite_privilege(bench.bmc, 3) == Privilege.NONE
-    assert suite_privilege(bench.bmc, 17) == Privilege.ADMINISTRATOR
+    assert suite_privilege(parameters, 3) == Privilege.NONE
+    assert suite_privilege(parameters, 17) == Privilege.ADMINISTRATOR
     write(bench, 24, bytes([0] * 8 + [0x30]))
     write(bench, 24, bytes([0, 0, 0x40, *[0] * 6]))
     assert read(bench, 24) == bytes([0, 0, 0x40, *[0] * 6]), "ipmitool compares"
-    assert suite_privilege(bench.bmc, 17) == Privilege.OPERATOR, "and its level stays"
+    assert suite_privilege(parameters, 17) == Privilege.OPERATOR, "and its level stays"
 
 
 def test_a_suite_that_is_not_there_stays_unused() -> None:
@@ -201,7 +203,7 @@ def test_a_suite_that_is_not_there_stays_unused() -> None:
 def test_authentication_types() -> None:
     bench = Bench()
     write(bench, 2, bytes([0, 0x10, 0x14, 0x04, 0]))
-    assert [auth_types(bench.bmc, level) for level in Privilege] == [0, 0, 0x10, 0x14, 0x04, 0]
+    assert [auth_types(bench.bmc.lan.parameters, level) for level in Privilege] == [0, 0, 0x10, 0x14, 0x04, 0]
     insecure = Bench(dataclasses.replace(SETTINGS, insecure=True))
     assert read(insecure, 1) == b"\x15"
 
@@ -226,11 +228,11 @@ def test_the_ipv6_address_of_the_node() -> None:
 
 def test_statistics() -> None:
     bench = Bench()
-    bench.bmc.lan_statistics.ip_packets_received = 0x12345
-    bench.bmc.lan_statistics.rmcp_packets_received = 7
+    bench.bmc.lan.statistics.ip_packets_received = 0x12345
+    bench.bmc.lan.statistics.rmcp_packets_received = 7
     assert bench.ask(LAN, 0x04, b"\x01\x00").hex() == "00ffff" + "0000" * 5 + "0700" + "0000" * 2
     assert bench.ask(LAN, 0x04, b"\x01\x01") == bytes(19)
-    assert bench.bmc.lan_statistics.ip_packets_received == 0
+    assert bench.bmc.lan.statistics.ip_packets_received == 0
 
 
 def test_arps_are_suspended() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bmc_bench import Bench
+from bmc_bench import SETTINGS, Bench
 
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import IN_BAND, Origin, Refused
 
@@ -69,7 +69,7 @@ def test_flags_can_be_cleared() -> None:
 
 
 def test_only_the_host_may_read_what_waits_for_it() -> None:
-    lan = Origin(Channel.LAN, Privilege.ADMINISTRATOR)
+    lan = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
     for command in (ENABLES, CLEAR, FLAGS, GET, READ_EVENT):
         assert app(Bench(), command, 0x0F, origin=lan) == b"\xc1"
 
@@ -99,7 +99,7 @@ def test_a_session_gets_it_as_a_message_of_its_own() -> None:
     bench = Bench()
     behind(bench)
     sent: list[Any] = []
-    origin = Origin(Channel.LAN, Privilege.ADMINISTRATOR, session(sent))
+    origin = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR, session(sent))
     assert app(bench, SEND, 0x40, *ipmb(0x2C, 6, 1), origin=origin) == b"\0"
     bench.settle()
     kind, message = sent[0]
@@ -108,10 +108,10 @@ def test_a_session_gets_it_as_a_message_of_its_own() -> None:
     assert message[3:8] == bytes([0x2C, 5 << 2, 0x01, 0x00, 0x50])
 
 
-def test_a_controller_that_is_not_there_does_not_answer() -> None:
+def test_of_a_controller_that_is_not_there_is_said_so_at_once() -> None:
     bench = Bench()
     bench.engine.answers[(NetFn.APP, SEND)] = Refused(0x83)
-    assert app(bench, SEND, 0x00, *ipmb(0x2E, 6, 1)) == b"\0"
+    assert app(bench, SEND, 0x00, *ipmb(0x2E, 6, 1)) == b"\x83", "NAK on Write"
     bench.settle()
     assert app(bench, GET) == b"\x80"
 

@@ -9,7 +9,7 @@ from bmc_bench import SETTINGS, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.message import Origin
 from infrasim.bmc_core.oem import dell, quanta
 from infrasim.bmc_core.oem.catalog import oem
@@ -168,7 +168,7 @@ def test_the_cap_is_dcmis_limit() -> None:
         (b"\xea\0\2\0", 0xC7),
     ):
         assert bench.ask(APP, 0x58, body)[0] == code
-    user = Origin(Channel.LAN, Privilege.USER)
+    user = Origin(SETTINGS.main_channel, Privilege.USER)
     assert bench.ask(dell.NETFN, 0xBA, b"\0\0", origin=user) == b"\xd4"
     assert bench.ask(dell.NETFN, 0xBA, b"\1\xff", origin=user) == b"\0\3"
     assert ask(bench, 0xBA, "02 00") == "cc"

@@ -30,9 +30,9 @@ def test_capabilities_follow_the_settings() -> None:
     user = net.bench.bmc.state.users.get(1)
     user.enabled = True
     user.access[1] = UserAccess(2, messaging=True)
-    net.bench.bmc.state.channels.volatile.per_message_off = True
-    net.bench.bmc.state.channels.volatile.user_level_off = True
-    net.bench.bmc.state.channels.bmc_key = b"k" * 20
+    net.bench.bmc.lan.access.volatile.per_message_off = True
+    net.bench.bmc.lan.access.volatile.user_level_off = True
+    net.bench.bmc.lan.access.bmc_key = b"k" * 20
     assert net.ask_outside(6, 0x38, b"\x8e\x02").hex(" ") == "00 01 95 3f 03 00 00 00 00"
     user.password = b"x"
     assert net.ask_outside(6, 0x38, b"\x8e\x02")[3] == 0x3E

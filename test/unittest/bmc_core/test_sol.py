@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from bmc_bench import Bench
+from bmc_bench import SETTINGS, Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrasim.bmc_core.codes import Channel, Privilege
+from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.sol import REPLAY_BYTES, Sol
 from infrasim.bmc_core.sol_packet import Operation, SolPacket, Status, following, is_older
@@ -25,7 +25,7 @@ def make_session(sent: list[SolPacket], *, handle: int = 1) -> Session:
         handle=handle,
         session_id=0x01020300 + handle,
         user_id=2,
-        channel=Channel.LAN,
+        channel=SETTINGS.main_channel,
         peer=("127.0.0.1", 40000 + handle),
         privilege=admin,
         privilege_limit=admin,
@@ -111,7 +111,7 @@ def test_output_is_accumulated_for_the_interval() -> None:
 
 def test_output_is_sent_at_once_from_the_threshold_on() -> None:
     scene = Scene()
-    scene.bench.bmc.state.sol.send_threshold = 4
+    scene.bench.bmc.lan.sol.kept.send_threshold = 4
     scene.sol.output(b"abc")
     assert scene.take() == []
     scene.sol.output(b"def")
@@ -173,7 +173,7 @@ def test_output_that_nobody_acknowledges_is_kept_for_the_next_session() -> None:
 
 def test_no_retries_still_leave_time_for_one_acknowledgement() -> None:
     scene = Scene()
-    scene.bench.bmc.state.sol.retry_count = scene.bench.bmc.state.sol.retry_interval = 0
+    scene.bench.bmc.lan.sol.kept.retry_count = scene.bench.bmc.lan.sol.kept.retry_interval = 0
     scene.sol.output(b"x")
     scene.wait(0.9)
     [packet] = scene.take()
@@ -500,11 +500,11 @@ def test_the_end_of_another_session_changes_nothing() -> None:
 
 def test_a_reset_of_the_bmc_ends_sol() -> None:
     scene = Scene()
-    scene.sol.is_being_set = True
-    scene.sol.bit_rate = 6
+    settings = scene.bench.bmc.lan.sol
+    settings.is_being_set, settings.bit_rate = True, 6
     scene.sol.deactivate_all()
     assert scene.take() == [SolPacket(0, 0, 0, Status.DEACTIVATED)]
-    assert (scene.sol.session, scene.sol.is_being_set, scene.sol.bit_rate) == (None, False, 0x0A)
+    assert (scene.sol.session, settings.is_being_set, settings.bit_rate) == (None, False, 0x0A)
     scene.sol.deactivate_all()
     assert scene.take() == []
 
@@ -583,7 +583,7 @@ def test_a_bad_network_loses_nothing_and_repeats_nothing(
 ) -> None:
     """Packets are lost, doubled and held back past the next one; the host takes what it likes."""
     scene = Scene()
-    scene.bench.bmc.state.sol.retry_interval = 255
+    scene.bench.bmc.lan.sol.kept.retry_interval = 255
     console = Console(typed)
     held: list[tuple[str, bytes]] = []
     to_come = [*printed]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from bmc_bench import SETTINGS, Bench
 
-from infrasim.bmc_core.codes import Channel, NetFn, Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import IN_BAND, Origin
 from infrasim.bmc_core.state import BmcState
@@ -33,7 +33,7 @@ class Client:
             handle=number,
             session_id=0x0A0B0C00 + number,
             user_id=2,
-            channel=Channel.LAN,
+            channel=SETTINGS.main_channel,
             peer=("127.0.0.1", 40000 + number),
             privilege=privilege,
             privilege_limit=privilege,
@@ -47,7 +47,7 @@ class Client:
         self.got.append(data)
 
     def ask(self, command: int, data: bytes, *, netfn: int = NetFn.APP) -> bytes:
-        origin = Origin(Channel.LAN, self.session.privilege, self.session)
+        origin = Origin(SETTINGS.main_channel, self.session.privilege, self.session)
         return self.bench.ask(netfn, command, data, origin=origin)
 
 
@@ -90,7 +90,7 @@ def test_a_user_can_be_kept_from_sol() -> None:
 
 def test_a_disabled_payload_is_not_activated() -> None:
     client = Client(Bench())
-    client.bench.bmc.state.sol.enabled = False
+    client.bench.bmc.lan.sol.kept.enabled = False
     assert client.ask(0x48, ACTIVATE) == b"\x81"
 
 
@@ -103,10 +103,10 @@ def test_a_session_without_encryption_cannot_have_it() -> None:
 
 def test_encryption_and_authentication_can_be_demanded() -> None:
     client = Client(Bench())
-    client.bench.bmc.state.sol.force_encryption = True
+    client.bench.bmc.lan.sol.kept.force_encryption = True
     assert client.ask(0x48, bytes([1, 1, 0x40, 0, 0, 0])) == b"\x84"
-    client.bench.bmc.state.sol.force_encryption = False
-    client.bench.bmc.state.sol.force_authentication = True
+    client.bench.bmc.lan.sol.kept.force_encryption = False
+    client.bench.bmc.lan.sol.kept.force_authentication = True
     assert client.ask(0x48, bytes([1, 1, 0x00, 0, 0, 0])) == b"\xcc"
     assert client.ask(0x48, ACTIVATE) == ANSWER
 
@@ -132,7 +132,7 @@ def test_encryption_is_suspended_and_resumed() -> None:
     assert client.ask(0x55, b"\1\1\3") == b"\xcc"
     assert client.ask(0x55, b"\0\1\0") == client.ask(0x55, b"\1\2\0") == b"\x80"
     assert Client(bench, number=2).ask(0x55, b"\1\1\0") == b"\x83", "another's"
-    bench.bmc.state.sol.force_encryption = True
+    bench.bmc.lan.sol.kept.force_encryption = True
     assert client.ask(0x55, b"\1\1\0") == b"\x81"
     assert client.ask(0x55, b"\1\1\1") == b"\0"
     client.session.is_encrypted = False
@@ -143,9 +143,9 @@ def test_sol_has_a_privilege_of_its_own() -> None:
     bench = Bench()
     user = Client(bench, privilege=Privilege.USER)
     assert user.ask(0x48, ACTIVATE) == b"\xd4"
-    bench.bmc.state.sol.privilege = Privilege.USER
+    bench.bmc.lan.sol.kept.privilege = Privilege.USER
     assert user.ask(0x48, ACTIVATE) == ANSWER
-    bench.bmc.state.sol.privilege = Privilege.ADMINISTRATOR
+    bench.bmc.lan.sol.kept.privilege = Privilege.ADMINISTRATOR
     assert user.ask(0x49, DEACTIVATE) == b"\xd4"
 
 

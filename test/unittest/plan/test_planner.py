@@ -194,6 +194,17 @@ def test_suite_0_needs_no_password_and_comes_with_insecure_only(
     assert json.loads(settings.content)["cipher_suites"] == suites
 
 
+@pytest.mark.parametrize("written", ["'1, 8'", "[8, 1]", "1,8"])
+def test_other_channels_have_macs_of_their_own(plan: Plan, written: str) -> None:
+    decided = plan(f"bmc:\n  main_channel: 8\n  channels: {written}")
+    settings = json.loads(next(file for file in decided.files if file.path.name == "bmc.json").content)
+    assert settings["main_channel"] == 8
+    [other] = settings["other_channels"]
+    assert other["number"] == 1
+    assert other["mac"].startswith("52:54:00:")
+    assert other["mac"] != settings["lan_mac"]
+
+
 def test_a_password_with_quotes_reaches_the_bmc_as_it_is(plan: Plan) -> None:
     decided = plan("bmc: {username: 'a\"b', password: 'x\"\\y'}")
     settings = json.loads(next(file for file in decided.files if file.path.name == "bmc.json").content)

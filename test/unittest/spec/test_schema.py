@@ -146,6 +146,10 @@ BEYOND_A_SCHEMA = (
     "uefi does not run on",
     "there is no TPM",
     "'emu_file' takes their place",
+    "is no number of a LAN channel",
+    "does not have the main channel",
+    "names a channel twice",
+    "is not a list of channels",
 )  # fmt: skip
 
 

@@ -160,7 +160,7 @@ def test_passwords_of_20_bytes(suite: int) -> None:
 
 def test_k_g_takes_part_in_the_login() -> None:
     net = Net()
-    net.bench.bmc.state.channels.bmc_key = b"k" * 20
+    net.bench.bmc.lan.access.bmc_key = b"k" * 20
     assert PlusClient(net, 17, key=b"k" * 20).login().ask(*STATUS)[0] == 0
     with pytest.raises(AssertionError):
         PlusClient(net).login()
@@ -278,7 +278,7 @@ def test_packets_are_counted() -> None:
     net = Net()
     net.send(b"rubbish")
     PlusClient(net).login().ask(*STATUS)
-    counted = net.bench.bmc.lan_statistics
+    counted = net.bench.bmc.lan.statistics
     assert (counted.udp_packets_received, counted.rmcp_packets_received, counted.ip_packets_sent) == (5, 4, 4)
 
 
@@ -344,10 +344,10 @@ def test_packets_need_a_code_unless_the_channel_says_so() -> None:
     client = OldClient(net).login()
     request = message(*STATUS)
     assert net.send(client.seal(request, kind=0)) == []
-    net.bench.bmc.state.channels.volatile.user_level_off = True
+    net.bench.bmc.lan.access.volatile.user_level_off = True
     assert client.ask(*STATUS, kind=0)[0] == 0
     assert net.send(client.seal(message(0, 2, b"\x01"), kind=0)) == []
-    net.bench.bmc.state.channels.volatile.per_message_off = True
+    net.bench.bmc.lan.access.volatile.per_message_off = True
     assert client.ask(0, 2, b"\x01", kind=0) == b"\xd4"
 
 
@@ -521,7 +521,7 @@ def test_a_payload_whose_encryption_is_suspended_is_plain_and_signed() -> None:
 def test_a_closed_channel_is_silent() -> None:
     net = Net()
     client = PlusClient(net).login()
-    net.bench.bmc.state.channels.volatile.mode = type(net.bench.bmc.state.channels.volatile.mode)(0)
+    net.bench.bmc.lan.access.volatile.mode = type(net.bench.bmc.lan.access.volatile.mode)(0)
     assert net.send(client.seal(message(*STATUS))) == []
     net.door.forget_all()
     assert PlusClient(net).login().ask(*STATUS)[0] == 0

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from vm_peer import GET_DEVICE_ID, SET_ENABLES, EnginePeer, until
+from vm_peer import GET_DEVICE_ID, EnginePeer, until
 
 from infrasim.bmc_core.message import Refused
 from infrasim.bmc_core.vm import HardwareCommand, VmRequest, VmStream, answer_wire, command_wire
@@ -41,10 +41,10 @@ def play(scene: Callable[[EnginePeer, EngineLink, list[bytes]], Awaitable[None]]
     asyncio.run(whole())
 
 
-def test_it_is_ready_when_ipmi_sim_has_answered_and_has_its_events_switched_on() -> None:
+def test_it_is_ready_when_ipmi_sim_has_answered() -> None:
     async def scene(peer: EnginePeer, link: EngineLink, events: list[bytes]) -> None:
         assert link.is_ready()
-        assert peer.asked == [(*GET_DEVICE_ID, b""), (*SET_ENABLES, b"\x0e")]
+        assert peer.asked == [(*GET_DEVICE_ID, b"")]
         assert peer.connections == 1
 
     play(scene)

@@ -248,11 +248,13 @@ def test_work_that_nobody_waits_for_fails_quietly(play: Play, caplog: pytest.Log
         async def fail() -> None:
             raise ValueError("a bug")
 
-        place.bmc.defer(fail())
         place.engine.answers[(0x0A, 0x44)] = b"\xc4"
-        place.bmc.core.log_event(
-            generator=0x20, sensor_type=0x12, sensor=0, event_type=0x6F, data=b"\x01\xff\xff"
-        )
+
+        async def be_refused() -> None:
+            await place.bmc.core.engine.ask(0x0A, 0x44)
+
+        place.bmc.defer(fail())
+        place.bmc.defer(be_refused())
         await until(lambda: not place.bmc._tasks)
         assert await place.pings()
 

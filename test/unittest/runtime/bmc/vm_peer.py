@@ -9,7 +9,6 @@ from pathlib import Path
 from infrasim.bmc_core.vm import VmAnswer, VmCommand, VmRequest, VmStream, answer_wire
 
 GET_DEVICE_ID = (0x06, 0x01)
-SET_ENABLES = (0x06, 0x2E)
 
 
 async def until(check: Callable[[], object]) -> None:
