@@ -262,7 +262,6 @@ class Bmc(Part):
         Becomes("further LAN channels"),
     ] = Field(
         (),
-        strict=False,
         description="Numbers of all LAN channels, as a list or a text such as `1,8`; `main_channel` is one "
         "of them. The others have settings, users and a MAC, and no network leads to them. Left out: "
         "`main_channel` alone.",
