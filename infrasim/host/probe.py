@@ -242,13 +242,12 @@ def _kvm_has_smm(device: int) -> bool:
 
 def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[int, str]:
     """Run the probe as a guest's firmware; its exit code (0x21 is success) and QEMU's last words."""
-    import tempfile
-
     image = bytearray(_FIRMWARE_SIZE)
     image[: len(KVM_PROBE_CODE)] = KVM_PROBE_CODE
     offset, jump = _RESET_VECTOR
     image[offset : offset + len(jump)] = jump
-    with tempfile.NamedTemporaryFile(prefix="infrasim-kvm-", suffix=".bin") as firmware:
+    # In memory: whoever kills this process finds no file left behind.
+    with os.fdopen(os.memfd_create("infrasim-kvm-probe"), "wb") as firmware:
         firmware.write(image)
         firmware.flush()
         machine = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "16"]
@@ -256,7 +255,16 @@ def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[i
         # A guest that hangs spins. Should this process be killed meanwhile, the kernel ends what it left.
         bounded = ["prlimit", f"--cpu={math.ceil(timeout_s) + 1}", "--", qemu]
         done = run(
-            [*bounded, "-accel", accelerator, *machine, "-no-reboot", "-bios", firmware.name, *exit_port],
+            [
+                *bounded,
+                "-accel",
+                accelerator,
+                *machine,
+                "-no-reboot",
+                "-bios",
+                f"/proc/{os.getpid()}/fd/{firmware.fileno()}",
+                *exit_port,
+            ],
             timeout_s=timeout_s,
             check=False,
         )
