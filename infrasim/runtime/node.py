@@ -57,7 +57,8 @@ _LOCK_WAIT_S = 120.0
 _STOP_WAIT_S = 60.0
 _ANSWER_WAIT_S = 10.0
 _TERM_WAIT_S = 5.0
-_ADDRESS_TRIES = 3
+# Homes that start nodes at once choose the same free port, and one of them gets it.
+_ADDRESS_TRIES = 8
 # How long a supervisor that nobody wrote down may take to show its state, for it may just have begun.
 _SHOW_WAIT_S = 3.0
 _SHOW_POLL_S = 0.05
@@ -175,16 +176,15 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
     """Plan the node and bring its workspace up to date."""
     with locked(home.plan_lock, timeout_s=_LOCK_WAIT_S, what="choosing addresses"):
         last = last_plan(home, paths.name, settings)
-        planned = last or plan(home, paths.name, settings)
-        planned = _with_free_ports(planned, lambda: plan(home, paths.name, settings))
-        _check_ports(planned.plan)
-        decided = planned
+        planned = decided = last or plan(home, paths.name, settings)
+        # What is wrong with the node file stays so; who has a port may change, so that comes after it.
         with problems_on_lines_of(lambda: document_of(home, decided)):
             check_inputs(planned.plan, paths)
             if planned.plan.links:
                 from infrasim.runtime.links import check_links  # few nodes have any
 
                 check_links(planned.plan)
+        planned = _with_free_ports(planned, lambda: plan(home, paths.name, settings))
         claim_logs(paths)
         if not planned.is_last:
             write_workspace(planned, paths)
@@ -198,15 +198,19 @@ def _with_free_ports(planned: Planned, plan_again: Callable[[], Planned]) -> Pla
 
     What the node file asks for stays the same. So may, once, what another home's supervisor gave back for
     its QEMU to take just when the plan looked.
+
+    Raises:
+        HostError: somebody has a port that is asked for.
     """
     same = 0
     for _ in range(_ADDRESS_TRIES):
         if port_holder(planned.plan) is None:
-            break
+            return planned
         before, planned = planned.plan.ports, plan_again()
         same = same + 1 if planned.plan.ports == before else 0
         if same > 1:
             break
+    _check_ports(planned.plan)
     return planned
 
 

@@ -82,7 +82,7 @@ def test_node_file(scratch: Lab, case: str) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert scratch.names_on_disk() == before
     as_json = json.loads(scratch.infrasim("node", "start", NODE, "--json").err)
-    assert as_json["exit_code"] == 2
+    assert as_json["exit_code"] == 2, as_json
     assert message.split(": ")[0] == f"{as_json['problems'][0]['line']}:{as_json['problems'][0]['column']}"
 
 

@@ -281,10 +281,14 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
     ("first", "port_taken", "tried"),
     [
         (ProgramError("it ended without a word"), False, 1),
-        (ProgramError("it ended without a word"), True, 3),
-        (HostError("in use"), True, 3),
+        (ProgramError("it ended without a word"), True, node._ADDRESS_TRIES),
+        (HostError("in use"), True, node._ADDRESS_TRIES),
         # Whoever took it has just let go of it for its own QEMU.
-        (HostError("VNC screen: 127.0.0.1 port 5901/tcp: Address already in use"), False, 3),
+        (
+            HostError("VNC screen: 127.0.0.1 port 5901/tcp: Address already in use"),
+            False,
+            node._ADDRESS_TRIES,
+        ),
         (DeadlineError("Address already in use"), False, 1),
         (DeadlineError("no report"), True, 1),
     ],
@@ -292,7 +296,7 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
 def test_what_a_failed_start_left_is_ended_before_the_next_and_after_the_last(
     prepared: Callable[[Launched, bool], Home], first: InfrasimError, port_taken: bool, tried: int
 ) -> None:
-    launched = Launched(first, first, first)
+    launched = Launched(*[first] * node._ADDRESS_TRIES)
     with pytest.raises(type(first)) as caught:
         node.start(prepared(launched, port_taken), "a")
     assert caught.value is first
@@ -312,9 +316,7 @@ def test_a_start_that_lost_an_address_tries_again(prepared: Callable[[Launched, 
         ((1,), (2,), 2),
         # Free while it was planned, because it was changing hands.
         ((1,), (1, 4), 4),
-        # What the node file asks for.
-        ((1,), (1, 1, 1), 1),
-        ((1, 2, 3), (2, 3, 4), 4),
+        ((1, 2, 3, 4, 5, 6, 7), (2, 3, 4, 5, 6, 7, 8), 8),
     ],
 )
 def test_ports_that_were_taken_meanwhile_are_chosen_again(
@@ -324,6 +326,31 @@ def test_ports_that_were_taken_meanwhile_are_chosen_again(
     displays: tuple[int, ...],
     last: int,
 ) -> None:
+    planned = planning_with_held(home, monkeypatch, held)
+    choices = iter(displays)
+    chosen = node._with_free_ports(planned(1), lambda: planned(next(choices)))
+    assert chosen.plan.vnc_display == last
+
+
+def test_ports_that_the_node_file_asks_for_are_asked_for_three_times(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = planning_with_held(home, monkeypatch, (1,))
+    asked: list[int] = []
+
+    def plan_again() -> planning.Planned:
+        asked.append(1)
+        return planned(1)
+
+    with pytest.raises(HostError, match=r"VNC screen: 127\.0\.0\.1 port 5901/tcp is in use by somebody"):
+        node._with_free_ports(planned(1), plan_again)
+    assert len(asked) == 2
+
+
+def planning_with_held(
+    home: Home, monkeypatch: pytest.MonkeyPatch, held: tuple[int, ...]
+) -> Callable[[int], planning.Planned]:
+    """Plans by the number of their VNC display; somebody has those that are ``held``."""
     register(home, "a")
 
     def with_display(number: int) -> planning.Planned:
@@ -333,11 +360,11 @@ def test_ports_that_were_taken_meanwhile_are_chosen_again(
         return dataclasses.replace(planned, plan=decided)
 
     monkeypatch.setattr(
-        node, "port_holder", lambda decided: "somebody" if decided.vnc_display in held else None
+        node,
+        "port_holder",
+        lambda decided: (decided.ports[0], "somebody") if decided.vnc_display in held else None,
     )
-    choices = iter(displays)
-    chosen = node._with_free_ports(with_display(1), lambda: with_display(next(choices)))
-    assert chosen.plan.vnc_display == last
+    return with_display
 
 
 def test_same_port_of_another_address_or_protocol_is_free(
