@@ -183,7 +183,11 @@ def test_thresholds_and_a_field_of_the_fru_are_one(running: Lab, inside: Inside)
 
 
 def test_the_event_buffer_and_the_global_enables(running: Lab, inside: Inside) -> None:
-    """Switched on by the guest; ipmitool 1.8.19 passes over options of setenables, so by number."""
+    """Switched on by the guest; ipmitool 1.8.19 passes over options of setenables, so by number.
+
+    The interrupt and event buffer bits (0 to 2) are Linux's own: its driver sets them again when it finds
+    them changed, so only the others are compared once they were.
+    """
     inside.raw(6, 0x2E, 0x4C)
     told = running.ipmi("mc", "getenables")
     for name in ("Event Message Buffer", "System Event Logging", "OEM 1"):
@@ -195,7 +199,7 @@ def test_the_event_buffer_and_the_global_enables(running: Lab, inside: Inside) -
     running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "ucr", "43")
     assert re.search(r"Entries +: 0\n", running.ipmi("sel", "info")), "the guest wants no log"
     inside.raw(6, 0x2E, 0x08)
-    assert running.raw(6, 0x2F) == b"\x08"
+    assert running.raw(6, 0x2F)[0] & ~0x07 == 0x08
     running.ipmi("event", "1")
     assert re.search(r"Entries +: 1\n", running.ipmi("sel", "info"))
     refused = running.ipmitool("raw", "6", "0x2e", "0x0e")
