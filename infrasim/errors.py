@@ -142,7 +142,7 @@ class MissingProgramsError(HostError):
         verb = "is" if len(self.programs) == 1 else "are"
         super().__init__(
             f"{', '.join(self.programs)} {verb} not installed, which this node needs",
-            hint="infrasim node start installs that (as root)",
+            hint="as root, infrasim node start installs that, or infrasim init --all",
         )
 
 

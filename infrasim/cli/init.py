@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from infrasim.errors import UsageError
+from infrasim.packages.catalogue import EXTRAS
 from infrasim.paths import DEFAULT_NODE, Home
 
 
@@ -25,6 +26,13 @@ from infrasim.paths import DEFAULT_NODE, Home
     is_flag=True,
     help="Only fill the download folder, which serves as DIR on a machine with no network.",
 )
+@click.option(
+    "-a",
+    "--all",
+    "with_extras",
+    is_flag=True,
+    help="Also install what only some nodes need, UEFI firmware and TPMs, which else their first start does.",
+)
 @click.option("-s", "--skip-installation", is_flag=True, help="Install nothing; only write the node file.")
 @click.option("-t", "--type", "server_type", metavar="TYPE", help="Server type of the default node.")
 @click.option(
@@ -37,6 +45,7 @@ def init(
     source_dir: Path | None,
     *,
     download_only: bool,
+    with_extras: bool,
     skip_installation: bool,
     server_type: str | None,
     force: bool,
@@ -51,6 +60,7 @@ def init(
         "--skip-installation": skip_installation,
     }
     _refuse_two_of(installation)
+    _refuse_two_of({"--skip-installation": skip_installation, "--all": with_extras})
     _refuse_two_of({"--download-only": download_only, "--type": server_type is not None})
     _refuse_two_of({"--download-only": download_only, "--force": force})
     home = Home.from_environment()
@@ -60,7 +70,7 @@ def init(
     # First, because it refuses an unknown type at once.
     _write_node_file(home, server_type=server_type, force=force)
     if not skip_installation:
-        _install(home, source_dir)
+        _install(home, source_dir, EXTRAS if with_extras else ())
 
 
 def _refuse_two_of(given: Mapping[str, bool]) -> None:
@@ -79,8 +89,8 @@ def _download(home: Home) -> None:
     click.echo("install from a copy of that folder with: infrasim init --from DIR")
 
 
-def _install(home: Home, source_dir: Path | None) -> None:
-    names = install_missing(home, install=True, source_dir=source_dir)
+def _install(home: Home, source_dir: Path | None, extras: Iterable[str]) -> None:
+    names = install_missing(home, install=True, source_dir=source_dir, extras=extras)
     if names:
         click.echo(f"installed {len(names)} packages")
     else:

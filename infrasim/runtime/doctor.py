@@ -76,7 +76,7 @@ def _program(name: str, purpose: str) -> Finding:
 
 def _extra(name: str, purpose: str) -> Finding:
     if missing_programs([name]):
-        hint = "the first start of a node that needs it installs it"
+        hint = "the first start of a node that needs it installs it, or: sudo infrasim init --all"
         return Finding(Verdict.NOTE, name, f"not installed ({purpose})", hint)
     return Finding(Verdict.GOOD, name, find_program(name) or "is there")
 

@@ -13,7 +13,7 @@ import pytest
 from infrasim.cli import init, main
 from infrasim.errors import ExitCode, HostError, UsageError
 from infrasim.packages import catalogue, install
-from infrasim.packages.catalogue import PROGRAMS
+from infrasim.packages.catalogue import EXTRAS, PROGRAMS
 from infrasim.packages.progress import ProgressReporter
 from infrasim.paths import Home
 
@@ -94,6 +94,15 @@ def test_from_a_folder(desk: Desk) -> None:
     desk.missing = ("socat",)
     assert main.run(["init", "--from", "lab"]) == ExitCode.DONE
     assert desk.asked == [_asked(install=True, source_dir=Path("lab"))]
+
+
+def test_what_only_some_nodes_need_on_request(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.missing = ("swtpm",)
+    assert main.run(["init", "--all", "--from", "lab"]) == ExitCode.DONE
+    asked = _asked(install=True, source_dir=Path("lab"))
+    assert desk.asked == [{**asked, "programs": (*PROGRAMS, *EXTRAS)}]
+    assert main.run(["init", "--all", "--skip-installation"]) == ExitCode.USAGE
+    assert "--skip-installation and --all exclude each other" in capsys.readouterr().err
 
 
 def test_download_only_writes_no_node_file(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -278,7 +278,7 @@ def test_a_plan_of_a_node_that_needs_more_says_so(
     assert run(["node", "plan", "a"]) == 4
     assert capsys.readouterr().err == (
         "infrasim: swtpm is not installed, which this node needs\n"
-        "hint: infrasim node start installs that (as root)\n"
+        "hint: as root, infrasim node start installs that, or infrasim init --all\n"
     )
 
 
