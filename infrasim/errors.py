@@ -30,8 +30,9 @@ found and what was wanted; ``hint`` says what to do next.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from infrasim.frozen import Frozen
 
 # Where a value is from that was given on the command line.
 SET = "--set"
@@ -72,8 +73,7 @@ class UsageError(InfrasimError):
     exit_code = ExitCode.USAGE
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Frozen):
     """One fault in a document, on the user's own line.
 
     ``line`` and ``column`` count from 1; 0 means the place is not known. ``path`` is the dotted

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from infrasim.errors import UsageError
+from infrasim.frozen import Frozen
 
 HOME_VARIABLE = "INFRASIM_HOME"
 LOG_VARIABLE = "INFRASIM_LOG_DIR"
@@ -39,8 +39,7 @@ def check_node_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True)
-class NodePaths:
+class NodePaths(Frozen):
     """The files of one node. ``workspace`` and ``log_dir`` are absolute."""
 
     name: str
@@ -231,8 +230,7 @@ class NodePaths:
             )
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(Frozen):
     """One infrasim home and its log folder; any number may live side by side."""
 
     root: Path

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from infrasim.frozen import Frozen
 
 
-@dataclass(frozen=True)
-class OtherChannel:
+class OtherChannel(Frozen):
     """A LAN channel that no network leads to."""
 
     number: int
     mac: str
 
 
-@dataclass(frozen=True)
-class CoreSettings:
+class CoreSettings(Frozen):
     """Everything that is decided before the BMC starts.
 
     ``guid`` is the node's UUID; ``manufacturer`` and ``product`` are as in Get Device ID;

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Privilege
 from infrasim.bmc_core.message import Request
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Bmc", Request], bytes | Awaitable[bytes]]
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Frozen):
     """One entry of the command table.
 
     ``privilege`` is what a session needs; NONE means that no session is needed. ``section`` is of IPMI 2.0

@@ -16,6 +16,7 @@ from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Request
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, answer_read, fixed
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,7 @@ class SuspendedArps:
     gratuitous: bool = False
 
 
-@dataclass(frozen=True)
-class Lockout:
+class Lockout(Frozen):
     """The bad password threshold: ``failures`` 0 means none; ``lockout_s`` 0 until an administrator's act.
 
     ``reset_s`` is the time without a failure after which they are counted anew, 0 for never. ``audit`` asks
@@ -86,8 +86,7 @@ class Lockout:
     audit: bool
 
 
-@dataclass(frozen=True)
-class AlertDestination:
+class AlertDestination(Frozen):
     """Where alerts go and how often. ``address`` is empty if none was set. Source: parameters 18 and 19."""
 
     address: str

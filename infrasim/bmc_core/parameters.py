@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from infrasim.bmc_core.codes import Completion
 from infrasim.bmc_core.message import Refused, Request
+from infrasim.frozen import Frozen
 
 # Command-specific completion codes. Source: IPMI 2.0 sections 23.1, 30.3, 22.14a (the same in all).
 PARAMETER_UNSUPPORTED = 0x80
@@ -35,8 +36,7 @@ def _anything(value: bytes) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Frozen):
     """One parameter.
 
     ``default`` gives the value while none was set, for a set selector (0 if it has none). ``sets`` and

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import IntFlag
 
 from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.parameters import Parameter, ParameterState, ParameterStore, fixed
+from infrasim.frozen import Frozen
 
 FILTERS, POLICIES, STRINGS = 40, 60, 8
 # Alert strings have up to 64 characters. Source: IPMI 2.0 table 30-5, parameter 13.
@@ -44,8 +44,7 @@ class Control(IntFlag):
     ALERT_STARTUP_DELAY = 0x08
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Frozen):
     """One entry of the event filter table. Source: IPMI 2.0 table 17-2."""
 
     number: int
@@ -95,8 +94,7 @@ def _data_matches(value: int, mask: int, exact: int, wanted: int) -> bool:
     return not any_of or bool(~differ & any_of)
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Frozen):
     """One entry of the alert policy table. Source: IPMI 2.0 table 17-4."""
 
     entry: bytes

@@ -6,7 +6,8 @@ Source: IPMI Platform Event Trap Format 1.0; RFC 1157 section 4.1.6; X.690 for t
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+
+from infrasim.frozen import Frozen
 
 # 1.3.6.1.4.1.3183.1.1: the enterprise of platform event traps, and its one variable below it.
 _ENTERPRISE = (1, 3, 6, 1, 4, 1, 3183, 1, 1)
@@ -26,8 +27,7 @@ _ASCII_FIELD = 0xC0
 _LONGEST_FIELD = 0x3F
 
 
-@dataclass(frozen=True)
-class PlatformEvent:
+class PlatformEvent(Frozen):
     """What happened, as an event record says it; ``data`` are its three event data bytes.
 
     ``event`` is event direction and type. ``severity`` and ``entity`` are 0 if unspecified.
@@ -43,8 +43,7 @@ class PlatformEvent:
     entity_instance: int = 0
 
 
-@dataclass(frozen=True)
-class Sender:
+class Sender(Frozen):
     """The BMC that sends. ``guid`` is in the order of bytes that the trap has."""
 
     guid: bytes

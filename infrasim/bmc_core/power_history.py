@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from infrasim.frozen import Frozen
+
 _HOUR_S = 3600.0
 # Longer windows are made of hours.
 LONGEST_S = 7 * 24 * _HOUR_S
@@ -24,8 +26,7 @@ class EnergyState:
     peak_at_s: int = 0
 
 
-@dataclass(frozen=True)
-class Extremes:
+class Extremes(Frozen):
     """Watts over a time, and when the least and the most were measured, on the clock of the measurements."""
 
     average_w: int

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.clock import bmc_time_s
 from infrasim.bmc_core.power_history import Extremes, PowerHistory
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -29,8 +30,7 @@ _LEAST_APART_S = 1.0
 _LONGEST_WINDOW_S = 3600.0
 
 
-@dataclass(frozen=True)
-class PowerReading:
+class PowerReading(Frozen):
     """Watts, now and over ``period_s`` seconds."""
 
     now_w: int

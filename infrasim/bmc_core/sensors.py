@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, NetFn
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -19,8 +19,7 @@ _NO_READING, _SCANNING = 0x20, 0x40
 _FACTORS = slice(24, 30)
 
 
-@dataclass(frozen=True)
-class Sensor:
+class Sensor(Frozen):
     """One sensor with a record. ``conversion`` is None and ``factors`` empty if it has no analogue value."""
 
     record_id: int

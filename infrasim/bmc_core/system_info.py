@@ -18,6 +18,7 @@ from infrasim.bmc_core.parameters import (
     ParameterStore,
     answer_read,
 )
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -41,8 +42,7 @@ class AcpiState:
     device: int = _UNKNOWN
 
 
-@dataclass(frozen=True)
-class LiveParameter:
+class LiveParameter(Frozen):
     """A parameter of a manufacturer that tells and changes something else.
 
     ``read`` gets what follows the number in Get System Info Parameters: set and block selector, and more if

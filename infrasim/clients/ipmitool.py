@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import Protocol
 
 from infrasim.errors import DeadlineError, InfrasimError, ProgramEndedError, ProgramError, UsageError
+from infrasim.frozen import Frozen
 from infrasim.host.process import Conversation
 
 PROGRAM = "ipmitool"
@@ -30,8 +30,7 @@ _REFUSAL = re.compile(r"Unable to send RAW command \(.*?(?:rsp=0x([0-9a-f]+))?\)
 _REASON = re.compile(r"(?:> )?(?:Error (?!issuing Get Channel)|Error: (?!Unable to establish)|RAKP|lanplus:)")
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(Frozen):
     """Where the BMC is and who asks; empty ``cipher_suite`` and ``privilege`` leave them to ipmitool."""
 
     host: str
@@ -42,8 +41,7 @@ class Login:
     privilege: str = ""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Frozen):
     """A controller, seen from the BMC: its address, the channel it is on, and the LUN that is meant."""
 
     address: int = BMC_ADDRESS

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypedDict
 
+from infrasim.frozen import Frozen
+
 
 class Accelerator(StrEnum):
     """What executes a guest's code."""
@@ -16,8 +18,7 @@ class Accelerator(StrEnum):
     TCG = "tcg"
 
 
-@dataclass(frozen=True)
-class KvmVerdict:
+class KvmVerdict(Frozen):
     """Whether KVM really runs 64-bit guest code here, and how that is known.
 
     ``has_smm``: also in system management mode, which keeps a firmware's secrets from the system.
@@ -48,8 +49,7 @@ class NetworkFacts(TypedDict):
     ipv6_loopback: bool
 
 
-@dataclass(frozen=True)
-class QemuDevice:
+class QemuDevice(Frozen):
     """A device that a QEMU can give its machine.
 
     ``bus`` is what it sits on, such as ``PCI``, empty for none; ``category`` the heading it is listed under,
@@ -62,8 +62,7 @@ class QemuDevice:
     properties: frozenset[str] | None = None
 
 
-@dataclass(frozen=True)
-class QemuAbilities:
+class QemuAbilities(Frozen):
     """What one QEMU can do, by the names it has for it; ``version`` and ``program`` say which QEMU.
 
     ``aliases`` are other names of devices. A machine's properties are None where this QEMU cannot tell.
@@ -103,8 +102,7 @@ class QemuAbilities:
         )
 
 
-@dataclass(frozen=True)
-class Core:
+class Core(Frozen):
     """A processor of this machine, as its Linux numbers them; ``core`` is the first thread of its core."""
 
     number: int
@@ -117,8 +115,7 @@ class Core:
 AskQemu = Callable[[bool], QemuAbilities]
 
 
-@dataclass(frozen=True)
-class HostFacts:
+class HostFacts(Frozen):
     """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first.
 
     ``memory_free_mib`` is what can be had now without swapping, ``memory_most_mib`` what one process can
@@ -158,8 +155,7 @@ class HostFacts:
         return is_free(self.tcp_in_use, address, port)
 
 
-@dataclass(frozen=True)
-class Reserved:
+class Reserved(Frozen):
     """What other nodes of this home have: taken even while they are stopped."""
 
     sockets: frozenset[Socket] = frozenset()

@@ -11,11 +11,11 @@ import json
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infrasim.errors import HostError, ProgramError
+from infrasim.frozen import Frozen
 from infrasim.host.process import find_program, run
 
 _IP = "ip"
@@ -33,8 +33,7 @@ _IFREQ_BYTES = 40
 _NAME_BYTES = 16
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Frozen):
     """A network device; ``kind`` is the kernel's name for virtual ones, such as ``bridge``, else empty."""
 
     name: str

@@ -14,11 +14,11 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from infrasim.errors import DeadlineError, HostError, ProgramEndedError, ProgramError
+from infrasim.frozen import Frozen
 from infrasim.host.files import last_lines
 
 # Every command imports this module, and most start nothing: what only starting needs is imported there.
@@ -39,8 +39,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _DESCRIPTORS_WANTED = 4096
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Frozen):
     """Who a process is: ``start_ticks`` is field 22 of /proc/PID/stat, in clock ticks since boot."""
 
     pid: int
@@ -48,8 +47,7 @@ class Identity:
     boot_id: str
 
 
-@dataclass(frozen=True)
-class OwnChild:
+class OwnChild(Frozen):
     """A child of this process that ``bare.spawn`` started."""
 
     pid: int
@@ -59,8 +57,7 @@ class OwnChild:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(Frozen):
     """What a program that ran to its end left: exit code and both outputs as text."""
 
     argv: tuple[str, ...]

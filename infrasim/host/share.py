@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from dataclasses import dataclass
 from pathlib import Path
+
+from infrasim.frozen import Frozen
 
 # The share is of each period. Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max: its default.
 _PERIOD_US = 100_000
@@ -19,8 +20,7 @@ _LEAST_QUOTA_US = 1_000
 _V1, _V2 = "cgroup", "cgroup2"
 
 
-@dataclass(frozen=True)
-class _Hierarchy:
+class _Hierarchy(Frozen):
     """Where control groups with the ``cpu`` controller are mounted, and the group at that place."""
 
     kind: str
@@ -33,8 +33,7 @@ class _Hierarchy:
         return self.mount / inside.lstrip("/")
 
 
-@dataclass(frozen=True)
-class _Held:
+class _Held(Frozen):
     """A process in its group, and where it came from."""
 
     pid: int

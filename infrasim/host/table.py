@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.host.process import Identity, identify
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Frozen):
     """A living process; ``what`` is what it was taken for, ``group`` its process group's leader."""
 
     what: str

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from infrasim.errors import HostError, InvalidNodeFile, Problem, UsageError
+from infrasim.frozen import Frozen
 from infrasim.host.process import find_program
 from infrasim.paths import Home, data_dir
 
@@ -34,8 +34,7 @@ FILE_NAME = "packages.yml"
 Wrong = Callable[[str, str], None]
 
 
-@dataclass(frozen=True)
-class Catalogue:
+class Catalogue(Frozen):
     """``packages``: program -> package; ``files``: what is downloaded instead of the distribution's."""
 
     packages: Mapping[str, str]

@@ -14,11 +14,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infrasim.errors import DeadlineError, HostError
+from infrasim.frozen import Frozen
 from infrasim.host.files import sha256_file
 from infrasim.host.process import Finished, find_program, run
 from infrasim.packages.fetch import RemoteFile
@@ -44,8 +44,7 @@ class OldListsError(HostError):
     """apt's lists do not name what is needed; reading them anew may help."""
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(Frozen):
     """A package file apt would download: ``sha256`` empty when apt names another kind of digest."""
 
     uri: str

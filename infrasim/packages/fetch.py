@@ -11,12 +11,13 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import requests
 
 from infrasim.errors import HostError
+from infrasim.frozen import Frozen
 from infrasim.host.files import make_dir, sha256_file
 from infrasim.packages.progress import ProgressReporter
 
@@ -30,8 +31,7 @@ _CHUNK_BYTES = 64 * 1024
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-@dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(Frozen):
     """A file and what it must be. ``sha256`` is 64 hex digits; ``size_bytes`` None when not known."""
 
     url: str
@@ -47,8 +47,7 @@ class RemoteFile:
             raise HostError(f"{self.url}: {self.sha256!r} is no SHA-256 (64 hex digits)")
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(Frozen):
     """How to reach servers: ``proxies`` as requests takes them; ``pause`` waits between attempts."""
 
     proxies: Mapping[str, str] = field(default_factory=dict)

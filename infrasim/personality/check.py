@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
+from infrasim.frozen import Frozen
 from infrasim.personality import names
 from infrasim.personality.fru import BytesArea, Fru, InfoArea, InternalArea
 from infrasim.personality.layout import DataError, slots
@@ -47,8 +47,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """One thing about a server type: where, and what."""
 
     severity: Severity

@@ -7,9 +7,10 @@ units, and nothing that is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from infrasim.frozen import Frozen
 from infrasim.personality import inventory, sensors, tables
 from infrasim.personality.model import Personality
 from infrasim.personality.yamlform import flow
@@ -19,8 +20,7 @@ Row = Mapping[str, Any]
 IDENTITY_FIELDS = frozenset({"serial_number", "uuid", "asset_tag"})
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Frozen):
     """One field: ``ours`` and ``theirs`` as they are written, empty when it is not there at all."""
 
     where: str

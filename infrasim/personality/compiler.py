@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from infrasim.frozen import Frozen
 from infrasim.personality.emu import Emulation, emu_text
 from infrasim.personality.fru import INFO_AREAS, Fru, InfoArea
 from infrasim.personality.identity import (
@@ -49,8 +49,7 @@ _ISA_INTERRUPTS_MOST = 15
 _MANY = 0xFF
 
 
-@dataclass(frozen=True)
-class CompiledPersonality:
+class CompiledPersonality(Frozen):
     """What a server type is to the programs that play it.
 
     ``emu`` is for ``ipmi_sim -f``; ``smbios`` holds one structure each with its closing zeros, for one
@@ -218,7 +217,7 @@ def _counts(processor: Processor) -> tuple[int, int]:
 
 def _with_counts(processor: Processor, cores: int, threads: int) -> Processor:
     counts = {"core_count": cores, "core_enabled": cores, "thread_count": threads}
-    changes = {name: min(count, _MANY) for name, count in counts.items()}
+    changes: dict[str, Any] = {name: min(count, _MANY) for name, count in counts.items()}
     if max(counts.values()) >= _MANY or processor.formatted_length() >= processor.end_of("thread_count_2"):
         changes |= {f"{name}_2": count for name, count in counts.items()}
         if processor.length and processor.length < processor.end_of("thread_count_2"):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+
+from infrasim.frozen import Frozen
 
 _FUNCTIONS: dict[str, Callable[[float], float]] = {
     "ln": math.log,
@@ -30,8 +31,7 @@ class Raw(int):
     """A sensor byte that no number of engineering units stands for; written ``raw 0x1f`` in YAML."""
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(Frozen):
     """The factors of one sensor. ``analog_format`` and ``linearization`` as in ``names``."""
 
     m: int = 1

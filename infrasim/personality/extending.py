@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import SequenceMatcher
 from typing import Any
 
 from infrasim.errors import Problem
+from infrasim.frozen import Frozen
 from infrasim.personality.yamlform import Part
 
 AFTER = "after"
@@ -21,8 +22,7 @@ ALL = "all"
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Matching:
+class Matching(Frozen):
     """How parts of one list are told apart: the key that names the kind, and further identifying keys.
 
     ``usual`` are values of such keys that need not be said. ``groups`` names the defaults of a file that
@@ -106,16 +106,14 @@ def without(parts: Sequence[Part], part: Part, matching: Matching, problems: lis
 # ---------------------------------------------------------------- differences
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(Frozen):
     """One row of a difference; ``is_new`` when the base has none to lay it over."""
 
     values: dict[str, Any]
     is_new: bool
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Frozen):
     """What a type says of one list: ``rows`` over the base's, and the calls of those it drops."""
 
     rows: list[Said]

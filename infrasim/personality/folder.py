@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem, UsageError
+from infrasim.frozen import Frozen
 from infrasim.personality import inventory, sensors, tables
 from infrasim.personality.extending import Difference, Matching, difference, overlay, without
 from infrasim.personality.fields import common_values, unknown_key, without_common
@@ -73,8 +74,7 @@ _STRUCTURES = Matching(tables.kind_of, (), tables.groups)
 _FRUS = Matching(lambda _: "", ("id", "controller"), usual={"controller": 0x20}, is_ordered=True)
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Frozen):
     """How a list of mappings is written: to which groups a mapping belongs, and what those can share."""
 
     groups: Callable[[Mapping[str, Any]], tuple[str, ...]]

@@ -10,9 +10,9 @@ import dataclasses
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from infrasim.frozen import Frozen
 from infrasim.personality.idstring import Encoding, IdString, decode_idstring
 from infrasim.personality.layout import DataError, Fielded
 
@@ -183,8 +183,7 @@ class ProductArea(InfoArea):
         return bytes([self.language])
 
 
-@dataclass(frozen=True)
-class MultiRecord:
+class MultiRecord(Frozen):
     """One multi-record: type, format version and content. Source: section 16."""
 
     record_type: int

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
+from infrasim.frozen import Frozen
 from infrasim.personality.layout import DataError
 
 
-@dataclass(frozen=True)
-class FruText:
+class FruText(Frozen):
     """One string of a FRU device that a node has for itself.
 
     ``area`` is ``chassis``, ``board`` or ``product``; ``field`` a name in that area, such as ``part_number``.
@@ -21,8 +20,7 @@ class FruText:
     text: str
 
 
-@dataclass(frozen=True)
-class SmbiosValue:
+class SmbiosValue(Frozen):
     """One field of all SMBIOS structures of a kind that a node has for itself.
 
     ``kind`` and ``field`` as in ``smbios.yml``, such as ``baseboard`` and ``location``. Of the processors
@@ -34,8 +32,7 @@ class SmbiosValue:
     value: str | int
 
 
-@dataclass(frozen=True)
-class Dimm:
+class Dimm(Frozen):
     """A memory module in the slot called ``locator``; empty texts mean: as the server's modules have it."""
 
     locator: str
@@ -46,8 +43,7 @@ class Dimm:
     part_number: str = ""
 
 
-@dataclass(frozen=True)
-class SystemInterface:
+class SystemInterface(Frozen):
     """Where the host finds its BMC: ``kind`` is ``kcs`` or ``bt``; ``irq`` 0 is no interrupt."""
 
     kind: str
@@ -55,8 +51,7 @@ class SystemInterface:
     irq: int
 
 
-@dataclass(frozen=True)
-class NodeIdentity:
+class NodeIdentity(Frozen):
     """A node's identity as its file gives it; empty text means: as the server type has it.
 
     ``serial_number`` is the machine's: it appears in SMBIOS types 1, 2 and 3 and in FRU 0 alike, unless

@@ -7,9 +7,9 @@ byte say the encoding, the rest the length in bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from infrasim.frozen import Frozen
 from infrasim.personality.layout import DataError
 
 _BCD = "0123456789 -.:,_"
@@ -29,8 +29,7 @@ class Encoding(StrEnum):
         return list(Encoding).index(self)
 
 
-@dataclass(frozen=True)
-class IdString:
+class IdString(Frozen):
     """A string and how it is stored; ``text`` is hexadecimal digits for a binary one.
 
     8-bit text shorter than ``size`` is filled up with zero bytes.

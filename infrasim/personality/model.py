@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from infrasim.frozen import Frozen
 from infrasim.personality import names
 from infrasim.personality.fru import Fru
 from infrasim.personality.sdr import EventOnly, FullSensor, Owned, Record, Sensor
@@ -36,8 +37,7 @@ class Controller:
     has_dynamic_sensors: bool = True
 
 
-@dataclass(frozen=True)
-class EventLog:
+class EventLog(Frozen):
     """The system event log. ``flags`` as in Get SEL Info, byte 15. Source: IPMI 2.0 section 31.2."""
 
     entries: int = 1000
@@ -47,8 +47,7 @@ class EventLog:
 USUAL_LOG = EventLog()
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Frozen):
     """What Get Sensor Thresholds answers; ``mask`` and raw ``values`` in ``names.THRESHOLDS``' order."""
 
     access: str | int
@@ -56,8 +55,7 @@ class Thresholds:
     values: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Events:
+class Events(Frozen):
     """What Get Sensor Event Enable answers, and which events the sensor can have."""
 
     enabled: bool
@@ -95,16 +93,14 @@ class SensorState:
         return (self.owner, self.lun, self.number)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Frozen):
     """One record of the SDR repository, with the sensor it describes."""
 
     record: Record
     state: SensorState | None = None
 
 
-@dataclass(frozen=True)
-class DefaultDrive:
+class DefaultDrive(Frozen):
     """A drive the server has unless the node file says otherwise."""
 
     size_gib: int
@@ -112,16 +108,14 @@ class DefaultDrive:
     vendor: str = ""
 
 
-@dataclass(frozen=True)
-class DefaultController:
+class DefaultController(Frozen):
     """A storage controller with its drives; ``model`` is QEMU's device, such as ``ahci``."""
 
     model: str
     drives: tuple[DefaultDrive, ...] = ()
 
 
-@dataclass(frozen=True)
-class DefaultNic:
+class DefaultNic(Frozen):
     """Network ports the server has; ``model`` is QEMU's device, such as ``e1000e``."""
 
     model: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import UsageError
+from infrasim.frozen import Frozen
 from infrasim.spec.document import load_document
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ TYPE_FILE = "type.yml"
 _AT_A_GLANCE = ("manufacturer", "product_name", "summary")
 
 
-@dataclass(frozen=True)
-class TypeSummary:
+class TypeSummary(Frozen):
     """A server type at a glance, from its ``type.yml`` alone."""
 
     name: str

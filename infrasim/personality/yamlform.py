@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.frozen import Frozen
 from infrasim.personality.conversion import Raw
 from infrasim.spec import document
 from infrasim.spec.document import Document, Path, dotted
@@ -29,8 +30,7 @@ class Hex(int):
     """A number that is written in hexadecimal."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Frozen):
     """One mapping of a document.
 
     ``usual`` are the defaults of its file; ``base`` is the part of the extended type it was laid over, which

@@ -6,9 +6,9 @@ Only what a file says itself is a claim; what is left out is chosen so that it f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from infrasim.errors import Problem
+from infrasim.frozen import Frozen
 from infrasim.host.facts import WILDCARDS
 from infrasim.spec.document import Document, Path
 from infrasim.spec.node import NodeSpec
@@ -20,8 +20,7 @@ _LOOPBACK = "127.0.0.1"
 _ALONE = ("nat", "none")
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Frozen):
     """One thing and the key that asks for it.
 
     ``is_grave`` says that two nodes cannot run with it, not only should not. Ports are those of a network
@@ -48,8 +47,7 @@ class Claim:
         return f"{self.what} {self.value}{at}"
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Frozen):
     """A node file that was read: what it asks for, and where."""
 
     name: str

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+from infrasim.frozen import Frozen
 from infrasim.jsonform import as_json
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
@@ -36,8 +36,7 @@ _IN_KIB = 0x8000
 S = TypeVar("S", bound=Structure)
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(Frozen):
     """A memory module; ``speed`` in MT/s, 0 if not known."""
 
     locator: str
@@ -49,8 +48,7 @@ class Module:
     serial_number: str
 
 
-@dataclass(frozen=True)
-class Drive:
+class Drive(Frozen):
     """A drive in its place; ``size_gib`` is None for an image that infrasim did not make.
 
     ``place`` is the rest of its bus behind the controller, with target and unit where the bus has them.
@@ -64,8 +62,7 @@ class Drive:
     image: str
 
 
-@dataclass(frozen=True)
-class Controller:
+class Controller(Frozen):
     """A disk controller with its drives; ``device`` is QEMU's name of it."""
 
     name: str
@@ -73,8 +70,7 @@ class Controller:
     drives: tuple[Drive, ...]
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(Frozen):
     """A network card and where it leads."""
 
     name: str
@@ -83,8 +79,7 @@ class Card:
     leads_to: str
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(Frozen):
     """Everything of a server that has a name. ``processors`` are the models, one for each socket."""
 
     manufacturer: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
+from infrasim.frozen import Frozen
 from infrasim.personality.compiler import (
     BMC_ADDRESS,
     BT_IO_PORT,
@@ -66,8 +67,7 @@ SMBIOS_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class OwnIdentity:
+class OwnIdentity(Frozen):
     """A node's identity; ``keys`` leads from its parts to the keys of the node file, in dotted form."""
 
     identity: NodeIdentity

@@ -10,12 +10,13 @@ import dataclasses
 import json
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from infrasim.errors import HostError
+from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator, Socket
 from infrasim.jsonform import as_json, from_json
 from infrasim.qemu.boot import BootDevice, BootSelector, Firmware
@@ -46,8 +47,7 @@ class ReadyCheck(StrEnum):
     """QMP greets: ``target`` is the socket's path"""
 
 
-@dataclass(frozen=True)
-class FileSpec:
+class FileSpec(Frozen):
     """A file to render: its content is replaced as a whole at each start."""
 
     path: Path
@@ -71,8 +71,7 @@ class FileSpec:
         }
 
 
-@dataclass(frozen=True)
-class DiskSpec:
+class DiskSpec(Frozen):
     """A disk image; ``create`` ones are made when missing and live until destroy.
 
     ``key`` is its place in the node file, such as ``compute.storage_backend[0].drives[0].file``. A size of
@@ -92,8 +91,7 @@ class DiskSpec:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class InputSpec:
+class InputSpec(Frozen):
     """A file of the user's that the host reads, such as a kernel; ``key`` is its place in the node file."""
 
     path: Path
@@ -114,8 +112,7 @@ class LinkKind(StrEnum):
     """a further address of an interface; QEMU is given it open"""
 
 
-@dataclass(frozen=True)
-class LinkSpec:
+class LinkSpec(Frozen):
     """A network device of this machine that a start makes and a stop removes.
 
     ``to`` is the bridge it is put into or the interface beneath, ``key`` the place in the node file that says
@@ -135,16 +132,14 @@ class LinkSpec:
     descriptor: int | None = None
 
 
-@dataclass(frozen=True)
-class Descriptor:
+class Descriptor(Frozen):
     """A macvtap that a process is given open, at this number."""
 
     number: int
     macvtap: str
 
 
-@dataclass(frozen=True)
-class CopySpec:
+class CopySpec(Frozen):
     """A file that begins as a copy of ``source`` and lives until destroy; ``key`` asks for it."""
 
     path: Path
@@ -152,8 +147,7 @@ class CopySpec:
     key: str
 
 
-@dataclass(frozen=True)
-class AliasSpec:
+class AliasSpec(Frozen):
     """A further name of a file of the workspace, until destroy; ``key`` asks for it."""
 
     path: Path
@@ -161,8 +155,7 @@ class AliasSpec:
     key: str
 
 
-@dataclass(frozen=True)
-class ProcessSpec:
+class ProcessSpec(Frozen):
     """A process: exact argv, where its output goes, how it is known to be ready.
 
     ``ends_with_host``: it ends of itself when the host does, and is to wait for the next one.
@@ -178,8 +171,7 @@ class ProcessSpec:
     ends_with_host: bool = False
 
 
-@dataclass(frozen=True)
-class PortSpec:
+class PortSpec(Frozen):
     """A port the node takes on this machine."""
 
     purpose: str
@@ -188,8 +180,7 @@ class PortSpec:
     port: int
 
 
-@dataclass(frozen=True)
-class BmcPlan:
+class BmcPlan(Frozen):
     """Where the BMC is: ``listen`` are its addresses. ipmi_sim is behind it, at ``private_address``."""
 
     address: str
@@ -199,8 +190,7 @@ class BmcPlan:
     channel_port: int
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(Frozen):
     """Processors of this machine that threads of QEMU run on; empty for any.
 
     ``process`` are those of every thread, ``main_loop`` those of the first, ``processors`` those of each
@@ -217,8 +207,7 @@ class Binding:
         return tuple(number for each in self.processors or (self.process,) for number in each)
 
 
-@dataclass(frozen=True)
-class HostPlan:
+class HostPlan(Frozen):
     """The host's own settings that act at run time. Times in seconds.
 
     ``unplugged`` are network cards, by QEMU's id, whose cable is in nothing.
@@ -243,8 +232,7 @@ class HostPlan:
         return frozenset(BootSelector) - (frozenset() if enters_menu else {BootSelector.BIOS})
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Frozen):
     """What a node was given and keeps, and others are not given; None where nothing is known."""
 
     address: str | None = None
@@ -266,8 +254,7 @@ class Kept:
         return frozenset(Socket(place, port) for place, port in places if place and port is not None)
 
 
-@dataclass(frozen=True)
-class NodePlan:
+class NodePlan(Frozen):
     """Everything that was decided about a node.
 
     ``macs`` are those of its cards that others may see, ``namespace`` the network namespace it is in.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from infrasim.frozen import Frozen
 from infrasim.host.facts import HostFacts, Reserved
 from infrasim.paths import NodePaths
 from infrasim.personality.model import DefaultNic
@@ -37,8 +37,7 @@ _NAMED_ALIKE = ("bus", "addr", "multifunction", "mac")
 _ALONE = ("nat", "none")
 
 
-@dataclass(frozen=True)
-class _Connection:
+class _Connection(Frozen):
     """What a card is connected to: QEMU's words, and what they need of this machine."""
 
     words: Words = ()

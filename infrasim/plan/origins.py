@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from infrasim.errors import SET
+from infrasim.frozen import Frozen
 from infrasim.paths import NodePaths
 from infrasim.personality.smbios import Processor, Structure, decode_structure
 from infrasim.plan.identity import SMBIOS_FIELDS
@@ -35,8 +35,7 @@ class Source(StrEnum):
     BUILT_IN = "built-in"
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Frozen):
     """One key with its value, as JSON has it; ``place`` is the line or the type it is from."""
 
     path: Path

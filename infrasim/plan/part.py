@@ -6,9 +6,9 @@ Each of ``storage`` and ``networks`` gives one; ``planner`` joins them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.plan.model import (
     CopySpec,
     DiskSpec,
@@ -25,8 +25,7 @@ from infrasim.qemu.element import Device
 Words = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class HostPart:
+class HostPart(Frozen):
     """``items`` become QEMU's arguments, in their order; ``processes`` run before QEMU and beside it."""
 
     items: tuple[Device | Words, ...] = ()

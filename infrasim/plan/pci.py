@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.frozen import Frozen
 from infrasim.plan.fault import fault
 from infrasim.plan.part import HostPart, Words
 from infrasim.qemu.element import Device, Value
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 _SLOTS = 32
 
 
-@dataclass(frozen=True)
-class Chipset:
+class Chipset(Frozen):
     """The bus of a board that all others hang on, and the slots of it that the board itself takes."""
 
     root: str
@@ -75,8 +75,7 @@ _ELSEWHERE = (
 )
 
 
-@dataclass(frozen=True)
-class _Bus:
+class _Bus(Frozen):
     """A bus: the slots for devices without a place, all of its slots, and what alone it ``holds``."""
 
     name: str

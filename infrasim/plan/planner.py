@@ -10,12 +10,12 @@ import ipaddress
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings, OtherChannel
 from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
@@ -66,8 +66,7 @@ _WATCHDOG_SENSOR_TYPE = 0x23
 _UNSET_ADDRESS = "0.0.0.0"
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(Frozen):
     """What the steps of the planner share."""
 
     spec: NodeSpec

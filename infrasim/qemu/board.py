@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator
 from infrasim.qemu.element import Value, option
 
@@ -16,8 +17,7 @@ MENU_WAIT_MS = 300
 SPLASH_MS = 2500
 
 
-@dataclass(frozen=True)
-class Menu:
+class Menu(Frozen):
     """What the firmware offers before it boots: a menu, a picture, for so long."""
 
     is_offered: bool = True
@@ -31,8 +31,7 @@ class Menu:
         return option("-boot", menu=self.is_offered, splash=self.splash, splash_time=time_ms)
 
 
-@dataclass(frozen=True)
-class Board:
+class Board(Frozen):
     """A board without QEMU's default devices, paused until its monitor says go.
 
     ``options`` are QEMU's own of the machine; None leaves one out. ``kernel_irqchip`` acts with KVM alone.

@@ -6,8 +6,9 @@ An override changes the ``bootindex`` of running devices; the firmware reads the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from infrasim.frozen import Frozen
 
 
 class Firmware(StrEnum):
@@ -54,8 +55,7 @@ ORDER_LETTERS = {"n": BootClass.NETWORK, "c": BootClass.DISK, "d": BootClass.CDR
 FIRST_INDEX = 1
 
 
-@dataclass(frozen=True)
-class BootDevice:
+class BootDevice(Frozen):
     """A device the host can boot from; ``index`` is its place in the order, lowest first."""
 
     device_id: str

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from infrasim.frozen import Frozen
 from infrasim.host.facts import QemuAbilities
 
 
-@dataclass(frozen=True)
-class Lack:
+class Lack(Frozen):
     """Something this QEMU does not have; ``key`` is the place in the node file that asks for it."""
 
     key: str
@@ -124,8 +123,7 @@ def lacks(argv: Sequence[str], keys: Mapping[str, str], qemu: QemuAbilities) -> 
 # --- what is asked for
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(Frozen):
     """One option: ``first`` is its first word, ``names`` are its properties."""
 
     flag: str

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.qemu.boot import BootClass
 
 Value = str | int | bool | Path | None
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(Frozen):
     """A ``-device``: ``properties`` have QEMU's own names; None leaves one out.
 
     ``key`` is the place in the node file it comes from, in dotted form; ``keys`` leads from a property to the

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from infrasim.frozen import Frozen
 from infrasim.qemu.element import Value, escape, option
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(Frozen):
     """A port of this machine, at ``address``, that leads to the port ``inside`` of the host."""
 
     protocol: str

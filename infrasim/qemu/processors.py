@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator
 from infrasim.qemu.element import option
 
 
-@dataclass(frozen=True)
-class Processors:
+class Processors(Frozen):
     """``cores`` are those of each socket, ``threads`` those of each core."""
 
     sockets: int
@@ -28,16 +27,14 @@ class Processors:
         return option("-smp", str(self.total), sockets=self.sockets, cores=self.cores, threads=self.threads)
 
 
-@dataclass(frozen=True)
-class NumaNode:
+class NumaNode(Frozen):
     """A part of the memory with the processors beside it: (socket, core), None for all of its cores."""
 
     memory_mib: int
     processors: tuple[tuple[int, int | None], ...]
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Frozen):
     """The memory of the host: where on this machine it lies, and how it is taken there.
 
     ``host_node`` is the NUMA node of this machine that it comes from; None for any.

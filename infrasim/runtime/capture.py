@@ -7,11 +7,11 @@ command that is refused never ends a capture: what could not be had becomes a wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from infrasim.clients.ipmitool import BMC, BMC_ADDRESS, Bmc, Refused, Target
 from infrasim.clients.storage import SdrRepository, fru_data
+from infrasim.frozen import Frozen
 from infrasim.personality import answers
 from infrasim.personality.answers import SensorAnswers
 from infrasim.personality.emu import Emulation
@@ -42,8 +42,7 @@ class Progress(Protocol):
         """Of the things called ``name``, ``done`` of ``total`` are read."""
 
 
-@dataclass(frozen=True)
-class Captured:
+class Captured(Frozen):
     """What a BMC showed, and what it did not."""
 
     emulation: Emulation

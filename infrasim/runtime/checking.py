@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, ProgramError, UsageError
+from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.paths import Home
 from infrasim.plan.claims import Node, claims, clashes
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from infrasim.spec.load import LoadedNode
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Frozen):
     """What was found about one node file.
 
     ``loaded`` is None for one that cannot be read as such. ``unseen`` says why it was not compared with this

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from infrasim.errors import InfrasimError
+from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.host.process import find_program
 from infrasim.packages.catalogue import missing_programs
@@ -35,8 +35,7 @@ class Verdict(StrEnum):
     FAULT = "FAULT"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """One thing looked at: what it is, what was found, what to do about it."""
 
     verdict: Verdict

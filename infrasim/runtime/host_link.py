@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from infrasim.clients.qmp import HostMonitor
 from infrasim.errors import InfrasimError
+from infrasim.frozen import Frozen
 from infrasim.host.cores import pin_process, pin_thread
 from infrasim.paths import NodePaths
 from infrasim.plan.model import Binding, HostPlan
@@ -18,8 +18,7 @@ from infrasim.qemu.boot import BootSelector, Firmware, order_with
 from infrasim.runtime.machine import Event, HostBroken, HostReset
 
 
-@dataclass(frozen=True)
-class _Menu:
+class _Menu(Frozen):
     """How a firmware's menu is entered: ``key`` is pressed until it ``shows`` on the serial port.
 
     What it says there if it goes on to boot is ``boots``. Times in seconds.

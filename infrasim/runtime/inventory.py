@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infrasim.frozen import Frozen
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan
 from infrasim.runtime.images import image_size
 from infrasim.runtime.status import NodeStatus
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(Frozen):
     """``hardware`` is what ``data/hardware.json`` holds, with the sizes that images have now."""
 
     plan: NodePlan

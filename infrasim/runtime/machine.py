@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
+from infrasim.frozen import Frozen
 from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.state import ChildState, Phase
@@ -47,8 +48,7 @@ class PowerOrder(StrEnum):
 # --- events -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Begin:
+class Begin(Frozen):
     """Start the node; ``adopted`` children run already and were restarted so often.
 
     ``power`` says whether the host is to have power; ``override`` and ``keep`` as in ``SetOverride``.
@@ -62,21 +62,18 @@ class Begin:
     is_up: bool = False
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Frozen):
     """A child passed its ready check; a host says which boot override it began with."""
 
     name: str
     booted_with: BootSelector | None = None
 
 
-@dataclass(frozen=True)
-class HostWaits:
+class HostWaits(Frozen):
     """The host that is starting has its monitor open and waits to be let go."""
 
 
-@dataclass(frozen=True)
-class Exited:
+class Exited(Frozen):
     """A child ended. ``guest_off`` means the host's own system switched it off."""
 
     name: str
@@ -84,50 +81,43 @@ class Exited:
     guest_off: bool = False
 
 
-@dataclass(frozen=True)
-class TimerFired:
+class TimerFired(Frozen):
     """A timer that was started ran out."""
 
     key: str
 
 
-@dataclass(frozen=True)
-class Power:
+class Power(Frozen):
     """Somebody ordered chassis power. ``os_listens``: an operating system will hear a power button."""
 
     order: PowerOrder
     os_listens: bool = True
 
 
-@dataclass(frozen=True)
-class SetOverride:
+class SetOverride(Frozen):
     """Somebody asked for another device at the next boot, or with ``keep`` at each; None takes it back."""
 
     selector: BootSelector | None
     keep: bool = False
 
 
-@dataclass(frozen=True)
-class HostReset:
+class HostReset(Frozen):
     """The host was reset, by whomever; its firmware has read the boot order."""
 
     by_guest: bool = False
 
 
-@dataclass(frozen=True)
-class HostBroken:
+class HostBroken(Frozen):
     """The host cannot go on although its process lives."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class SerialLogLost:
+class SerialLogLost(Frozen):
     """What the host is about to say on its serial port would go to a file that was removed."""
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Frozen):
     """Take the node down."""
 
 
@@ -149,95 +139,80 @@ Event = (
 # --- actions ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Spawn:
+class Spawn(Frozen):
     """Start a child and begin its ready check."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class LetHostGo:
+class LetHostGo(Frozen):
     """Let the waiting host run, with the boot order it is to have, and say ``Ready`` then."""
 
 
-@dataclass(frozen=True)
-class SendSignal:
+class SendSignal(Frozen):
     """Signal a child."""
 
     name: str
     number: signal.Signals
 
 
-@dataclass(frozen=True)
-class StartTimer:
+class StartTimer(Frozen):
     """Fire ``key`` after ``delay_s``; a timer of that key that runs is replaced."""
 
     key: str
     delay_s: float
 
 
-@dataclass(frozen=True)
-class StopTimer:
+class StopTimer(Frozen):
     """Forget a timer, if there is one."""
 
     key: str
 
 
-@dataclass(frozen=True)
-class QuitHost:
+class QuitHost(Frozen):
     """Tell QEMU to end now."""
 
 
-@dataclass(frozen=True)
-class PressPowerButton:
+class PressPowerButton(Frozen):
     """Ask the operating system to shut down."""
 
 
-@dataclass(frozen=True)
-class ResetHost:
+class ResetHost(Frozen):
     """Reset the host."""
 
 
-@dataclass(frozen=True)
-class SetBootOrder:
+class SetBootOrder(Frozen):
     """Give the running host this boot order; None is its own."""
 
     selector: BootSelector | None
 
 
-@dataclass(frozen=True)
-class OverrideUsed:
+class OverrideUsed(Frozen):
     """The firmware has read the boot override."""
 
 
-@dataclass(frozen=True)
-class HostRestarted:
+class HostRestarted(Frozen):
     """The host was reset and begins anew, once for all resets that its firmware makes of one."""
 
     by_guest: bool
 
 
-@dataclass(frozen=True)
-class OpenFirmwareMenu:
+class OpenFirmwareMenu(Frozen):
     """Make the firmware that starts now stop at its boot menu."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Frozen):
     """Write what happened to the node's events."""
 
     event: str
     details: dict[str, str | int | float | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class NodeUp:
+class NodeUp(Frozen):
     """The start is complete."""
 
 
-@dataclass(frozen=True)
-class StartFailed:
+class StartFailed(Frozen):
     """The start failed because of this child; ``timed_out`` when it lives but is not ready."""
 
     name: str
@@ -245,8 +220,7 @@ class StartFailed:
     timed_out: bool
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(Frozen):
     """Nothing runs any more."""
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from infrasim.clients.control import ask
@@ -25,6 +24,7 @@ from infrasim.errors import (
     ProgramError,
     UsageError,
 )
+from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.host.facts import is_free
 from infrasim.host.files import locked, make_dir
@@ -66,8 +66,7 @@ _SHOW_POLL_S = 0.05
 _STRAY_ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(Frozen):
     """What ``start`` did; ``already_running`` when there was nothing to do.
 
     ``planned`` is what it was started from; None for a node whose children ran.

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, ProgramError, UsageError
+from infrasim.frozen import Frozen
 from infrasim.host.files import locked, make_dir, remove_tree, write_atomic, write_if_changed
 from infrasim.host.process import command_line, describe_exit, run_interactive
 from infrasim.paths import DEFAULT_NODE, Home
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _LOCK_WAIT_S = 10.0
 
 
-@dataclass(frozen=True)
-class Registered:
+class Registered(Frozen):
     """A registered node file at a glance; ``error`` says why its type is not known."""
 
     name: str
@@ -46,8 +45,7 @@ class Registered:
         return {"name": self.name, "type": self.server_type, "file": str(self.path), "error": self.error}
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Frozen):
     """What became of a file; ``changed`` is False when the registered text was the same already."""
 
     path: Path

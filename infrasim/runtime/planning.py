@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import HostError, InvalidNodeFile, MissingProgramsError, Problem
+from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from infrasim.spec.node import NodeSpec
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Frozen):
     """A plan and what it came from.
 
     ``warnings`` are about the node file; ``made_from`` is a digest of everything the plan depends on but

@@ -6,10 +6,10 @@ Written by the supervisor alone; read by every command, which checks each proces
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from infrasim.frozen import Frozen
 from infrasim.host.files import write_atomic
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json, from_json
@@ -38,8 +38,7 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True)
-class ProcessState:
+class ProcessState(Frozen):
     """One supervised process; ``identity`` is None while it does not run."""
 
     name: str
@@ -48,8 +47,7 @@ class ProcessState:
     restarts: int
 
 
-@dataclass(frozen=True)
-class NodeState:
+class NodeState(Frozen):
     """The node as its supervisor sees it. ``identify`` is the chassis identify lamp."""
 
     supervisor: Identity

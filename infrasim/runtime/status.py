@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from infrasim.errors import ExitCode, UsageError
+from infrasim.frozen import Frozen
 from infrasim.host.process import Identity, alive, suspended
 from infrasim.paths import DEFAULT_NODE, Home, NodePaths
 from infrasim.plan.model import NodePlan, read_plan
@@ -39,8 +39,7 @@ class Condition(StrEnum):
                 return int(ExitCode.NOT_RUNNING)
 
 
-@dataclass(frozen=True)
-class ProcessStatus:
+class ProcessStatus(Frozen):
     """One process; ``pid`` is None while it does not run."""
 
     name: str
@@ -49,8 +48,7 @@ class ProcessStatus:
     restarts: int
 
 
-@dataclass(frozen=True)
-class NodeStatus:
+class NodeStatus(Frozen):
     """Everything ``node status`` shows; ``plan`` and ``state`` are None when their files cannot be read."""
 
     name: str

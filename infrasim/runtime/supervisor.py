@@ -15,11 +15,11 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
+from infrasim.frozen import Frozen
 from infrasim.host.files import append_line, last_lines, make_dir, overwrite
 from infrasim.host.process import Identity, alive, early_death, group_is_suspended, identify, stop
 from infrasim.host.table import has_open
@@ -80,8 +80,7 @@ _JOINING_LOOKS_EVERY_S = 0.05
 _ENDS_WITHIN_S = 1.0
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(Frozen):
     """What an opening hands over beside living children: the sockets that listen already.
 
     ``system_interface`` is the one QEMU connects to, ``listeners`` those of the BMC's addresses.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePosixPath
 
 from infrasim.errors import InvalidNodeFile, UsageError
+from infrasim.frozen import Frozen
 from infrasim.spec.document import INCLUDE, Document, Included, Mark, load_document
 
 _NAME_BEHIND = re.compile(re.escape(INCLUDE) + r"(\s+)(.*)\Z", re.DOTALL)
@@ -20,8 +21,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGEST_LENGTH = 12
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Frozen):
     """``text`` includes the files of ``copies``, by name, from the folder it was bundled for."""
 
     text: str

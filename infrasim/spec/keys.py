@@ -10,15 +10,14 @@ import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from infrasim.frozen import Frozen
 from infrasim.spec.modelling import FieldInfo, Model, Rare, written
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.part import Becomes, Only, notes
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Frozen):
     """One key: ``model`` is what its value (or each entry of its list) is made of, if not a scalar.
 
     ``owner`` is the model that has the key.

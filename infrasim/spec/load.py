@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path as FilePath
 
 from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.frozen import Frozen
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Includer, Path, Setting, Value, load_document
 from infrasim.spec.modelling import ValidationError
@@ -15,8 +15,7 @@ from infrasim.spec.node import NodeSpec
 from infrasim.spec.storage_kinds import SCSI, SCSI_VERSION_SEEN
 
 
-@dataclass(frozen=True)
-class LoadedNode:
+class LoadedNode(Frozen):
     """A node file that can be used; ``warnings`` are in file order."""
 
     spec: NodeSpec

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
+from infrasim.frozen import Frozen
 from infrasim.spec import board_checks, checks
 from infrasim.spec.modelling import (
     AfterValidator,
@@ -63,8 +63,7 @@ class Only:
         self.of = of
 
 
-@dataclass(frozen=True)
-class Becomes:
+class Becomes(Frozen):
     """What a value turns into, in Markdown: an argument of QEMU, a file, what a command prints."""
 
     what: str

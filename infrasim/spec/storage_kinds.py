@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from infrasim.frozen import Frozen
 
 ATA: Final = ("ahci", "ide")
 SCSI: Final = ("megasas", "megasas-gen2", "mptsas1068", "lsi53c895a", "pvscsi", "virtio-scsi")
@@ -11,8 +12,7 @@ SCSI: Final = ("megasas", "megasas-gen2", "mptsas1068", "lsi53c895a", "pvscsi", 
 ALONE: Final = ("nvme", "virtio-blk")
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Frozen):
     """One kind. ``family`` begins the names of its controllers, disks and images; ``driver`` is QEMU's name.
 
     ``targets`` are the places on one controller, ``luns`` the units at each. ``texts`` are the longest texts

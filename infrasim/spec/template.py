@@ -6,8 +6,8 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from infrasim.frozen import Frozen
 from infrasim.paths import template_dir
 from infrasim.spec.document import scalar
 from infrasim.units import MAC_PREFIX, format_mac
@@ -18,8 +18,7 @@ _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?<!:)\Z")
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Frozen):
     """What makes one machine differ from the next of its type."""
 
     uuid: str

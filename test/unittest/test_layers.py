@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "infrasim"
 LAYERS = (
-    {"errors", "units", "log", "paths", "jsonform"},
+    {"errors", "units", "log", "paths", "jsonform", "frozen"},
     {"spec", "host"},
     {"personality", "qemu", "bmc", "clients", "packages"},
     {"plan", "bmc_core"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.oem import dell, dell_power, quanta
 from infrasim.bmc_core.parameters import Parameter
 from infrasim.bmc_core.system_info import LiveParameter
+from infrasim.frozen import Frozen
 
 
 def no_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
@@ -17,8 +18,7 @@ def no_parameters(settings: CoreSettings) -> tuple[Parameter, ...]:
     return ()
 
 
-@dataclass(frozen=True)
-class Oem:
+class Oem(Frozen):
     """What one manufacturer adds: commands, and system info parameters from 0xC0.
 
     ``live`` are parameters that are not kept as they are but tell and change something else.

@@ -267,7 +267,7 @@ def test_what_a_node_needs_of_its_own_is_installed_and_then_it_is_done(
     with pytest.raises(MissingProgramsError, match=r"swtpm, /f.fd are not installed"):
         _with_extras(home, verb, install=False)  # type: ignore[arg-type]
     assert installed == []
-    assert _with_extras(home, verb, install=True) == "started"  # type: ignore[arg-type, comparison-overlap]
+    assert _with_extras(home, verb, install=True) == "started"  # type: ignore[arg-type]
     assert installed == [("swtpm", "/f.fd")]
 
 

@@ -157,7 +157,10 @@ def test_differences_read_as_in_the_files() -> None:
         controllers=(dataclasses.replace(BMC, product=2),),
         sdrs=tuple(sdrs),
         frus=(dataclasses.replace(VNODE.frus[0], areas=VNODE.frus[0].areas[:2]), *VNODE.frus[1:]),
-        smbios=(dataclasses.replace(VNODE.smbios[0], vendor="Other"), *VNODE.smbios[1:]),
+        smbios=(
+            dataclasses.replace(VNODE.smbios[0], vendor="Other"),  # type: ignore[call-arg]
+            *VNODE.smbios[1:],
+        ),
     )
     lines = differences(other)
     assert lines[:3] == [
@@ -174,7 +177,11 @@ def test_differences_read_as_in_the_files() -> None:
 def test_identity_can_be_left_out() -> None:
     other = dataclasses.replace(
         VNODE,
-        smbios=(VNODE.smbios[0], dataclasses.replace(VNODE.smbios[1], serial_number="X"), *VNODE.smbios[2:]),
+        smbios=(
+            VNODE.smbios[0],
+            dataclasses.replace(VNODE.smbios[1], serial_number="X"),  # type: ignore[call-arg]
+            *VNODE.smbios[2:],
+        ),
     )
     assert len(differences(other)) == 1
     assert differences(other, with_identity=False) == []

@@ -262,7 +262,7 @@ def test_a_sensor_on_another_lun_is_asked_there() -> None:
     assert entry.state is not None
     moved = dataclasses.replace(
         entry,
-        record=dataclasses.replace(entry.record, lun=2),
+        record=dataclasses.replace(entry.record, lun=2),  # type: ignore[call-arg]
         state=dataclasses.replace(entry.state, lun=2),
     )
     sdrs = (*personality.sdrs[:number], moved, *personality.sdrs[number + 1 :])
