@@ -20,7 +20,7 @@ class Frozen:
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     _names: ClassVar[tuple[str, ...]]
-    _known: ClassVar[frozenset[str]]
+    _needed: ClassVar[tuple[str, ...]]
     _usual: ClassVar[dict[str, Any]]
     _made: ClassVar[dict[str, Any]]
 
@@ -28,21 +28,25 @@ class Frozen:
         fields = dataclasses.fields(dataclasses.dataclass(init=False, repr=False, eq=False)(cls))
         missing = dataclasses.MISSING
         cls._names = tuple(field.name for field in fields)
-        cls._known = frozenset(cls._names)
         cls._usual = {field.name: field.default for field in fields if field.default is not missing}
         cls._made = {
             field.name: field.default_factory for field in fields if field.default_factory is not missing
         }
+        cls._needed = tuple(name for name in cls._names if name not in cls._usual and name not in cls._made)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         names, values = self._names, self.__dict__
         values.update(self._usual)
         if self._made:
             values.update((name, make()) for name, make in self._made.items() if name not in named)
-        values.update(zip(names, given, strict=False))
+        if given:
+            values.update(zip(names, given, strict=False))
+            if len(given) > len(names) or (named and not named.keys().isdisjoint(names[: len(given)])):
+                raise TypeError(self._complaint(given, named))
         values.update(named)
-        is_wrong = len(values) != len(names) or len(given) > len(names) or not named.keys() <= self._known
-        if is_wrong or (given and not named.keys().isdisjoint(names[: len(given)])):
+        # What is needed comes first, so it is there if so many were given by their place.
+        lacks = len(given) < len(self._needed) and any(name not in values for name in self._needed)
+        if lacks or len(values) != len(names):
             raise TypeError(self._complaint(given, named))
 
     def _complaint(self, given: tuple[Any, ...], named: dict[str, Any]) -> str:
@@ -50,7 +54,7 @@ class Frozen:
         what = f"{type(self).__name__}()"
         if len(given) > len(self._names):
             return f"{what} takes {len(self._names)} values, got {len(given)}"
-        if unknown := named.keys() - self._known:
+        if unknown := named.keys() - set(self._names):
             return f"{what} has no field {', '.join(sorted(unknown))}"
         if twice := named.keys() & set(self._names[: len(given)]):
             return f"{what} was given {', '.join(sorted(twice))} twice"
@@ -68,8 +72,8 @@ class Frozen:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        assert isinstance(other, Frozen)
-        return self._values() == other._values()
+        mine, others = self.__dict__, other.__dict__
+        return mine == others or all(mine[name] == others[name] for name in self._names)
 
     def __hash__(self) -> int:
         return hash(self._values())
