@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
-import jinja2
-
 from infrasim.errors import UsageError
-from infrasim.paths import NodePaths, template_dir
+from infrasim.paths import NodePaths
 
 
 def vbmc_conf(
@@ -18,13 +15,18 @@ def vbmc_conf(
 
     At ``console_port`` of this machine's loopback it takes commands, if there is one.
     """
-    return _render(
-        "vbmc.conf.j2",
-        node=paths.name,
-        private_address=private_address,
-        channel_port=channel_port,
-        console_port=console_port,
-    )
+    node = _conf_value(paths.name)
+    lines = [
+        f"# Rendered at each start of node {node}; edit the node file instead.",
+        "# Sessions, users, chassis and serial-over-LAN belong to the node's supervisor, "
+        "the only client of this channel.",
+        f'name "{node}"',
+        "set_working_mc 0x20",
+        f"serial kcs {_conf_value(private_address)} {channel_port} codec VM ipmb 0x20",
+    ]
+    if console_port is not None:
+        lines.append(f"console 127.0.0.1 {console_port}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def serial_line_argv(program: str, pty: Path, socket: Path, log: Path) -> tuple[str, ...]:
@@ -45,27 +47,8 @@ def socat_quote(path: Path) -> str:
     return "".join(f"\\{letter}" if letter in "\\,:!\"'()[]{}" else letter for letter in str(path))
 
 
-def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(**values)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template_dir() / "bmc"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - conf files, not HTML; the filter below guards them
-    )
-    environment.filters["conf"] = _conf_value
-    return environment
-
-
-def _conf_value(value: object) -> str:
-    """A value inside ipmi_sim's double quotes, which know no escape."""
-    text = str(value)
+def _conf_value(text: str) -> str:
+    """A text inside ipmi_sim's double quotes, which know no escape."""
     if any(letter in '"\\\n\r\0' for letter in text):
         raise UsageError(
             f"{text!r} cannot stand in ipmi_sim's configuration: it holds a quote, backslash or line break"

@@ -19,6 +19,7 @@ from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.cache import read_cache, write_cache
 from infrasim.host.cores import usable_cores
 from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, QemuAbilities, Socket
+from infrasim.host.interfaces import interface_addresses
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
 QEMU_PROGRAM = "qemu-system-x86_64"
@@ -301,18 +302,6 @@ def holder_of(protocol: str, address: str, port: int) -> str:
         if local.ip in (address, "0.0.0.0", "::") or address in ("0.0.0.0", "::"):
             return _process_title(connection.pid)
     return "another process"
-
-
-def interface_addresses() -> dict[str, tuple[str, ...]]:
-    """Every interface with its addresses, IPv4 first, link-local IPv6 left out."""
-    import psutil
-
-    found: dict[str, tuple[str, ...]] = {}
-    for name, addresses in psutil.net_if_addrs().items():
-        ipv4 = [entry.address for entry in addresses if entry.family == socket.AF_INET]
-        ipv6 = [entry.address for entry in addresses if entry.family == socket.AF_INET6]
-        found[name] = (*ipv4, *(address for address in ipv6 if "%" not in address))
-    return found
 
 
 def machine_id() -> str:

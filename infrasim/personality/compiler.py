@@ -52,13 +52,14 @@ _MANY = 0xFF
 class CompiledPersonality(Frozen):
     """What a server type is to the programs that play it.
 
-    ``emu`` is for ``ipmi_sim -f``; ``smbios`` holds one structure each with its closing zeros, for one
-    ``-smbios file=`` each, without the end-of-table structure; ``sockets`` is their number of type 4, which
-    ``-smp sockets`` must equal (1 if there are none); ``cores`` per socket, 0 if not known; ``interface`` is
-    what QEMU's device must be.
+    ``emu`` is for ``ipmi_sim -f``; ``structures`` are those of the SMBIOS table but for its end; ``smbios``
+    has each of them with its closing zeros, for one ``-smbios file=`` each; ``sockets`` is their number of
+    type 4, which ``-smp sockets`` must equal (1 if there are none); ``cores`` per socket, 0 if not known;
+    ``interface`` is what QEMU's device must be.
     """
 
     emu: str
+    structures: tuple[Structure, ...]
     smbios: tuple[bytes, ...]
     sockets: int
     cores: int
@@ -77,6 +78,7 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
     structures = with_memory(personality.smbios, identity.memory_mib, identity.dimms)
     structures = tuple(_identified(structure, identity, interface) for structure in structures)
     structures = _with_values(structures, identity.smbios)
+    structures = tuple(item for item in structures if item.type_number != END_OF_TABLE)
     frus = tuple(_identified_fru(fru, identity) for fru in personality.frus)
     emulation = Emulation(
         bmc=BMC_ADDRESS,
@@ -90,7 +92,8 @@ def compile_personality(personality: Personality, identity: NodeIdentity) -> Com
         emu=emu_text(
             emulation, title=f"{personality.name}: {personality.summary or personality.product_name}"
         ),
-        smbios=tuple(item.encode() for item in structures if item.type_number != END_OF_TABLE),
+        structures=structures,
+        smbios=tuple(item.encode() for item in structures),
         sockets=sum(isinstance(item, Processor) for item in structures) or 1,
         cores=personality.cpu_cores,
         interface=interface,

@@ -188,11 +188,12 @@ def slot(
 
 
 class Fielded(Frozen):
-    """Base of all record classes; every field has a usual value, and only what differs from it is shown."""
+    """Base of all record classes; what a field usually is is not shown."""
 
     def __repr__(self) -> str:
-        said = {name: value for name, value in self.__dict__.items() if value != self._usual[name]}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+        values, usual = self.__dict__, self._usual
+        said = (name for name in self._names if name not in usual or values[name] != usual[name])
+        return f"{type(self).__name__}({', '.join(f'{name}={values[name]!r}' for name in said)})"
 
 
 _SLOTS: dict[type, tuple[tuple[str, Slot], ...]] = {}

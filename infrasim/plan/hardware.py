@@ -15,7 +15,7 @@ from infrasim.jsonform import as_json
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
-from infrasim.personality.smbios import Bios, MemoryDevice, Processor, Structure, decode_structure
+from infrasim.personality.smbios import Bios, MemoryDevice, Processor, Structure
 from infrasim.plan import addresses
 from infrasim.plan.identity import system_serial_number
 from infrasim.plan.part import HostPart
@@ -118,7 +118,7 @@ def hardware(
     images.update((disk.key, str(disk.path)) for part in listed for disk in part.disks)
     links = {link.key: link.name for part in listed for link in part.links}
     bmc = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
-    structures = [decode_structure(data) for data in compiled.smbios]
+    structures = compiled.structures
     bios = next((f"{each.vendor} {each.version}" for each in _of(structures, Bios)), "")
     return Hardware(
         manufacturer=personality.manufacturer,

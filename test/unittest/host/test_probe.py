@@ -161,25 +161,6 @@ def test_holder_of_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe.holder_of("udp", "127.0.0.1", 623) == "another process"
 
 
-def test_interface_addresses_are_ipv4_first_without_link_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclasses.dataclass
-    class Entry:
-        family: int
-        address: str
-
-    found = {
-        "eth0": [
-            Entry(socket.AF_PACKET, "52:54:00:00:00:01"),
-            Entry(socket.AF_INET6, "fe80::1%eth0"),
-            Entry(socket.AF_INET6, "fd00::1"),
-            Entry(socket.AF_INET, "192.0.2.1"),
-        ],
-        "eth1": [],
-    }
-    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
-    assert probe.interface_addresses() == {"eth0": ("192.0.2.1", "fd00::1"), "eth1": ()}
-
-
 # --- free ports
 
 FACTS = HostFacts(
