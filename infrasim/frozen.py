@@ -23,6 +23,7 @@ class Frozen:
     _needed: ClassVar[tuple[str, ...]]
     _usual: ClassVar[dict[str, Any]]
     _made: ClassVar[dict[str, Any]]
+    _is_checked: ClassVar[bool]
 
     def __init_subclass__(cls) -> None:
         fields = dataclasses.fields(dataclasses.dataclass(init=False, repr=False, eq=False)(cls))
@@ -32,6 +33,7 @@ class Frozen:
         cls._made = {
             field.name: field.default_factory for field in fields if field.default_factory is not missing
         }
+        cls._is_checked = cls.__post_init__ is not Frozen.__post_init__
         cls._needed = tuple(name for name in cls._names if name not in cls._usual and name not in cls._made)
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -48,6 +50,11 @@ class Frozen:
         lacks = len(given) < len(self._needed) and any(name not in values for name in self._needed)
         if lacks or len(values) != len(names):
             raise TypeError(self._complaint(given, named))
+        if self._is_checked:
+            self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """What is done with the values when all are there."""
 
     def _complaint(self, given: tuple[Any, ...], named: dict[str, Any]) -> str:
         """What is wrong with the arguments."""

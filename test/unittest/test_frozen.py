@@ -34,6 +34,16 @@ class Spot(Point):
     name: str = ""
 
 
+class Even(Frozen):
+    """A number that is looked at."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number % 2:
+            raise ValueError("odd")
+
+
 class Box(Frozen, Generic[T]):
     """Whatever it is."""
 
@@ -74,6 +84,14 @@ def test_what_does_not_fit_is_refused(given: tuple[Any, ...], named: dict[str, A
     assert str(caught.value) == complaint
     with pytest.raises(TypeError):
         Usual(*given, **named)
+
+
+def test_values_are_looked_at_when_all_are_there() -> None:
+    assert Even(2).number == 2
+    with pytest.raises(ValueError, match="odd"):
+        Even(number=3)
+    with pytest.raises(ValueError, match="odd"):
+        dataclasses.replace(Even(2), number=3)
 
 
 def test_it_cannot_be_changed() -> None:
