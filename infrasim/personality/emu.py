@@ -29,6 +29,7 @@ from infrasim.personality.model import (
 from infrasim.personality.sdr import FullSensor, Record, Sensor, decode_record
 
 _BYTES_PER_LINE = 16
+_BYTE_WORDS = tuple(f"{byte:#04x}" for byte in range(256))
 _LAST_STATE = 14
 
 
@@ -86,8 +87,10 @@ def _fru_lines(fru: Fru) -> list[str]:
 
 
 def _byte_lines(data: bytes) -> list[str]:
-    rows = [data[start : start + _BYTES_PER_LINE] for start in range(0, len(data), _BYTES_PER_LINE)]
-    return [" ".join(f"{byte:#04x}" for byte in row) + ("" if row is rows[-1] else " \\") for row in rows]
+    words = [_BYTE_WORDS[byte] for byte in data]
+    rows = range(0, len(words), _BYTES_PER_LINE)
+    lines = [" ".join(words[start : start + _BYTES_PER_LINE]) for start in rows]
+    return [*(f"{line} \\" for line in lines[:-1]), *lines[-1:]]
 
 
 def _entry_lines(entry: Entry, bmc: int, record_id: int) -> list[str]:

@@ -26,7 +26,10 @@ class Encoding(StrEnum):
     @property
     def code(self) -> int:
         """The two bits that say so."""
-        return list(Encoding).index(self)
+        return _CODES[self]
+
+
+_CODES = {encoding: code for code, encoding in enumerate(Encoding)}
 
 
 class IdString(Frozen):

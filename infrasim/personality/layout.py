@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from infrasim.errors import UsageError
@@ -136,7 +137,12 @@ class Slot(Frozen):
     kind: Kind
     above: tuple[int, int, int] | None = None
 
-    @property
+    @cached_property
+    def zero(self) -> Any:
+        """The value of all zero bits."""
+        return self.kind.decode(0, self.bits)
+
+    @cached_property
     def end(self) -> int:
         """The offset after the field's last byte."""
         return max(self.offset + self.width, self.above[0] + 1 if self.above else 0)
@@ -157,6 +163,8 @@ class Slot(Frozen):
         Raises:
             ValueError: if the value does not fit.
         """
+        if value is self.zero:
+            return
         total = self.bits + (self.above[2] if self.above else 0)
         raw = self.kind.encode(value, total)
         low = (raw & (1 << self.bits) - 1) << self.shift
@@ -183,7 +191,7 @@ def slot(
     """A dataclass field that lies at ``offset``; its usual value is the one of all zero bits."""
     place = Slot(offset, width, shift, bits or width * 8 - shift, kind, above)
     if default is dataclasses.MISSING:
-        default = kind.decode(0, place.bits)
+        default = place.zero
     return dataclasses.field(default=default, metadata={SLOT: place})
 
 

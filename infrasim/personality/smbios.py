@@ -87,9 +87,7 @@ class Structure(Fielded):
         """Length of the formatted part less ``inserted``: what ``length`` says, or what the fields need."""
         if self.length:
             return self.length
-        used = [
-            place.end for name, place in slots(type(self)) if getattr(self, name) != _ABSENT[type(self), name]
-        ]
+        used = [place.end for name, place in slots(type(self)) if getattr(self, name) != place.zero]
         return max(self.LENGTH, *used, 0) + len(self.extra)
 
     def end_of(self, field: str) -> int:
@@ -112,7 +110,8 @@ class Structure(Fielded):
         """
         what = f"SMBIOS {self.KIND} structure {self.handle:#06x}"
         strings = list(self.strings)
-        body = bytearray(max(256, self.formatted_length()))
+        length = self.formatted_length()
+        body = bytearray(max(256, length))
         for name, place in slots(type(self)):
             value = getattr(self, name)
             if place.kind is TEXT and isinstance(value, str) and value:
@@ -123,7 +122,6 @@ class Structure(Fielded):
                 raise DataError(
                     f"{what}: field {name} at offset {place.offset:#x}: got {value!r}, {exc}"
                 ) from exc
-        length = self.formatted_length()
         body[length - len(self.extra) : length] = self.extra
         body[self.INSERTED_AT : self.INSERTED_AT] = self.inserted
         length += len(self.inserted)
@@ -144,14 +142,19 @@ class Structure(Fielded):
 
 
 def _string_set(strings: list[str], what: str) -> bytes:
-    for text in strings:
-        if not text or "\0" in text or any(ord(char) > 255 for char in text):
-            raise DataError(
-                f"{what}: string {text!r}: wanted at least one character, none of them zero or above U+00FF"
-            )
     if len(strings) > 255:
         raise DataError(f"{what}: {len(strings)} strings; at most 255 have a number")
-    return b"".join(text.encode("latin-1") + b"\0" for text in strings or [""]) + b"\0"
+    return b"".join(_string(text, what) for text in strings) + b"\0" if strings else b"\0\0"
+
+
+def _string(text: str, what: str) -> bytes:
+    data = text.encode("latin-1", "replace")
+    # What latin-1 does not have has become another text.
+    if not text or "\0" in text or data.decode("latin-1") != text:
+        raise DataError(
+            f"{what}: string {text!r}: wanted at least one character, none of them zero or above U+00FF"
+        )
+    return data + b"\0"
 
 
 class Bios(Structure):
@@ -620,7 +623,6 @@ STRUCTURES: tuple[type[Structure], ...] = (
 )
 KINDS: dict[str, type[Structure]] = {kind.KIND: kind for kind in STRUCTURES}
 _BY_TYPE = {kind.TYPE: kind for kind in STRUCTURES if kind is not OtherStructure}
-_ABSENT = {(kind, field.name): field.default for kind in STRUCTURES for field in dataclasses.fields(kind)}
 
 
 def decode_structure(data: bytes) -> Structure:
