@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 
 from infrasim.errors import InvalidNodeFile, Problem
@@ -88,6 +87,8 @@ def _type_problems(document: Document, known_types: Collection[str]) -> Iterator
     given = document.values.get("type")
     if not known_types or not isinstance(given, str) or given in known_types:
         return
+    from difflib import get_close_matches  # late: only a wrong file pays for it
+
     close = get_close_matches(given, known_types, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
     mark = document.value_mark(("type",))

@@ -146,6 +146,7 @@ class FieldInfo:
         self.metadata: tuple[object, ...] = ()
         self._annotation: Any = None
         self._module = ""
+        self._notes: tuple[object, ...] | None = None
         self._reader: _Reader | None = None
 
     def named(self, annotation: object, module: str) -> Self:
@@ -159,6 +160,7 @@ class FieldInfo:
         found = FieldInfo.__new__(FieldInfo)
         found.__dict__.update(self.__dict__)
         found.metadata = (note, *self.metadata)
+        found._notes = None
         return found
 
     @property
@@ -167,6 +169,13 @@ class FieldInfo:
         if isinstance(self._annotation, str):
             self._annotation = eval(self._annotation, vars(sys.modules[self._module]))
         return self._annotation
+
+    @property
+    def notes(self) -> tuple[object, ...]:
+        """All that is said of the key beside its types, wherever in its annotation that stands."""
+        if self._notes is None:
+            self._notes = (*self.metadata, *_notes(self.annotation))
+        return self._notes
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -330,6 +339,14 @@ class Model:
     def __repr__(self) -> str:
         shown = (f"{name}={value!r}" for name, value in self if self.model_fields[name].repr)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _notes(annotation: Any) -> Iterator[object]:
+    if typing.get_origin(annotation) is Annotated:
+        yield from typing.get_args(annotation)[1:]
+    if typing.get_origin(annotation) is not Literal:
+        for argument in typing.get_args(annotation):
+            yield from _notes(argument)
 
 
 def _validators(model: type[Model], mode: str) -> tuple[str, ...]:

@@ -78,16 +78,8 @@ class Part(Model):
 
 
 def notes(field: FieldInfo, kind: type[_Note]) -> Iterator[_Note]:
-    """What a key's annotation says of that kind, wherever in it that stands."""
-    yield from (entry for entry in field.metadata if isinstance(entry, kind))
-    yield from _notes(field.annotation, kind)
-
-
-def _notes(annotation: object, kind: type[_Note]) -> Iterator[_Note]:
-    if typing.get_origin(annotation) is Annotated:
-        yield from (entry for entry in typing.get_args(annotation)[1:] if isinstance(entry, kind))
-    for argument in typing.get_args(annotation):
-        yield from _notes(argument, kind)
+    """What is said of a key that is of one kind."""
+    return (note for note in field.notes if isinstance(note, kind))
 
 
 def conditions(model: type[Model]) -> Iterator[tuple[str, Only]]:

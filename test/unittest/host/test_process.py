@@ -290,6 +290,10 @@ def test_find_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_program("my-program") == str(mine)
     assert find_program("ldconfig") == "/usr/sbin/ldconfig", "though /usr/sbin is not on PATH"
     assert find_program("no-such-program") is None
+    assert find_program("") is None
+    assert (find_program(str(mine)), find_program(f"{mine}-not")) == (str(mine), None)
+    (tmp_path / "a-folder").mkdir()
+    assert find_program("a-folder") is None
 
 
 def test_orphans_come_to_an_adopting_process() -> None:
