@@ -175,6 +175,11 @@ class NodePaths(Frozen):
         return self.run / "guest.agt"
 
     @property
+    def taken_devices(self) -> Path:
+        """What the devices had that the node has taken from this machine; goes when they are given back."""
+        return self.run / "devices.json"
+
+    @property
     def supervisor_lock(self) -> Path:
         """Held by the supervisor as long as it lives."""
         return self.workspace / ".supervisor.lock"

@@ -34,6 +34,8 @@ def front_page(found: NodeStatus, inventory: Inventory) -> Iterator[str]:
     yield from _memory(hardware["modules"])
     yield from _drives(hardware["controllers"])
     yield from _cards(hardware["cards"])
+    # A node that was started by an older infrasim has none on record.
+    yield from _host_devices(hardware.get("host_devices", []))
     yield ""
     yield "Management controller"
     bmc = plan.bmc
@@ -107,6 +109,14 @@ def _drives(controllers: list[dict[str, Any]]) -> Iterator[str]:
 def _cards(cards: list[dict[str, Any]]) -> Iterator[str]:
     rows = [(each["name"], each["device"], each["mac"], each["leads_to"]) for each in cards]
     yield from _section("Network cards", ("CARD", "DEVICE", "MAC ADDRESS", "LEADS TO"), rows)
+
+
+def _host_devices(devices: list[dict[str, Any]]) -> Iterator[str]:
+    rows = [
+        (each["name"], each["device"], each["host"], each["kind"] or "not there", each["ids"] or "-")
+        for each in devices
+    ]
+    yield from _section("Devices of this machine", ("NAME", "DEVICE", "HOST ADDRESS", "KIND", "IDS"), rows)
 
 
 def _section(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

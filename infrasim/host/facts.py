@@ -111,6 +111,27 @@ class Core(Frozen):
     core: int = 0
 
 
+class PciDevice(Frozen):
+    """A PCI device of this machine. ``address`` is as Linux writes it, such as ``0000:03:00.0``.
+
+    ``vendor``, ``device`` and ``kind``, the class code, are the device's own numbers. ``group`` is its IOMMU
+    group, None without one; ``is_bridge`` says that there is another bus behind it.
+    """
+
+    address: str
+    vendor: int = 0
+    device: int = 0
+    kind: int = 0
+    driver: str | None = None
+    group: int | None = None
+    is_bridge: bool = False
+
+    @property
+    def base_class(self) -> int:
+        """The first byte of the class code. Source: PCI Code and ID Assignment Specification, section 1."""
+        return self.kind >> 16
+
+
 # Asks a QEMU what it can do; with ``again`` the program itself and not what is kept of its answers.
 AskQemu = Callable[[bool], QemuAbilities]
 
@@ -122,7 +143,8 @@ class HostFacts(Frozen):
     ask for at all; None where that is not known, or where there is no limit. ``may_make_links`` is the right
     to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
-    So are the processors by ``ask_cores``, which few nodes need.
+    So are the processors by ``ask_cores``, and a PCI device, by its address, by ``ask_pci``: few nodes need
+    them.
     """
 
     qemu_program: str
@@ -141,6 +163,7 @@ class HostFacts(Frozen):
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)
     ask_cores: Callable[[], tuple[Core, ...]] | None = field(default=None, compare=False, repr=False)
+    ask_pci: Callable[[str], PciDevice | None] | None = field(default=None, compare=False, repr=False)
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""

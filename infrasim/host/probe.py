@@ -18,7 +18,7 @@ from pathlib import Path
 from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.cache import read_cache, write_cache
 from infrasim.host.cores import usable_cores
-from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, QemuAbilities, Socket
+from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, PciDevice, QemuAbilities, Socket
 from infrasim.host.interfaces import interface_addresses
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
@@ -82,6 +82,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         memory_most_mib=most_mib,
         ask_qemu=_asker(qemu, cache),
         ask_cores=usable_cores,
+        ask_pci=_pci_device,
     )
 
 
@@ -128,6 +129,12 @@ def _asker(qemu: str, cache: Path) -> AskQemu:
         return qemu_abilities(qemu, cache, again=again)
 
     return ask
+
+
+def _pci_device(address: str) -> PciDevice | None:
+    from infrasim.host.pci import Pci  # late: a plain node needs none
+
+    return Pci().device(address)
 
 
 def loopback_is_up() -> bool:
@@ -300,7 +307,7 @@ def holder_of(protocol: str, address: str, port: int) -> str:
         if not local or local.port != port or (protocol == "tcp" and connection.status != "LISTEN"):
             continue
         if local.ip in (address, "0.0.0.0", "::") or address in ("0.0.0.0", "::"):
-            return _process_title(connection.pid)
+            return process_title(connection.pid)
     return "another process"
 
 
@@ -312,8 +319,8 @@ def machine_id() -> str:
         return ""
 
 
-def _process_title(pid: int | None) -> str:
-    """A process as people know it; a supervisor by the node it runs."""
+def process_title(pid: int | None) -> str:
+    """A process as people know it; a supervisor by the node it runs. None for one that cannot be seen."""
     import psutil
 
     if pid is None:

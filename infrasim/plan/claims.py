@@ -1,4 +1,4 @@
-"""What node files ask for that only one node can have: addresses, ports, images. Pure.
+"""What node files ask for that only one node can have: addresses, ports, images, devices. Pure.
 
 Only what a file says itself is a claim; what is left out is chosen so that it fits beside the others.
 """
@@ -83,6 +83,8 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
             path = (*place, "port_forward", rule_number, "outside")
             what = f"{rule.protocol.upper()} port"
             yield Claim(what, str(rule.outside), path, address=rule.address, namespace=spec.namespace)
+    for number, device in enumerate(compute.pcie_passthrough):
+        yield Claim("PCI device", device.host, ("compute", "pcie-passthrough", number, "host"))
     for number, backend in enumerate(compute.storage_backend):
         yield from _images(backend, ("compute", "storage_backend", number))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from infrasim.frozen import Frozen
+from infrasim.host.facts import HostFacts
 from infrasim.jsonform import as_json
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
@@ -28,6 +29,24 @@ from infrasim.spec.node import NodeSpec
 
 _STORAGE_KEYS = ("compute.storage_backend", "compute.cdrom")
 _NETWORK_KEY = "compute.networks"
+_PASSTHROUGH_KEY = "compute.pcie-passthrough"
+# Source: PCI Code and ID Assignment Specification, section 1: base classes.
+_KINDS = {
+    0x01: "storage",
+    0x02: "network",
+    0x03: "display",
+    0x04: "multimedia",
+    0x05: "memory",
+    0x07: "communication",
+    0x08: "system",
+    0x09: "input",
+    0x0B: "processor",
+    0x0C: "serial bus",
+    0x0D: "wireless",
+    0x10: "encryption",
+    0x11: "signal processing",
+    0x12: "accelerator",
+}
 # A size that does not fit two bytes has four further back. Source: DSP0134 section 7.18.4.
 _EXTENDED = 0x7FFF
 _UNKNOWN = 0xFFFF
@@ -79,6 +98,16 @@ class Card(Frozen):
     leads_to: str
 
 
+class HostDevice(Frozen):
+    """A device of this machine that the server has; ``kind`` and ``ids`` are empty if it is not there."""
+
+    name: str
+    device: str
+    host: str
+    kind: str
+    ids: str
+
+
 class Hardware(Frozen):
     """Everything of a server that has a name. ``processors`` are the models, one for each socket."""
 
@@ -97,6 +126,7 @@ class Hardware(Frozen):
     modules: tuple[Module, ...]
     controllers: tuple[Controller, ...]
     cards: tuple[Card, ...]
+    host_devices: tuple[HostDevice, ...] = ()
 
     def text(self) -> str:
         """The whole as the JSON of ``data/hardware.json``."""
@@ -109,6 +139,7 @@ def hardware(
     compiled: CompiledPersonality,
     identity: NodeIdentity,
     parts: Iterable[HostPart],
+    facts: HostFacts,
 ) -> Hardware:
     """What the node is made of."""
     listed = tuple(parts)
@@ -142,6 +173,9 @@ def hardware(
             Card(each.id, each.driver, str(each.properties.get("mac", "")), _leads_to(spec, each, links))
             for each in devices
             if each.boot_class is BootClass.NETWORK and each.key.startswith(_NETWORK_KEY)
+        ),
+        host_devices=tuple(
+            _host_device(each, facts) for each in devices if each.key.startswith(_PASSTHROUGH_KEY)
         ),
     )
 
@@ -205,6 +239,15 @@ def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Driv
         serial_number=str(given.get("serial") or ""),
         size_gib=size_gib,
         image=image,
+    )
+
+
+def _host_device(device: Device, facts: HostFacts) -> HostDevice:
+    address = str(device.properties["host"])
+    found = facts.ask_pci(address) if facts.ask_pci else None
+    kind = _KINDS.get(found.base_class, "other") if found else ""
+    return HostDevice(
+        device.id, device.driver, address, kind, f"{found.vendor:04x}:{found.device:04x}" if found else ""
     )
 
 

@@ -132,6 +132,16 @@ class LinkSpec(Frozen):
     descriptor: int | None = None
 
 
+class HostDeviceSpec(Frozen):
+    """A PCI device of this machine that a start takes from its driver and a stop gives back.
+
+    The rest of its IOMMU group goes along. ``key`` is the place in the node file that asks for it.
+    """
+
+    address: str
+    key: str
+
+
 class Descriptor(Frozen):
     """A macvtap that a process is given open, at this number."""
 
@@ -279,6 +289,7 @@ class NodePlan(Frozen):
     inputs: tuple[InputSpec, ...]
     files: tuple[FileSpec, ...] = ()
     links: tuple[LinkSpec, ...] = ()
+    passthrough: tuple[HostDeviceSpec, ...] = ()
     macs: tuple[str, ...] = ()
     namespace: str | None = None
     copies: tuple[CopySpec, ...] = ()

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from infrasim.errors import InvalidNodeFile
 from infrasim.frozen import Frozen
+from infrasim.plan.fault import fault
 from infrasim.plan.model import (
     CopySpec,
     DiskSpec,
     FileSpec,
+    HostDeviceSpec,
     InputSpec,
     LinkSpec,
     PortSpec,
@@ -35,6 +38,7 @@ class HostPart(Frozen):
     ports: tuple[PortSpec, ...] = ()
     processes: tuple[ProcessSpec, ...] = ()
     links: tuple[LinkSpec, ...] = ()
+    passthrough: tuple[HostDeviceSpec, ...] = ()
     unplugged: tuple[str, ...] = ()
     copies: tuple[CopySpec, ...] = ()
     folders: tuple[Path, ...] = ()
@@ -54,8 +58,21 @@ class HostPart(Frozen):
 
 
 def boot_devices(parts: Iterable[HostPart], order: str) -> tuple[BootDevice, ...]:
-    """Every device to boot from with its place; ``order`` is that of the node file."""
-    found = (device for part in parts for device in part.devices)
+    """Every device to boot from with its place; ``order`` is that of the node file.
+
+    Raises:
+        InvalidNodeFile: two are to have one place.
+    """
+    found = [device for part in parts for device in part.devices]
+    problems, taken = [], dict[int, str]()
+    for device in found:
+        if device.boot_index is not None and device.boot_index in taken:
+            message = f"{taken[device.boot_index]} has {device.boot_index} too"
+            problems.append(fault(f"{device.key}.bootindex", message, "each needs its own"))
+        elif device.boot_index is not None:
+            taken[device.boot_index] = device.key
+    if problems:
+        raise InvalidNodeFile(problems)
     return number_devices(
         (
             (device.id, device.boot_class, device.boot_index)

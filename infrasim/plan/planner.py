@@ -140,6 +140,7 @@ def plan_node(
         inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(spec)),
         files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
         links=tuple(link for part in host_parts for link in part.links),
+        passthrough=tuple(device for part in host_parts for device in part.passthrough),
         macs=neighbours(spec.compute, parts.identity.uuid),
         namespace=spec.namespace,
         copies=tuple(copy for part in host_parts for copy in part.copies),
@@ -256,8 +257,17 @@ def _host_parts(parts: _Parts, texts: Mapping[str, bytes]) -> tuple[HostPart, ..
         topology_part(compute),
         storage_part(compute, parts.paths, parts.identity.uuid, seed=_seed(parts, texts)),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
+        *_passthrough(parts),
     )
     return placed(found, _onboard(parts), chipset_of(compute))
+
+
+def _passthrough(parts: _Parts) -> tuple[HostPart, ...]:
+    if not parts.spec.compute.pcie_passthrough:
+        return ()
+    from infrasim.plan.passthrough import passthrough_part  # late: few nodes have any
+
+    return (passthrough_part(parts.spec.compute, parts.facts),)
 
 
 def _onboard(parts: _Parts) -> tuple[str, ...]:
@@ -442,7 +452,7 @@ def _files(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[FileSpec, .
         console_port=parts.spec.ipmi_console_port,
     )
     settings = json.dumps(dataclasses.asdict(_bmc_settings(parts)), indent=1)
-    made_of = hardware(parts.spec, parts.personality, parts.compiled, parts.identity, host_parts)
+    made_of = hardware(parts.spec, parts.personality, parts.compiled, parts.identity, host_parts, parts.facts)
     smbios = (
         FileSpec(paths.smbios_dir / _smbios_name(number), structure)
         for number, structure in enumerate(parts.compiled.smbios)

@@ -69,8 +69,9 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     )
     # An opening is for a start without settings.
     certain = not (planned.warnings or planned.names_interface or planned.settings)
-    # It makes no network devices, pulls no cable, and stays in the namespace of the command.
+    # It takes no devices, makes none, pulls no cable, and stays in the namespace of the command.
     plan = planned.plan
+    certain = certain and not plan.passthrough
     certain = certain and not plan.links and not plan.host.unplugged and plan.namespace is None
     # It pins no threads.
     certain = certain and plan.host.binding is None

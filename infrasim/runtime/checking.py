@@ -15,6 +15,7 @@ from infrasim.plan.claims import Node, claims, clashes
 from infrasim.runtime.links import check_links
 from infrasim.runtime.node_map import fitting, load_registered, read_node, read_registered
 from infrasim.runtime.node_text import read_text
+from infrasim.runtime.passthrough import check_devices
 from infrasim.runtime.planning import decide, problems_on_lines_of
 from infrasim.runtime.workspace import check_inputs
 
@@ -200,6 +201,7 @@ def _compare(home: Home, found: _Findings, facts: HostFacts) -> None:
         with problems_on_lines_of(found.loaded.document):
             check_inputs(decided, home.node(decided.name))
             check_links(decided)
+            check_devices(decided)
     except InvalidNodeFile as exc:
         found.problems += exc.problems
     except UsageError as exc:

@@ -93,7 +93,8 @@ def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: 
             enter(plan.namespace)
         # A child of our own that has ended already is still there to tell how.
         left = read_state(paths.state) if begun else left_running(plan, paths)
-        with _links(plan, paths, are_there=left is not None):
+        is_there = left is not None
+        with _devices(plan, paths, are_there=is_there), _links(plan, paths, are_there=is_there):
             return asyncio.run(_run(plan, left, paths, notify, begun))
     except InfrasimError as exc:
         _tell(notify, exc)
@@ -108,6 +109,14 @@ def _links(plan: NodePlan, paths: NodePaths, *, are_there: bool) -> contextlib.A
     from infrasim.runtime.links import links_of  # few nodes have any
 
     return links_of(plan, paths, are_there=are_there)
+
+
+def _devices(plan: NodePlan, paths: NodePaths, *, are_there: bool) -> contextlib.AbstractContextManager[None]:
+    if not plan.passthrough:
+        return contextlib.nullcontext()
+    from infrasim.runtime.passthrough import devices_of  # few nodes have any
+
+    return devices_of(plan, paths, are_there=are_there)
 
 
 async def _run(

@@ -10,6 +10,7 @@ from pathlib import Path
 from infrasim.errors import InfrasimError
 from infrasim.frozen import Frozen
 from infrasim.host import probe
+from infrasim.host.pci import Pci
 from infrasim.host.process import find_program
 from infrasim.packages.catalogue import missing_programs
 from infrasim.paths import Home
@@ -62,6 +63,7 @@ def examine(home: Home) -> tuple[Finding, ...]:
         *(_folder(path) for path in (home.root, home.log_root)),
         _port(),
         _space(home),
+        _iommu(),
         *_nodes(home),
     )
 
@@ -124,6 +126,13 @@ def _space(home: Home) -> Finding:
         hint = "disk images grow as the host writes to them"
         return Finding(Verdict.NOTE, "disk space", f"{free_gib:.1f} GiB free at {place}", hint)
     return Finding(Verdict.GOOD, "disk space", f"{free_gib:.0f} GiB free at {place}")
+
+
+def _iommu() -> Finding:
+    if Pci().has_iommu():
+        return Finding(Verdict.GOOD, "IOMMU", "in use")
+    hint = "only nodes with 'pcie-passthrough' need it: switch it on in the firmware, and for Linux"
+    return Finding(Verdict.NOTE, "IOMMU", "not in use, so no device can be passed through", hint)
 
 
 def _nodes(home: Home) -> list[Finding]:

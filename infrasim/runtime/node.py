@@ -112,6 +112,7 @@ def start(home: Home, name: str, *, foreground: bool = False, settings: tuple[Se
         if old is not None and old.links:
             # Nobody could clean up, and a new plan may know nothing of them.
             _remove_links(paths)
+        _give_devices_back(paths)
         if foreground:
             _run_in_foreground(paths, _prepare(home, paths, settings).warnings)
         return _start_stopped(home, paths, settings)
@@ -183,6 +184,11 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
                 from infrasim.runtime.links import check_links  # few nodes have any
 
                 check_links(planned.plan)
+            if planned.plan.passthrough:
+                from infrasim.runtime.passthrough import check_devices, require_rights  # few nodes have any
+
+                check_devices(planned.plan)
+                require_rights()
         planned = _with_free_ports(planned, lambda: plan(home, paths.name, settings))
         claim_logs(paths)
         if not planned.is_last:
@@ -359,6 +365,7 @@ def stop_all_of(paths: NodePaths) -> bool:
     _end_children(read_state(paths.state) or state)
     ran = _end_strays(paths) or ran
     ran = _remove_links(paths) or ran
+    ran = _give_devices_back(paths) or ran
     _remove_traces(paths)
     return ran
 
@@ -414,6 +421,15 @@ def _remove_links(paths: NodePaths) -> bool:
     from infrasim.runtime.links import remove_left  # few nodes have any
 
     return remove_left(plan, paths)
+
+
+def _give_devices_back(paths: NodePaths) -> bool:
+    """Give back the devices that a killed supervisor had taken; False if there were none."""
+    if not paths.taken_devices.exists():
+        return False
+    from infrasim.runtime.passthrough import give_back  # few nodes have any
+
+    return give_back(paths)
 
 
 def _remove_traces(paths: NodePaths) -> None:

@@ -253,6 +253,9 @@ def last_plan(home: Home, name: str, settings: Sequence[Setting] = ()) -> Planne
         return None
     if others.macs.keys() & previous.macs:
         return None
+    # What sits in a slot may change without any file changing.
+    if previous.passthrough:
+        return None
     # Another user may have other rights.
     if previous.links and not probe.may_make_links():
         return None

@@ -113,6 +113,8 @@ def node_status(home: Home, name: str) -> NodeStatus:
     if strays:
         who = ", ".join(f"{stray.what} (pid {stray.identity.pid})" for stray in strays)
         errors.append(f"running, but not on record: {who}; 'infrasim node stop' ends them")
+    if paths.taken_devices.exists() and not (state and alive(state.supervisor)) and not living(state):
+        errors += _taken(paths)
     processes = _processes(plan, state)
     condition = Condition.DEGRADED if strays else _condition(home, paths, state)
     if condition is Condition.DEGRADED and state and not alive(state.supervisor):
@@ -158,6 +160,17 @@ def _strays(paths: NodePaths, state: NodeState | None) -> tuple[Found, ...]:
     strays = find_strays(paths, living(state))
     # A supervisor alone has just been started: it waits for its command to plan.
     return strays if any(stray.what != SUPERVISOR for stray in strays) else ()
+
+
+def _taken(paths: NodePaths) -> list[str]:
+    from infrasim.runtime.passthrough import read_record  # few nodes have any
+
+    names = ", ".join(had.address for had in read_record(paths))
+    return (
+        [f"it still has PCI devices of this machine: {names}; 'infrasim node stop' gives back"]
+        if names
+        else []
+    )
 
 
 def _condition(home: Home, paths: NodePaths, state: NodeState | None) -> Condition:

@@ -147,8 +147,6 @@ REFUSED = {
             ("chassis_slot", "bus, behind a root port that has a slot"),
         )
     },
-    "compute.pcie-passthrough": "infrasim does not bind devices to vfio-pci yet: bind it yourself and say "
-    "'extra_device: vfio-pci,host=0000:01:00.0'",
     "compute.pcie_topology.root_port[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.root_port[].sec_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].upstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
@@ -174,6 +172,7 @@ RENAMED_VALUES = {
 
 # values the reference knew: key -> {name, possibly with *: why not}
 _LATER_VALUE = "is not served by this version of infrasim"
+_STUB_VALUE = "was for 'pci-assign', which QEMU has no more"
 _SAS_VALUE = "is a device that no QEMU of a distribution has; nearest: megasas-gen2, mptsas1068"
 REFUSED_VALUES = {
     "compute.storage_backend[].type": {
@@ -181,6 +180,7 @@ REFUSED_VALUES = {
         "pmc*": _SAS_VALUE,
         "disk_array": _WIRING,
     },
+    "compute.pcie-passthrough[].driver": {"pci-stub": _STUB_VALUE},
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from infrasim.spec import board_checks, checks, network_checks, storage_checks
+from infrasim.spec import board_checks, checks, network_checks, pci_checks, storage_checks
 from infrasim.spec.machine import Boot, Cpu, Memory
 from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.network import Network
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from infrasim.spec.cloud_init import CloudInit
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.pinning import CpuBinding, NumaControl
-    from infrasim.spec.topology import Bridge, PcieTopology
+    from infrasim.spec.topology import Bridge, Passthrough, PcieTopology
 else:
     CpuBinding = NumaControl = Any
-    CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Bridge = PcieTopology = Any
+    CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Any
+    Bridge = Passthrough = PcieTopology = Any
 
 _TOPOLOGY = "infrasim.spec.topology"
 _PINNING = "infrasim.spec.pinning"
@@ -164,6 +165,15 @@ class Compute(Part):
     )
     pcie_topology: Annotated[PcieTopology, Rare("PcieTopology", _TOPOLOGY)] | None = Field(
         None, description="Root ports and switches of PCI Express; devices go behind them by their `bus`."
+    )
+    pcie_passthrough: Annotated[
+        tuple[Annotated[Passthrough, Rare("Passthrough", _TOPOLOGY)], ...],
+        AfterValidator(pci_checks.given_once),
+    ] = Field(
+        (),
+        alias="pcie-passthrough",
+        description="PCI devices of this machine that the host has while the node runs; needs root and an "
+        "IOMMU.",
     )
     force_shutdown: Annotated[Switch, Becomes("what `infrasim node stop` does")] = Field(
         True,

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from infrasim.spec import checks
 from infrasim.units import WrongValue
+
+if TYPE_CHECKING:
+    from infrasim.spec.topology import Passthrough
 
 # Source: QEMU util/id.c, id_wellformed.
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 # Slot and function in hexadecimal. Source: QEMU hw/core/qdev-properties-system.c, set_pci_devfn.
 _PCI_ADDRESS = re.compile(r"(?:0x)?(?P<slot>[0-9a-fA-F]{1,2})(?:\.(?P<function>[0-7]))?\Z")
 _PCI_SLOTS = 32
+# Domain, bus, device and function of a device of this machine, as QEMU reads them; it takes no larger domain.
+# Source: QEMU hw/core/qdev-properties-system.c, set_pci_host_devaddr.
+_HOST_DEVICE = re.compile(
+    r"(?:(?P<domain>[0-9a-fA-F]{1,4}):)?(?P<bus>[0-9a-fA-F]{1,2}):(?P<slot>[0-9a-fA-F]{1,2})\.(?P<function>[0-7])\Z"
+)
 
 
 def qemu_id(text: str) -> str:
@@ -31,3 +42,23 @@ def pci_address(text: str) -> str:
             hint="slot 0 to 1f in hexadecimal, and a function 0 to 7 behind a point; such as '05.0'",
         )
     return text
+
+
+def host_device(text: str) -> str:
+    """The address of a PCI device of this machine as Linux writes it; without a domain it is in 0."""
+    match = _HOST_DEVICE.match(text)
+    if match is None or int(match["slot"], 16) >= _PCI_SLOTS:
+        raise WrongValue(
+            f"{text!r} is not the address of a PCI device",
+            hint="domain:bus:device.function in hexadecimal, as 'lspci -D' lists them; such as "
+            "'0000:03:00.0'",
+        )
+    domain, bus, slot = (int(match[part] or "0", 16) for part in ("domain", "bus", "slot"))
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{match['function']}"
+
+
+def given_once(devices: Sequence[Passthrough]) -> Sequence[Passthrough]:
+    """No device of this machine is given to the host twice."""
+    hosts = [((number, "host"), each.host) for number, each in enumerate(devices)]
+    checks.refuse(checks.repeated(hosts, "{value} is in another entry already", "remove one of them"))
+    return devices

@@ -65,6 +65,7 @@ _LIMITS: dict[str, Schema] = {
     "power_of_two": {"enum": [None, *(2**exponent for exponent in range(17))]},
     "qemu_id": {"pattern": "^[A-Za-z][A-Za-z0-9._-]*$"},
     "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.[0-7])?$"},
+    "host_device": {"pattern": r"^([0-9a-fA-F]{1,4}:)?[0-9a-fA-F]{1,2}:[01]?[0-9a-fA-F]\.[0-7]$"},
     "network_device": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
     "card_properties": {"pattern": r"^,*[A-Za-z][A-Za-z0-9._-]*=[^,]*(,+[A-Za-z][A-Za-z0-9._-]*=[^,]*)*,*$"},
     "ipv4": {"format": "ipv4", "pattern": "^[0-9]{1,3}([.][0-9]{1,3}){3}$"},

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from infrasim.spec import pci_checks
-from infrasim.spec.modelling import AfterValidator, BeforeValidator, Field
-from infrasim.spec.part import Becomes, Only, Part
-from infrasim.spec.storage import Switch
+from infrasim.spec.modelling import AfterValidator, Field
+from infrasim.spec.part import AbsolutePath, Becomes, Only, Part, Switch
+from infrasim.spec.storage import Switch as SwitchOrAuto
 
 QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
+HostDevice: TypeAlias = Annotated[str, AfterValidator(pci_checks.host_device)]
 PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
 
 _ADDR = "Slot on the bus in hexadecimal, a function behind a point; in quotes. Left out: the next free one."
@@ -22,19 +23,11 @@ _CHASSIS = "Number of the chassis; it and `slot` together are there only once. L
 _SLOT = "Number of the slot, as an operating system shows it. Left out: the next free one of its chassis."
 
 
-def _flag(given: object) -> object:
-    """``on`` and ``off``, QEMU's words for a yes and a no."""
-    return {"on": True, "off": False}.get(given, given) if isinstance(given, str) else given
-
-
-_Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
-
-
 class _Place(Part):
     """What everything on a PCI bus has."""
 
     addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(None, description=_ADDR, examples=["1c.0"])
-    multifunction: Annotated[_Flag, Becomes("`multifunction=`")] | None = Field(
+    multifunction: Annotated[Switch, Becomes("`multifunction=`")] | None = Field(
         None, description=_MULTIFUNCTION, examples=[True]
     )
 
@@ -57,9 +50,9 @@ class LowestBridge(_Place):
         description="Number of the chassis behind the bridge. Left out: the next free one.",
         examples=[1],
     )
-    msi: Annotated[Switch, Only("pci-bridge", "pcie-pci-bridge", of="device"), Becomes("`msi=`")] | None = (
-        Field(None, description="Message signalled interrupts.", examples=["off"])
-    )
+    msi: (
+        Annotated[SwitchOrAuto, Only("pci-bridge", "pcie-pci-bridge", of="device"), Becomes("`msi=`")] | None
+    ) = Field(None, description="Message signalled interrupts.", examples=["off"])
 
 
 class LowerBridge(LowestBridge):
@@ -147,3 +140,38 @@ class PcieTopology(Part):
     )
     root_port: tuple[RootPort, ...] = Field((), description="Root ports.")
     switch: tuple[PcieSwitch, ...] = Field((), description="Switches.")
+
+
+class Passthrough(_Place):
+    """A PCI device of this machine that the host has to itself."""
+
+    host: Annotated[HostDevice, Becomes("`host=`")] = Field(
+        description="Address of the device on this machine (`lspci -D`); without a domain it is "
+        "in domain 0. `infrasim node start` takes it from its driver, with all that shares its IOMMU group, "
+        "and `node stop` gives everything back.",
+        examples=["0000:03:00.0"],
+    )
+    driver: Annotated[Literal["vfio-pci"], Becomes("`-device`")] = Field(
+        "vfio-pci", description="Driver of this machine that hands the device on.", examples=["vfio-pci"]
+    )
+    bus: QemuId | None = Field(
+        None, description="Bus of the host it sits on. Left out: the root bus.", examples=["root_port1"]
+    )
+    bootindex: Annotated[int | None, Becomes("`bootindex=`")] = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Place in the order of boot, smallest first. Left out: `boot_order` decides for network "
+        "cards and disk controllers.",
+        examples=[4],
+    )
+    rombar: Annotated[Switch, Becomes("`rombar=`")] | None = Field(
+        None,
+        description="Whether the host sees the device's option ROM. Left out: yes, if it has one.",
+        examples=[False],
+    )
+    romfile: Annotated[AbsolutePath, Becomes("`romfile=`")] | None = Field(
+        None,
+        description="Image of an option ROM in place of the device's own.",
+        examples=["/srv/card.rom"],
+    )

@@ -18,6 +18,7 @@ FOLDER = CLONE / "test" / "unittest" / "golden" / "plan"
 NOT_HERE = {
     "numa-hugepages": "it needs huge pages, which a machine may not have",
     "extra-option": "its argument is made up",
+    "passthrough": "it needs an IOMMU and devices to spare; test_passthrough.py has what QEMU says of it",
     "own-identity": "its server type is one of the tests",
     "network-modes": "bridges and taps are made in a network namespace, by tests of their own",
     "namespace": "as network-modes",

@@ -10,6 +10,7 @@ importing a module must do nothing.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return compare
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plan() -> Callable[[Home, str, str], NodePlan]:
     """A function that plans a node of a home from the text of its file, on a machine that has everything."""
     from infrasim.host.facts import HostFacts, KvmVerdict
@@ -118,9 +119,10 @@ def make_plan() -> Callable[[Home, str, str], NodePlan]:
     kvm = KvmVerdict(False, "/dev/kvm does not exist")
     facts = HostFacts("/usr/bin/qemu-system-x86_64", (7, 2), "/usr/bin/ipmi_sim", "/usr/bin/socat", kvm)
 
+    types = functools.cache(lambda name: load_type(name, [shipped_types()]))
+
     def make(home: Home, name: str, text: str) -> NodePlan:
         spec = load_node(home.map_file(name), text, name=name).spec
-        personality = load_type(spec.type, [shipped_types()])
-        return plan_node(spec, personality, facts, home.node(name), home=home)
+        return plan_node(spec, types(spec.type), facts, home.node(name), home=home)
 
     return make

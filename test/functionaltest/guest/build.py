@@ -81,6 +81,12 @@ APPLETS = (
     "ping",
     "cat",
 )
+# What the initrd that runs a program of this machine has, beside its init.
+IOMMU_MODULES = (
+    *("virtio_pci", "9pnet_virtio", "9p", "vfio_pci", "vfio_iommu_type1"),
+    *("e1000", "e1000e"),
+)
+IOMMU_APPLETS = ("sh", "mkdir", "mount", "modprobe", "chroot", "poweroff")
 TOOL_APPLETS = (
     "cat",
     "find",
@@ -104,6 +110,7 @@ class Guest:
     """A bootable guest: ``-kernel``, ``-initrd`` and ``-append`` of QEMU; ``prompt`` says it is up.
 
     ``dmi_initrd`` is a second, small one, which prints the SMBIOS table on the serial port over and over.
+    ``iommu_initrd`` runs a program of this machine: ``run`` in the command line, on its whole file system.
     ``tools_initrd`` is the first one with more programs and drivers, to look at all kinds of hardware.
     """
 
@@ -111,6 +118,7 @@ class Guest:
     initrd: Path
     dmi_initrd: Path
     tools_initrd: Path
+    iommu_initrd: Path
     cmdline: str = CMDLINE
     prompt: str = PROMPT
 
@@ -141,7 +149,8 @@ def build_guest(cache: Path = DEFAULT_CACHE) -> Guest:
             make_guest(folder, packages, downloads=cache / "packages")
         os.utime(folder)
         remove_unused(cache)
-    return Guest(folder / "vmlinuz", folder / "initrd.gz", folder / "dmi.gz", folder / "tools.gz")
+    initrd, dmi, tools, iommu = (folder / f"{name}.gz" for name in ("initrd", "dmi", "tools", "iommu"))
+    return Guest(folder / "vmlinuz", initrd, dmi, tools, iommu)
 
 
 def remove_unused(cache: Path) -> None:
@@ -169,6 +178,7 @@ def make_guest(folder: Path, packages: Sequence[Package], *, downloads: Path) ->
         content = guest_files(unpacked, release)
         # Little compression: unpacking is part of every boot, and QEMU emulates the processor.
         archives = {"initrd.gz": content, "dmi.gz": dmi_files(unpacked)}
+        archives["iommu.gz"] = iommu_files(unpacked, release)
         archives["tools.gz"] = {**content, **tool_files(unpacked, release)}
         for name, files in archives.items():
             (result / name).write_bytes(gzip.compress(cpio_archive(files), compresslevel=1, mtime=0))
@@ -237,7 +247,7 @@ def build_key(packages: Sequence[Package]) -> str:
     sources = sorted(path for path in (HERE / "root").rglob("*") if path.is_file())
     sources += (path for path in (HERE / "tools").rglob("*") if path.is_file())
     programs = (host_program(name) for name in (*HOST_PROGRAMS, *TOOL_PROGRAMS))
-    for path in (HERE / "build.py", HERE / "dmi", *sources, *programs):
+    for path in (HERE / "build.py", HERE / "dmi", HERE / "iommu", *sources, *programs):
         digest.update(f"\n{os.path.relpath(path, HERE)}\n".encode())
         digest.update(path.read_bytes())
     kernel = next(package for package in packages if package.name.startswith("linux-image"))
@@ -288,6 +298,16 @@ def dmi_files(unpacked: Path) -> dict[str, bytes | Path | str]:
         "init": HERE / "dmi",
         "bin/busybox": unpacked / "bin" / "busybox",
         **{f"bin/{name}": "busybox" for name in ("sh", "mount", "gzip", "base64", "usleep")},
+    }
+
+
+def iommu_files(unpacked: Path, release: str) -> dict[str, bytes | Path | str]:
+    """The files of the initrd that runs a program of this machine."""
+    return {
+        "init": HERE / "iommu",
+        "bin/busybox": unpacked / "bin" / "busybox",
+        **{f"bin/{name}": "busybox" for name in IOMMU_APPLETS},
+        **module_files(unpacked / "lib" / "modules" / release, f"lib/modules/{release}", IOMMU_MODULES),
     }
 
 

@@ -41,6 +41,26 @@ def test_page_says_what_is_there_and_leaves_out_what_is_not(tmp_path: Path, make
     assert "  sata0 (ich9-ahci)  -     -     -     -      -              -" in front_page(found, listed)
 
 
+def test_page_shows_devices_of_this_machine(tmp_path: Path, make_plan: MakePlan) -> None:
+    home = Home(tmp_path / "h", tmp_path / "l")
+    paths = home.node("a")
+    plan = make_plan(home, "a", "compute: {pcie-passthrough: [{host: '3:0.0'}]}")
+    paths.data.mkdir(parents=True)
+    paths.plan.write_text(json.dumps(plan.as_json()))
+    paths.hardware.write_bytes(next(file.content for file in plan.files if file.path == paths.hardware))
+    found = node_status(home, "a")
+    listed = inventory(home, found)
+    lines = list(front_page(found, listed))
+    at = lines.index("Devices of this machine")
+    assert lines[at + 2].split() == ["host0", "vfio-pci", "0000:03:00.0", "not", "there", "-"]
+    listed.hardware["host_devices"][0].update(kind="network", ids="8086:1521")
+    lines = list(front_page(found, listed))
+    assert lines[at + 2].split() == ["host0", "vfio-pci", "0000:03:00.0", "network", "8086:1521"]
+    # Kept by an older infrasim.
+    del listed.hardware["host_devices"]
+    assert "Devices of this machine" not in front_page(found, listed)
+
+
 def test_what_cannot_be_read_is_planned_again(tmp_path: Path, make_plan: MakePlan) -> None:
     home = Home(tmp_path / "h", tmp_path / "l")
     paths = home.node("a")

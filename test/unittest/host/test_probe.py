@@ -148,7 +148,7 @@ def test_holder_of(
 
 def test_holder_of_a_wildcard_is_whoever_has_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_connections", lambda kind: [Connection("127.0.0.9", 623, pid=None)])
-    monkeypatch.setattr(probe, "_process_title", lambda pid: "somebody")
+    monkeypatch.setattr(probe, "process_title", lambda pid: "somebody")
     assert probe.holder_of("udp", "0.0.0.0", 623) == "somebody"
     assert probe.holder_of("udp", "127.0.0.1", 623) == "another process"
 

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from infrasim.errors import InvalidNodeFile, UsageError
-from infrasim.host.facts import Core, HostFacts, KvmVerdict, QemuAbilities, QemuDevice, Reserved, Socket
+from infrasim.host.facts import (
+    Core,
+    HostFacts,
+    KvmVerdict,
+    PciDevice,
+    QemuAbilities,
+    QemuDevice,
+    Reserved,
+    Socket,
+)
 from infrasim.paths import Home, NodePaths, shipped_types
 from infrasim.personality.emu import parse_emu
 from infrasim.personality.model import Personality
@@ -23,6 +32,14 @@ from infrasim.qemu.boot import Firmware
 from infrasim.spec.load import load_node
 
 HOME = Home(Path("/home/lab/.infrasim"), Path("/var/log/infrasim"))
+PCI = {
+    device.address: device
+    for device in (
+        PciDevice("0000:03:00.0", 0x8086, 0x1521, 0x020000, "igb", 7),
+        PciDevice("0000:04:00.0", 0x144D, 0xA808, 0x010802, "nvme", 8),
+        PciDevice("0001:00:1b.0", 0x8086, 0x8C20, 0x040300, "snd_hda_intel", 9),
+    )
+}
 FACTS = HostFacts(
     qemu_program="/usr/bin/qemu-system-x86_64",
     qemu_version=(7, 2, 22),
@@ -36,6 +53,7 @@ FACTS = HostFacts(
     },
     ipv6_loopback=True,
     machine_id="0123456789abcdef0123456789abcdef",
+    ask_pci=PCI.get,
     ask_cores=lambda: tuple(Core(number, number // 8, number // 8, number & ~1) for number in range(16)),
 )
 KVM_WORKS = dataclasses.replace(FACTS, kvm=KvmVerdict(True, "a 64-bit guest ran and took an exception"))
@@ -129,6 +147,9 @@ def in_words(plan: NodePlan) -> Iterator[str]:
         yield f"\nnetwork namespace {plan.namespace}"
     if plan.links:
         yield "\nlinks"
+    if plan.passthrough:
+        yield "\ndevices of this machine"
+    yield from (f"  {device.address} for {device.key}" for device in plan.passthrough)
     for link in plan.links:
         at = f" at descriptor {link.descriptor}" if link.descriptor else ""
         details = (link.mode, link.mac, f"vlan {link.vlan}" if link.vlan else "")
@@ -386,3 +407,14 @@ def test_further_arguments_are_passed_on_unchecked(plan: Plan) -> None:
     argv = plan("compute: {extra_option: -device whatever}", facts=facts).process(QEMU).argv
     assert argv[-2:] == ("-device", "whatever")
     assert asked == []
+
+
+def test_two_devices_have_no_place_in_the_order_of_boot_together(plan: Plan) -> None:
+    drives = "storage_backend: [{type: ahci, drives: [{bootindex: 3}]}]"
+    with pytest.raises(InvalidNodeFile) as caught:
+        plan(f"compute: {{{drives}, pcie-passthrough: [{{host: '4:0.0', bootindex: 3}}]}}")
+    (found,) = caught.value.problems
+    assert (found.path, found.message) == (
+        "compute.pcie-passthrough[0].bootindex",
+        "compute.storage_backend[0].drives[0] has 3 too",
+    )

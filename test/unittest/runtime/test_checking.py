@@ -11,7 +11,7 @@ from infrasim.errors import HostError, UsageError
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.paths import Home
-from infrasim.runtime import node_map, planning
+from infrasim.runtime import checking, node_map, planning
 from infrasim.runtime.checking import Verdict, check
 from infrasim.spec.setting import parse_settings
 
@@ -168,6 +168,26 @@ def test_an_image_of_two_nodes(home: Home, tmp_path: Path) -> None:
         "one.yml:4:14: compute.storage_backend[0].drives[0].file: image "
     )
     assert len(second.problems) == 1
+
+
+def test_a_device_of_two_nodes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "check_devices", lambda plan: None)
+    first, second = pair(
+        home,
+        "compute: {pcie-passthrough: [{host: '3:0.0'}]}\n",
+        "compute: {pcie-passthrough: [{host: '04:00.0'}, {host: '0000:03:00.0'}]}\n",
+    )
+    assert [str(problem) for problem in first.problems] == [
+        "one.yml:1:37: compute.pcie-passthrough[0].host: PCI device 0000:03:00.0 is asked for by node two "
+        "too (see two.yml:1)"
+    ]
+    assert [problem.path for problem in second.problems] == ["compute.pcie-passthrough[1].host"]
+
+
+def test_a_device_that_is_not_there_is_told_on_its_line(home: Home) -> None:
+    (found,) = said(home, "compute:\n  pcie-passthrough:\n  - {host: 'ffff:ff:1f.7'}\n")[0]
+    place = "n.yml:3:12: compute.pcie-passthrough[0].host: "
+    assert found.startswith(f"{place}this machine has no PCI device ffff:ff:1f.7 (")
 
 
 def forward(address: str) -> str:

@@ -25,7 +25,7 @@ from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import identify
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import PortSpec
-from infrasim.runtime import node, planning
+from infrasim.runtime import node, passthrough, planning
 from infrasim.runtime.state import NodeState, write_state
 from infrasim.runtime.workspace import write_workspace
 from infrasim.spec.setting import parse_settings
@@ -233,6 +233,48 @@ def test_traces_of_a_node_are_removed_and_its_kept_state_is_not(home: Home) -> N
     assert list(paths.run.iterdir()) == []
     assert sorted(path.name for path in paths.workspace.iterdir()) == ["bmc", "run"]
     assert paths.core_state.exists()
+
+
+def test_devices_of_a_killed_node_are_given_back_by_start_and_stop(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(home, "a")
+    paths = home.node("a")
+    given: list[NodePaths] = []
+
+    def give_back(paths: NodePaths) -> bool:
+        given.append(paths)
+        paths.taken_devices.unlink()
+        return True
+
+    def prepare(*_: object) -> NoReturn:
+        raise HostError(f"{len(given)} given back before")
+
+    monkeypatch.setattr(passthrough, "give_back", give_back)
+    monkeypatch.setattr(node, "find_strays", lambda paths, known=(): ())
+    monkeypatch.setattr(node, "_remove_links", lambda paths: False)
+    monkeypatch.setattr(node, "Launch", Launched())
+    monkeypatch.setattr(node, "_prepare", prepare)
+    for number in (1, 2):
+        paths.run.mkdir(parents=True, exist_ok=True)
+        paths.taken_devices.touch()
+        if number == 1:
+            with pytest.raises(HostError, match="1 given back before"):
+                node.start(home, "a")
+        else:
+            assert node.stop_node(home, "a") is True
+        assert given == [paths] * number
+    assert node.stop_node(home, "a") is False
+
+
+def test_a_start_looks_at_its_devices_before_anything_else_is_done(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.map_file("a").write_text("compute: {pcie-passthrough: [{host: 'ffff:ff:1f.7'}]}\n")
+    monkeypatch.setattr(node, "_check_ports", lambda decided: None)
+    with pytest.raises(InvalidNodeFile, match=r"a\.yml:1:37: .*no PCI device ffff:ff:1f\.7"):
+        node._prepare(home, home.node("a"), ())
+    assert not home.node("a").workspace.exists()
 
 
 class Launched:

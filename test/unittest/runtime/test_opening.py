@@ -25,7 +25,7 @@ from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json
 from infrasim.paths import Home
-from infrasim.plan.model import LinkKind, LinkSpec
+from infrasim.plan.model import HostDeviceSpec, LinkKind, LinkSpec
 from infrasim.runtime import book, node, opening, planning
 from infrasim.runtime.state import read_state
 from infrasim.runtime.workspace import write_workspace
@@ -217,7 +217,11 @@ def test_a_node_that_needs_more_is_not_remembered(home: Home) -> None:
     assert not home.node("a").opening.exists()
     link = LinkSpec(LinkKind.TAP, "t0", "compute.networks[0].network_name")
     host = dataclasses.replace(planned.plan.host, unplugged=("nic0",))
-    more: tuple[dict[str, Any], ...] = ({"links": (link,)}, {"namespace": "rack7"}, {"host": host})
+    devices = (HostDeviceSpec("0000:03:00.0", "compute.pcie-passthrough[0].host"),)
+    more: tuple[dict[str, Any], ...] = (
+        *({"links": (link,)}, {"namespace": "rack7"}, {"host": host}),
+        {"passthrough": devices},
+    )
     for change in more:
         decided = dataclasses.replace(planned.plan, **change)
         book.remember(home, dataclasses.replace(planned, plan=decided), "")

@@ -112,7 +112,7 @@ def _complete(values: object, section: str) -> None:
         return
     if not isinstance(values, dict):
         return
-    if section.startswith(("compute.pci_", "compute.pcie_", "compute.cpu_binding.")):
+    if section.startswith(("compute.pci_", "compute.pcie", "compute.cpu_binding.")):
         for entry in node_keys().values():
             if entry.section == section and entry.field.is_required():
                 values.setdefault(entry.name, (entry.field.examples or [None])[0])
