@@ -20,8 +20,8 @@ The tree::
 
 Internal, always caught by the caller and turned into one of these or into an answer: ``WrongValue``
 (units), ``Conflicts`` (spec.checks), ``ValidationError`` and ``WrongType`` (spec.modelling),
-``OrderRefused`` (runtime.machine), ``WrongPassword`` (bmc_core.lan), ``Stop`` (spec.tree), and names with
-an underscore.
+``OrderRefused`` (runtime.machine), ``WrongPassword`` (bmc_core.lan), ``BmcRefusal`` and ``CommandError``
+(racadm.ports), ``Stop`` (spec.tree), and names with an underscore.
 
 Only ``cli`` turns an error into a process exit. A message says what happened, where, what was
 found and what was wanted; ``hint`` says what to do next.

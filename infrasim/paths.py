@@ -83,6 +83,11 @@ class NodePaths(Frozen):
         """What the server is made of, for people and programs that ask."""
         return self.data / "hardware.json"
 
+    @property
+    def racadm_settings(self) -> Path:
+        """What the plan tells the racadm shell; may hold a password."""
+        return self.data / "racadm.json"
+
     def emu(self, server_type: str) -> Path:
         """ipmi_sim's commands that make the personality."""
         return self.data / f"{server_type}.emu"
@@ -117,6 +122,11 @@ class NodePaths(Frozen):
     def nvram(self) -> Path:
         """The variables of UEFI firmware."""
         return self.workspace / "nvram"
+
+    @property
+    def host_keys(self) -> Path:
+        """The keys by which SSH clients know the racadm shell again."""
+        return self.workspace / "ssh" / "host_keys"
 
     @property
     def core_state(self) -> Path:
@@ -170,6 +180,11 @@ class NodePaths(Frozen):
         return self.run / "tpm.pid"
 
     @property
+    def racadm_pid(self) -> Path:
+        """What the racadm shell writes when it listens."""
+        return self.run / "racadm.pid"
+
+    @property
     def guest_agent(self) -> Path:
         """The serial port of QEMU's guest agent."""
         return self.run / "guest.agt"
@@ -191,7 +206,7 @@ class NodePaths(Frozen):
 
     # logs
     def log(self, process: str) -> Path:
-        """The log of one process: ``socat``, ``openipmi``, ``qemu`` or ``supervisor``."""
+        """The log of one process, such as ``socat``, ``openipmi``, ``qemu`` or ``supervisor``."""
         return self.log_dir / f"{process}.log"
 
     @property
@@ -218,7 +233,7 @@ class NodePaths(Frozen):
 
     def traces(self) -> tuple[Path, ...]:
         """What only a running node has beside its state and locks: sockets, terminal, marks."""
-        return (*self.sockets(), self.pty, self.tpm_pid)
+        return (*self.sockets(), self.pty, self.tpm_pid, self.racadm_pid)
 
     def check_socket_lengths(self) -> None:
         """Refuse a workspace whose socket names do not fit the kernel's limit.

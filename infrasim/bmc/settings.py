@@ -1,4 +1,4 @@
-"""What a node's plan tells its BMC core; rendered into the workspace because it holds a password."""
+"""What a node's plan tells its BMC core and its racadm shell; rendered, because it holds passwords."""
 
 from __future__ import annotations
 
@@ -51,3 +51,23 @@ class CoreSettings(Frozen):
     host_macs: tuple[str, ...] = ()
     main_channel: int = 1
     other_channels: tuple[OtherChannel, ...] = ()
+
+
+class RacadmSettings(Frozen):
+    """Everything of a racadm shell that is decided before it starts, beside what the server is made of.
+
+    ``username`` is empty where the users of the BMC log in, ``data`` where there is no folder of answers.
+    ``lan_channel`` is the channel of the BMC whose users and network it has; ``uefi``, ``secure_boot`` and
+    ``has_tpm`` are of the host.
+    """
+
+    node: str
+    address: str
+    port: int
+    username: str = ""
+    password: str = ""
+    data: str = ""
+    lan_channel: int = 1
+    uefi: bool = False
+    secure_boot: bool = False
+    has_tpm: bool = False

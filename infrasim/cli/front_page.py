@@ -45,6 +45,7 @@ def front_page(found: NodeStatus, inventory: Inventory) -> Iterator[str]:
         ("address", f"{' and '.join(bmc.listen)}, UDP port {bmc.port}"),
         ("user", hardware["bmc_user"]),
         ("IPMI", ipmitool_words(plan)),
+        ("racadm", racadm_words(plan)),
         ("screen", f"VNC {plan.vnc_address}:{plan.vnc_display} (port {plan.vnc_port})"),
         ("console", f"infrasim node console {found.name}"),
         ("workspace", str(plan.workspace)),
@@ -57,6 +58,14 @@ def ipmitool_words(plan: NodePlan) -> str:
     port = "" if plan.bmc.port == 623 else f" -p {plan.bmc.port}"
     where = f"ip netns exec {plan.namespace} " if plan.namespace else ""
     return f"{where}ipmitool -I lanplus -H {plan.bmc.address}{port} -U USER -P PASSWORD …"
+
+
+def racadm_words(plan: NodePlan) -> str:
+    """How SSH reaches the racadm shell; empty if there is none."""
+    if plan.racadm is None:
+        return ""
+    where = f"ip netns exec {plan.namespace} " if plan.namespace else ""
+    return f"{where}ssh -p {plan.racadm.port} {plan.racadm.username or 'USER'}@{plan.racadm.address}"
 
 
 def _pairs(*pairs: tuple[str, str]) -> Iterator[str]:

@@ -295,11 +295,13 @@ def _print_doors(decided: NodePlan) -> None:
 
 
 def _doors(decided: NodePlan) -> list[str]:
-    from infrasim.cli.front_page import ipmitool_words
+    from infrasim.cli.front_page import ipmitool_words, racadm_words
 
+    shell = racadm_words(decided)
     return [
         f"  server     {decided.product}, serial number {decided.serial_number}",
         f"  BMC        {ipmitool_words(decided)}",
+        *([f"  racadm     {shell}"] if shell else []),
         f"  screen     VNC {decided.vnc_address}:{decided.vnc_display} (port {decided.vnc_port})",
         f"  console    infrasim node console {decided.name}",
         f"  runs on    {decided.host.accelerator.value.upper()} ({decided.host.accelerator_note})",
@@ -332,6 +334,8 @@ def _print_status(found: NodeStatus) -> None:
     click.echo(f"  chassis    {host['power']}{override}{lamp}")
     click.echo(f"  runs on    {host['accelerator'].upper()} ({host['accelerator_note']})")
     click.echo(f"  BMC        {bmc['address']} port {bmc['port']}")
+    if shell := data["racadm"]:
+        click.echo(f"  racadm     {shell['address']} port {shell['port']}, SSH")
     click.echo(f"  screen     VNC {vnc['address']} port {vnc['port']}")
     for process in data["processes"]:
         pid = f"pid {process['pid']}" if process["pid"] else "-"

@@ -10,6 +10,9 @@ from typing import TypedDict
 
 from infrasim.frozen import Frozen
 
+# The module whose name stands in the command line of a racadm shell, before the node and its workspace.
+RACADM_MODULE = "infrasim.runtime.racadm"
+
 
 class Accelerator(StrEnum):
     """What executes a guest's code."""
@@ -144,7 +147,7 @@ class HostFacts(Frozen):
     to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
     So are the processors by ``ask_cores``, and a PCI device, by its address, by ``ask_pci``: few nodes need
-    them.
+    them. ``python_program`` is the interpreter that runs infrasim.
     """
 
     qemu_program: str
@@ -159,6 +162,7 @@ class HostFacts(Frozen):
     machine_id: str = ""
     may_make_links: bool = True
     swtpm_program: str = ""
+    python_program: str = ""
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)

@@ -12,13 +12,23 @@ import os
 import re
 import socket
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from infrasim.errors import DeadlineError, HostError, InfrasimError
 from infrasim.host.cache import read_cache, write_cache
 from infrasim.host.cores import usable_cores
-from infrasim.host.facts import AskQemu, HostFacts, KvmVerdict, NetworkFacts, PciDevice, QemuAbilities, Socket
+from infrasim.host.facts import (
+    RACADM_MODULE,
+    AskQemu,
+    HostFacts,
+    KvmVerdict,
+    NetworkFacts,
+    PciDevice,
+    QemuAbilities,
+    Socket,
+)
 from infrasim.host.interfaces import interface_addresses
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
@@ -74,6 +84,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         ipmi_sim_program=require_program(IPMI_SIM_PROGRAM),
         socat_program=require_program(SOCAT_PROGRAM),
         swtpm_program=find_program(SWTPM_PROGRAM) or "",
+        python_program=sys.executable,
         kvm=kvm,
         **network_facts(),
         machine_id=machine_id(),
@@ -328,9 +339,10 @@ def process_title(pid: int | None) -> str:
     try:
         process = psutil.Process(pid)
         words = process.cmdline()
-        if SUPERVISOR_MODULE in words[:-2]:
-            name, workspace = words[words.index(SUPERVISOR_MODULE) + 1 :][:2]
-            return f"infrasim node {name} of {Path(workspace).parent} (pid {pid})"
+        for module in (SUPERVISOR_MODULE, RACADM_MODULE):
+            if module in words[:-2]:
+                name, workspace = words[words.index(module) + 1 :][:2]
+                return f"infrasim node {name} of {Path(workspace).parent} (pid {pid})"
         return f"{process.name()} (pid {pid})"
     except psutil.Error:
         return f"pid {pid}"

@@ -7,6 +7,7 @@ asked first. The facts of a running node's plan must not count its own sockets a
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import uuid
 from collections.abc import Iterator
 from itertools import chain
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from infrasim.errors import UsageError
 from infrasim.host.facts import HostFacts, Reserved, Socket
+from infrasim.plan.fault import problem
 from infrasim.plan.model import Kept
 
 # The first node is where users of an IPMI tool look first; the others share one /24 behind it.
@@ -21,6 +23,9 @@ FIRST_ADDRESS = "127.0.0.1"
 _FURTHER_ADDRESSES = [f"127.0.1.{last}" for last in range(1, 255)]
 FIRST_DISPLAY = 1
 _DISPLAYS_MOST = 1000
+# The racadm shell's. Source: the reference system's default.
+FIRST_RACADM_PORT = 10022
+_RACADM_PORTS_MOST = 1000
 
 # ipmi_sim's channel to the BMC core; on an address of the node's own, so it needs no choosing.
 CHANNEL_PORT = 9002
@@ -46,6 +51,50 @@ def bmc_address(port: int, facts: HostFacts, reserved: Reserved, previous: Kept 
     raise UsageError(
         f"no loopback address has port {port}/udp free for another BMC",
         hint="set bmc.address or bmc.ipmi_over_lan_port in the node file",
+    )
+
+
+def own_address(address: str, facts: HostFacts, key: str) -> str:
+    """``address`` if something can listen on it here: any loopback address, a wildcard, or an interface's.
+
+    Raises:
+        InvalidNodeFile: it cannot; at the place ``key`` of the node file.
+    """
+    parsed = ipaddress.ip_address(address)
+    known = [place for places in facts.interfaces.values() for place in places]
+    if not (parsed.is_loopback or parsed.is_unspecified or address in known):
+        hint = f"it has: {', '.join(known)}"
+        raise problem(key, f"this machine has no address {address}", hint)
+    return address
+
+
+def interface_address(name: str, facts: HostFacts, section: str) -> str:
+    """The first address of an interface that ``section`` of the node file names.
+
+    Raises:
+        InvalidNodeFile: there is no such interface, or it has none.
+    """
+    key = f"{section}.interface"
+    if name not in facts.interfaces:
+        known = ", ".join(sorted(facts.interfaces))
+        raise problem(key, f"this machine has no interface {name!r}", f"it has: {known}")
+    if not facts.interfaces[name]:
+        raise problem(key, f"interface {name} has no IP address", f"give it one, or set {section}.address")
+    return facts.interfaces[name][0]
+
+
+def racadm_port(address: str, facts: HostFacts, reserved: Reserved, previous: Kept | None) -> int:
+    """The TCP port of a racadm shell whose file names none.
+
+    Raises:
+        UsageError: none is free.
+    """
+    kept = [previous.racadm_port] if previous and previous.racadm_port else []
+    for port in chain(kept, range(FIRST_RACADM_PORT, FIRST_RACADM_PORT + _RACADM_PORTS_MOST)):
+        if Socket(address, port) not in reserved.sockets and facts.tcp_free(address, port):
+            return port
+    raise UsageError(
+        f"no port is free for a racadm shell at {address}", hint="set racadm.port in the node file"
     )
 
 

@@ -63,6 +63,7 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
         where = bmc.address or str(bmc.interface)
         port = str(bmc.ipmi_over_lan_port)
         yield Claim("UDP port", port, ("bmc", key), address=where, namespace=spec.namespace)
+    yield from _racadm_port(spec)
     if compute.vnc_display is not None:
         display = str(compute.vnc_display)
         yield Claim("VNC display", display, ("compute", "vnc_display"), namespace=spec.namespace)
@@ -87,6 +88,16 @@ def claims(spec: NodeSpec) -> Iterator[Claim]:
         yield Claim("PCI device", device.host, ("compute", "pcie-passthrough", number, "host"))
     for number, backend in enumerate(compute.storage_backend):
         yield from _images(backend, ("compute", "storage_backend", number))
+
+
+def _racadm_port(spec: NodeSpec) -> Iterator[Claim]:
+    """The port of the racadm shell, where the file says of which address."""
+    if spec.racadm is None or spec.racadm.port is None:
+        return
+    places = (spec.racadm.address, spec.racadm.interface, spec.bmc.address, spec.bmc.interface)
+    if where := next(filter(None, places), None):
+        port, path = str(spec.racadm.port), ("racadm", "port")
+        yield Claim("TCP port", port, path, address=where, namespace=spec.namespace)
 
 
 def _images(part: Image, place: Path) -> Iterator[Claim]:

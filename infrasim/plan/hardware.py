@@ -1,18 +1,15 @@
 """What a node is made of, in the words of a management controller's front page.
 
-Drawn from the same values that QEMU and ipmi_sim are given, so it says what the host will see. It is kept as
-``data/hardware.json``; ``infrasim node info`` shows it.
+Drawn from the same values that QEMU and ipmi_sim are given, so it says what the host will see.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from infrasim.frozen import Frozen
+from infrasim.bmc.hardware import Card, Controller, Drive, Hardware, HostDevice, Module
 from infrasim.host.facts import HostFacts
-from infrasim.jsonform import as_json
 from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
@@ -53,84 +50,6 @@ _UNKNOWN = 0xFFFF
 _IN_KIB = 0x8000
 
 S = TypeVar("S", bound=Structure)
-
-
-class Module(Frozen):
-    """A memory module; ``speed`` in MT/s, 0 if not known."""
-
-    locator: str
-    size_mib: int
-    memory_type: str
-    speed: int
-    manufacturer: str
-    part_number: str
-    serial_number: str
-
-
-class Drive(Frozen):
-    """A drive in its place; ``size_gib`` is None for an image that infrasim did not make.
-
-    ``place`` is the rest of its bus behind the controller, with target and unit where the bus has them.
-    """
-
-    place: str
-    kind: str
-    model: str
-    serial_number: str
-    size_gib: int | None
-    image: str
-
-
-class Controller(Frozen):
-    """A disk controller with its drives; ``device`` is QEMU's name of it."""
-
-    name: str
-    device: str
-    drives: tuple[Drive, ...]
-
-
-class Card(Frozen):
-    """A network card and where it leads."""
-
-    name: str
-    device: str
-    mac: str
-    leads_to: str
-
-
-class HostDevice(Frozen):
-    """A device of this machine that the server has; ``kind`` and ``ids`` are empty if it is not there."""
-
-    name: str
-    device: str
-    host: str
-    kind: str
-    ids: str
-
-
-class Hardware(Frozen):
-    """Everything of a server that has a name. ``processors`` are the models, one for each socket."""
-
-    manufacturer: str
-    product: str
-    serial_number: str
-    asset_tag: str
-    uuid: str
-    bios: str
-    bmc_firmware: str
-    bmc_mac: str
-    bmc_user: str
-    processors: tuple[str, ...]
-    logical_processors: int
-    memory_mib: int
-    modules: tuple[Module, ...]
-    controllers: tuple[Controller, ...]
-    cards: tuple[Card, ...]
-    host_devices: tuple[HostDevice, ...] = ()
-
-    def text(self) -> str:
-        """The whole as the JSON of ``data/hardware.json``."""
-        return json.dumps(as_json(self), indent=1)
 
 
 def hardware(
@@ -239,6 +158,11 @@ def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Driv
         serial_number=str(given.get("serial") or ""),
         size_gib=size_gib,
         image=image,
+        vendor=str(given.get("vendor") or ""),
+        product=str(given.get("product") or given.get("model") or ""),
+        revision=str(given.get("ver") or ""),
+        rotation_rate=int(str(given.get("rotation_rate") or 0)),
+        wwn=str(given.get("wwn") or ""),
     )
 
 

@@ -31,6 +31,9 @@ from infrasim.plan.fault import problem as problem
 from infrasim.plan.processors import processors, smbios_counts
 from infrasim.spec.node import Compute, NodeSpec
 
+# IANA's number of the manufacturer whose controllers have racadm.
+DELL = 674
+
 # key of the node file -> field of the inventory
 _FRU_FIELDS = {
     "chassis": {"pn": "part_number", "sn": "serial_number"},
@@ -109,12 +112,21 @@ def compile_node(
         InvalidNodeFile: the file does not fit the server type; the problem carries no line yet.
     """
     processors(spec.compute.cpu, personality)
+    _check_racadm(spec, personality)
     own = own_identity(spec, personality, node_uuid)
     try:
         compiled = compile_personality(personality, own.identity)
     except IdentityError as exc:
         raise problem(own.keys[exc.part], exc.message, exc.hint) from exc
     return own.identity, compiled
+
+
+def _check_racadm(spec: NodeSpec, personality: Personality) -> None:
+    """Only Dell's management controllers have a racadm shell."""
+    controller = next((each for each in personality.controllers if each.address == BMC_ADDRESS), None)
+    if spec.racadm is not None and (controller is None or controller.manufacturer != DELL):
+        message = f"the server type {spec.type} has no racadm, which is a shell of Dell's controllers"
+        raise problem("racadm", message, "leave it out, or choose a type of Dell's: infrasim type list")
 
 
 def system_serial_number(identity: NodeIdentity) -> str:

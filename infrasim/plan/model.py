@@ -26,6 +26,7 @@ SOCAT = "socat"
 SWTPM = "swtpm"
 IPMI_SIM = "ipmi_sim"
 QEMU = "qemu"
+RACADM = "racadm"
 
 # What the port is for where ipmi_sim itself takes commands.
 IPMI_CONSOLE = "ipmi_sim's console"
@@ -169,6 +170,7 @@ class ProcessSpec(Frozen):
     """A process: exact argv, where its output goes, how it is known to be ready.
 
     ``ends_with_host``: it ends of itself when the host does, and is to wait for the next one.
+    ``stands_alone``: it waits for no other, and no other waits for it.
     """
 
     name: str
@@ -179,6 +181,7 @@ class ProcessSpec(Frozen):
     ready_timeout_s: float
     descriptors: tuple[Descriptor, ...] = ()
     ends_with_host: bool = False
+    stands_alone: bool = False
 
 
 class PortSpec(Frozen):
@@ -198,6 +201,14 @@ class BmcPlan(Frozen):
     listen: tuple[str, ...]
     private_address: str
     channel_port: int
+
+
+class RacadmPlan(Frozen):
+    """Where the racadm shell is, over SSH; ``username`` is who may log in, empty for the BMC's users."""
+
+    address: str
+    port: int
+    username: str = ""
 
 
 class Binding(Frozen):
@@ -255,12 +266,17 @@ class Kept(Frozen):
     macs: tuple[str, ...] = ()
     namespace: str | None = None
     cores: tuple[int, ...] = ()
+    racadm_address: str | None = None
+    racadm_port: int | None = None
 
     @property
     def sockets(self) -> frozenset[Socket]:
-        """Where its BMC and ipmi_sim listen."""
+        """Where its BMC, ipmi_sim and racadm shell listen."""
         public = {(place, self.port) for place in (*self.listen, self.address)}
-        places = public | {(self.private_address, self.channel_port)}
+        places = public | {
+            (self.private_address, self.channel_port),
+            (self.racadm_address, self.racadm_port),
+        }
         return frozenset(Socket(place, port) for place, port in places if place and port is not None)
 
 
@@ -295,6 +311,7 @@ class NodePlan(Frozen):
     copies: tuple[CopySpec, ...] = ()
     folders: tuple[Path, ...] = ()
     aliases: tuple[AliasSpec, ...] = ()
+    racadm: RacadmPlan | None = None
 
     @property
     def vnc_port(self) -> int:
@@ -316,6 +333,8 @@ class NodePlan(Frozen):
             self.macs,
             self.namespace,
             self.host.binding.own_cores if self.host.binding else (),
+            self.racadm.address if self.racadm else None,
+            self.racadm.port if self.racadm else None,
         )
 
     def sockets(self, protocol: str) -> frozenset[Socket]:
@@ -366,6 +385,8 @@ def read_kept(path: Path) -> Kept | None:
         macs=tuple(mac for mac in _of(list, _of(dict, data).get("macs")) if isinstance(mac, str)),
         namespace=_text(_of(dict, data).get("namespace")),
         cores=tuple(_cores(_of(dict, data))),
+        racadm_address=_address(_of(dict, _of(dict, data).get("racadm")).get("address")),
+        racadm_port=_number(_of(dict, _of(dict, data).get("racadm")).get("port")),
     )
 
 

@@ -6,11 +6,11 @@ Pure: the same input gives the same plan, and nothing is touched.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings, OtherChannel
@@ -56,6 +56,9 @@ from infrasim.qemu.boot import BootDevice, Firmware
 from infrasim.qemu.processors import Memory, Processors, cpu
 from infrasim.spec.node import NodeSpec
 
+if TYPE_CHECKING:
+    from infrasim.plan.racadm import RacadmPart
+
 # How long each program may take until it is ready, on a busy machine. Seconds.
 _READY_TIMEOUTS_S = {SOCAT: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
 
@@ -79,6 +82,7 @@ class _Parts(Frozen):
     processors: Processors
     bmc: BmcPlan
     vnc_display: int
+    racadm: RacadmPart | None
 
 
 def plan_node(
@@ -137,7 +141,7 @@ def plan_node(
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),
         disks=_disks(host_parts, taken),
-        inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(spec)),
+        inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(parts)),
         files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
         links=tuple(link for part in host_parts for link in part.links),
         passthrough=tuple(device for part in host_parts for device in part.passthrough),
@@ -146,6 +150,7 @@ def plan_node(
         copies=tuple(copy for part in host_parts for copy in part.copies),
         folders=tuple(folder for part in host_parts for folder in part.folders),
         aliases=_aliases(spec, paths),
+        racadm=parts.racadm.place if parts.racadm else None,
     )
 
 
@@ -165,6 +170,7 @@ def _decide(
     display = spec.compute.vnc_display
     if display is None:
         display = addresses.vnc_display(facts, reserved, previous, _VNC_ADDRESS)
+    bmc = _bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved)
     return _Parts(
         spec=spec,
         facts=facts,
@@ -174,8 +180,9 @@ def _decide(
         compiled=compiled,
         accelerator=_accelerator(spec, facts),
         processors=processors(spec.compute.cpu, personality),
-        bmc=_bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved),
+        bmc=bmc,
         vnc_display=display,
+        racadm=_racadm(spec, bmc, facts, paths, reserved=reserved, previous=previous),
     )
 
 
@@ -211,9 +218,9 @@ def _bmc(
 ) -> BmcPlan:
     port = spec.bmc.ipmi_over_lan_port
     if spec.bmc.address is not None:
-        address = _own_address(spec.bmc.address, facts)
+        address = addresses.own_address(spec.bmc.address, facts, "bmc.address")
     elif spec.bmc.interface is not None:
-        address = _interface_address(spec.bmc.interface, facts)
+        address = addresses.interface_address(spec.bmc.interface, facts, "bmc")
     else:
         address = addresses.bmc_address(port, facts, reserved, previous)
     return BmcPlan(
@@ -225,25 +232,20 @@ def _bmc(
     )
 
 
-def _own_address(address: str, facts: HostFacts) -> str:
-    """``address`` if something can listen on it here: any loopback address, a wildcard, or an interface's."""
-    parsed = ipaddress.ip_address(address)
-    known = [place for places in facts.interfaces.values() for place in places]
-    if not (parsed.is_loopback or parsed.is_unspecified or address in known):
-        hint = f"it has: {', '.join(known)}"
-        raise problem("bmc.address", f"this machine has no address {address}", hint)
-    return address
+def _racadm(
+    spec: NodeSpec,
+    bmc: BmcPlan,
+    facts: HostFacts,
+    paths: NodePaths,
+    *,
+    reserved: Reserved,
+    previous: Kept | None,
+) -> RacadmPart | None:
+    if spec.racadm is None:
+        return None
+    from infrasim.plan.racadm import racadm_part  # late: few nodes have one
 
-
-def _interface_address(name: str, facts: HostFacts) -> str:
-    if name not in facts.interfaces:
-        known = ", ".join(sorted(facts.interfaces))
-        raise problem("bmc.interface", f"this machine has no interface {name!r}", f"it has: {known}")
-    if not facts.interfaces[name]:
-        raise problem(
-            "bmc.interface", f"interface {name} has no IP address", "give it one, or set bmc.address"
-        )
-    return facts.interfaces[name][0]
+    return racadm_part(spec, bmc, facts, paths, reserved=reserved, previous=previous)
 
 
 # --- the host
@@ -391,7 +393,8 @@ def _processes(
     )
     first = (serial_line,) if parts.spec.sol_enable else ()
     # ipmi_sim is the last, because the host makes its machine beside it.
-    return (*first, *(process for part in host_parts for process in part.processes), ipmi_sim, host)
+    last = (parts.racadm.process,) if parts.racadm else ()
+    return (*first, *(process for part in host_parts for process in part.processes), ipmi_sim, host, *last)
 
 
 def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, ...]:
@@ -400,6 +403,7 @@ def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, .
         *(PortSpec("BMC", "udp", address, bmc.port) for address in bmc.listen),
         PortSpec("ipmi_sim", "tcp", bmc.private_address, bmc.channel_port),
         *((PortSpec(IPMI_CONSOLE, "tcp", "127.0.0.1", console),) if console else ()),
+        *((parts.racadm.port,) if parts.racadm else ()),
         PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
         *(port for part in host_parts for port in part.ports),
     )
@@ -419,7 +423,8 @@ def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSp
     return disks
 
 
-def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
+def _own_inputs(parts: _Parts) -> tuple[InputSpec, ...]:
+    spec = parts.spec
     named = (
         (spec.compute.kernel, "compute.kernel"),
         (spec.compute.initrd, "compute.initrd"),
@@ -429,6 +434,7 @@ def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
     return (
         *(InputSpec(Path(path), key) for path, key in named if path),
         *((InputSpec(Path(memory), "compute.mem_path", may_be_folder=True),) if memory else ()),
+        *(parts.racadm.inputs if parts.racadm else ()),
     )
 
 
@@ -462,6 +468,7 @@ def _files(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[FileSpec, .
         FileSpec(paths.bmc_settings, settings.encode()),
         FileSpec(paths.emu(parts.spec.type), parts.compiled.emu.encode()),
         FileSpec(paths.hardware, made_of.text().encode()),
+        *((parts.racadm.file,) if parts.racadm else ()),
         *smbios,
     )
 

@@ -73,6 +73,8 @@ def remember(home: Home, planned: Planned, said: str) -> None:
     plan = planned.plan
     certain = certain and not plan.passthrough
     certain = certain and not plan.links and not plan.host.unplugged and plan.namespace is None
+    # Python takes longer to be ready than all that an opening spares.
+    certain = certain and plan.racadm is None
     # It pins no threads.
     certain = certain and plan.host.binding is None
     if None in moves.values() or not certain or not same or not includes_are_as_they_were(planned.included):

@@ -1,7 +1,8 @@
 """The control socket: how scripts, commands and services ask a supervisor for something.
 
 One JSON object per line in, one out. ``{"verb": "status"}`` shows the state, ``stop`` takes the node
-down and answers when it is, ``power`` and ``boot`` are what a person at the machine can do.
+down and answers when it is, ``power`` and ``boot`` are what a person at the machine can do. ``ipmi`` is for
+other doors of the node's BMC: one request with the privilege of whoever came through that door.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from infrasim.bmc_core.chassis import ControlAction, RestartCause
-from infrasim.bmc_core.message import Refused
+from infrasim.bmc_core.codes import Channel, Privilege
+from infrasim.bmc_core.message import Origin, Refused, Request
 from infrasim.errors import InfrasimError, UsageError
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.machine import OrderRefused
@@ -122,9 +124,23 @@ class ControlServer:
                 await self._power(word)
             case "boot", [word] if word in _BOOT_WORDS:
                 self._set_boot(_BOOT_WORDS[word])
+            case "ipmi", [privilege, message]:
+                return {"answer": (await self._ipmi(privilege, message)).hex()}
             case _:
                 raise UsageError(f"no such verb: {verb} {' '.join(words)}".rstrip())
         return {}
+
+    async def _ipmi(self, privilege: str, message: str) -> bytes:
+        """The BMC's answer, completion code and data, to network function, command and data in hex."""
+        try:
+            netfn, command, *data = bytes.fromhex(message)
+            origin = Origin(Channel.SYSTEM_INTERFACE, Privilege[privilege.upper()])
+        except (ValueError, KeyError):
+            raise UsageError(f"no IPMI request: {privilege} {message}") from None
+        if self._supervisor.bmc.is_away:
+            raise OrderRefused("the BMC is being reset")
+        answer = self._supervisor.bmc.core.answer(Request(netfn, command, bytes(data), origin))
+        return answer if isinstance(answer, bytes) else await answer
 
     def _set_boot(self, selector: BootSelector | None) -> None:
         try:

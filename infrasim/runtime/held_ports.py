@@ -11,7 +11,7 @@ import contextlib
 import socket
 from collections.abc import Iterable
 
-from infrasim.plan.model import IPMI_CONSOLE, NodePlan, PortSpec
+from infrasim.plan.model import IPMI_CONSOLE, RACADM, NodePlan, PortSpec
 
 _BATCH = 32
 
@@ -23,7 +23,7 @@ def host_ports(plan: NodePlan) -> tuple[PortSpec, ...]:
         spec
         for spec in plan.ports
         if spec.address != bmc.private_address
-        and spec.purpose != IPMI_CONSOLE
+        and spec.purpose not in (IPMI_CONSOLE, RACADM)
         and (spec.protocol != "udp" or spec.port != bmc.port or spec.address not in bmc.listen)
     )
 

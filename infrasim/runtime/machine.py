@@ -249,6 +249,7 @@ class Child:
     """One child as the machine sees it. ``deaths`` are times on the caller's clock, in seconds.
 
     ``ends_with_host``: it ends of itself when the host does, and waits anew for the next one.
+    ``stands_alone``: no other waits for it to start, nor it for any other.
     """
 
     name: str
@@ -257,6 +258,7 @@ class Child:
     restarts: int = 0
     deaths: list[float] = field(default_factory=list)
     ends_with_host: bool = False
+    stands_alone: bool = False
 
 
 class OrderRefused(Exception):
@@ -273,10 +275,13 @@ class NodeMachine:
         poweroff_wait_s: float,
         kill_wait_s: float,
         ending_with_host: Iterable[str] = (),
+        standing_alone: Iterable[str] = (),
     ) -> None:
         self.children = {name: Child(name, timeout_s) for name, timeout_s in children}
         for name in ending_with_host:
             self.children[name].ends_with_host = True
+        for name in standing_alone:
+            self.children[name].stands_alone = True
         self.phase = Phase.STARTING
         self.power_wanted = False
         self.override: BootSelector | None = None
@@ -295,6 +300,7 @@ class NodeMachine:
             poweroff_wait_s=plan.host.poweroff_wait_s,
             kill_wait_s=plan.host.kill_wait_s,
             ending_with_host=[spec.name for spec in plan.processes if spec.ends_with_host],
+            standing_alone=[spec.name for spec in plan.processes if spec.stands_alone],
         )
 
     @property
@@ -398,8 +404,12 @@ class NodeMachine:
         )
 
     def _before(self, child: Child) -> list[Child]:
+        """Those that a child waits for."""
+        if child.stands_alone:
+            return []
         names = list(self.children)
-        return [self.children[name] for name in names[: names.index(child.name)]]
+        before = (self.children[name] for name in names[: names.index(child.name)])
+        return [other for other in before if not other.stands_alone]
 
     @staticmethod
     def _is_settled(child: Child) -> bool:

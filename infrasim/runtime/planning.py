@@ -97,11 +97,16 @@ def _plan(home: Home, name: str, settings: Sequence[Setting]) -> Planned:
         text,
         (*loaded.warnings, *doubts),
         origin_digest(home, name, text, included=included, settings=settings, qemu=qemu),
-        names_interface=loaded.spec.bmc.interface is not None,
+        names_interface=_names_interface(loaded.spec),
         included=included,
         settings=tuple(settings),
         qemu=qemu,
     )
+
+
+def _names_interface(spec: NodeSpec) -> bool:
+    """Whether an address of the plan is that of an interface, and may be another one tomorrow."""
+    return any(door is not None and door.interface is not None for door in (spec.bmc, spec.racadm))
 
 
 def require_extras(spec: NodeSpec) -> None:

@@ -62,6 +62,7 @@ class NodeStatus(Frozen):
     def as_json(self) -> dict[str, Any]:
         """The interface other programs rely on; see docs/workspace.md."""
         plan, state = self.plan, self.state
+        shell = plan.racadm if plan else None
         running = self.condition in (Condition.RUNNING, Condition.DEGRADED)
         power_on = bool(running and state and state.power)
         return {
@@ -70,6 +71,7 @@ class NodeStatus(Frozen):
             "state": self.condition.value,
             "bmc": {"address": plan.bmc.address if plan else None, "port": plan.bmc.port if plan else None},
             "vnc": {"address": plan.vnc_address if plan else None, "port": plan.vnc_port if plan else None},
+            "racadm": {"address": shell.address, "port": shell.port} if shell else None,
             "host": {
                 "power": "on" if power_on else "off",
                 "accelerator": plan.host.accelerator.value if plan else None,

@@ -11,16 +11,17 @@ import os.path
 import re
 from collections.abc import Iterable, Sequence
 
+from infrasim.host.facts import RACADM_MODULE
 from infrasim.host.probe import IPMI_SIM_PROGRAM, SOCAT_PROGRAM, SUPERVISOR_MODULE, SWTPM_PROGRAM
 from infrasim.host.process import Identity
 from infrasim.host.table import Found, find_processes
 from infrasim.paths import NodePaths
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, SWTPM
+from infrasim.plan.model import IPMI_SIM, QEMU, RACADM, SOCAT, SWTPM
 from infrasim.qemu.element import escape
 from infrasim.runtime.state import SUPERVISOR
 
 # A supervisor would start again what is ended under it; then as in a stop, the host first.
-_ORDER = (SUPERVISOR, QEMU, IPMI_SIM, SWTPM, SOCAT)
+_ORDER = (SUPERVISOR, RACADM, QEMU, IPMI_SIM, SWTPM, SOCAT)
 
 
 def find_strays(paths: NodePaths, known: Iterable[Identity] = ()) -> tuple[Found, ...]:
@@ -39,10 +40,11 @@ def role(argv: Sequence[str], paths: NodePaths) -> str | None:
     """What a process with these words is to the node: its supervisor, a child by name, or None."""
     if not argv:
         return None
-    if SUPERVISOR_MODULE in argv:
-        place = argv.index(SUPERVISOR_MODULE)
-        mine = [paths.name, str(paths.workspace)]
-        return SUPERVISOR if list(argv[place + 1 : place + 3]) == mine else None
+    for module, what in ((SUPERVISOR_MODULE, SUPERVISOR), (RACADM_MODULE, RACADM)):
+        if module in argv:
+            place = argv.index(module)
+            mine = [paths.name, str(paths.workspace)]
+            return what if list(argv[place + 1 : place + 3]) == mine else None
     match os.path.basename(argv[0]):  # noqa: PTH119 - asked of every process there is
         case program if program == IPMI_SIM_PROGRAM:
             configured = ("-c", str(paths.vbmc_conf)) in itertools.pairwise(argv)

@@ -96,8 +96,8 @@ _NUMBERED_BY_FIRMWARE = (
 )
 
 REFUSED = {
-    "racadm": _LATER,
-    "ipmi_console_ssh": _LATER,
+    "ipmi_console_ssh": "there is no console over SSH; nearest: 'ipmi_console_port', where ipmi_sim takes "
+    "commands such as sensor_set_value, and ipmitool's event, sel add and sensor thresh",
     "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
     "force_shutdown": "it stands below 'compute'",
     "bmc.lancontrol": _built_in("LAN configuration", "'address' or 'interface' chooses where it listens"),

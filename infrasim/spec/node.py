@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from infrasim.spec.cloud_init import CloudInit
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.pinning import CpuBinding, NumaControl
+    from infrasim.spec.racadm import Racadm
     from infrasim.spec.topology import Bridge, Passthrough, PcieTopology
 else:
-    CpuBinding = NumaControl = Any
+    CpuBinding = NumaControl = Racadm = Any
     CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Any
     Bridge = Passthrough = PcieTopology = Any
 
@@ -435,3 +436,8 @@ class NodeSpec(Part):
     )
     compute: Compute = Field(default_factory=Compute, description="The host: what the operating system sees.")
     bmc: Bmc = Field(default_factory=Bmc, description="The management controller.")
+    racadm: Annotated[Racadm, Rare("Racadm", "infrasim.spec.racadm")] | None = Field(
+        None,
+        description="A racadm shell over SSH, as the iDRAC of a Dell server has one; `{}` is enough. "
+        "Left out: there is none.",
+    )

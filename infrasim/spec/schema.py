@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from infrasim.spec import checks, legacy, network_checks, storage_checks
+from infrasim.spec import checks, legacy, network_checks, racadm_checks, storage_checks
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
 from infrasim.spec.modelling import OF_TYPE, AfterValidator, FaultKind, Model, ValidationError
@@ -60,6 +60,8 @@ _LIMITS: dict[str, Schema] = {
     "drive_version": _printable(storage_checks.VERSION_MAX),
     "drive_vendor": _printable(storage_checks.VENDOR_MAX),
     "drive_product": _printable(storage_checks.PRODUCT_MAX),
+    "ssh_word": _printable(racadm_checks.WORD_MAX),
+    "racadm_folder": {"pattern": r"^(auto|/[^\u0000-\u001f\u007f]*)$"},
     "subsystem": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,191}$"},
     # An empty key is as if it were not there.
     "power_of_two": {"enum": [None, *(2**exponent for exponent in range(17))]},

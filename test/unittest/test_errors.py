@@ -14,6 +14,9 @@ import infrasim
 from infrasim import errors
 from infrasim.errors import InfrasimError
 
+# asyncssh looks for libraries, with ldconfig, when it is imported.
+pytestmark = pytest.mark.allow("process")
+
 _BRANCH = re.compile(r"^(?P<indent>[│ ]*)[├└]── (?P<name>\w+) +(?P<code>\d)  ", re.MULTILINE)
 
 

@@ -14,14 +14,14 @@ LAYERS = (
     {"errors", "units", "log", "paths", "jsonform", "frozen"},
     {"spec", "host"},
     {"personality", "qemu", "bmc", "clients", "packages"},
-    {"plan", "bmc_core"},
+    {"plan", "bmc_core", "racadm"},
     {"runtime"},
     {"faults", "engine"},
     {"services", "lab"},
     {"cli"},
 )
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
-PURE = {"spec", "personality", "qemu", "bmc", "plan", "bmc_core"}
+PURE = {"spec", "personality", "qemu", "bmc", "plan", "bmc_core", "racadm"}
 # The one module of host that pure parts may know, because it is as pure as they are.
 PURE_HOST_MODULE = "infrasim.host.facts"
 IMPURE_MODULES = frozenset(

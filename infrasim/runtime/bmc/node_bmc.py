@@ -116,6 +116,11 @@ class NodeBmc:
             task.cancel()
         self._store.close()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it is being reset."""
+        return self._sockets.is_deaf
+
     async def join_engine(self) -> None:
         """Connect to an ipmi_sim that runs or is starting, and set its clock; the caller bounds the wait."""
         await self._engine.connect()

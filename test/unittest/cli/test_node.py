@@ -24,7 +24,19 @@ MakePlan = Callable[[Home, str, str], NodePlan]
 Said = pytest.CaptureFixture[str]
 
 # The keys that issue 2 promises to other programs, and those that came since.
-STATUS_KEYS = {"name", "type", "state", "bmc", "vnc", "host", "processes", "workspace", "log_dir", "errors"}
+STATUS_KEYS = {
+    "name",
+    "type",
+    "state",
+    "bmc",
+    "vnc",
+    "racadm",
+    "host",
+    "processes",
+    "workspace",
+    "log_dir",
+    "errors",
+}
 HOST_KEYS = {"power", "accelerator", "accelerator_note", "boot_override", "identify"}
 
 

@@ -35,6 +35,13 @@ def personality() -> Personality:
 
 
 @pytest.fixture(scope="session")
+def dell(personality: Personality) -> Personality:
+    """The same server type with a controller of Dell's."""
+    controller = Controller(address=0x20, device_id=0x20, manufacturer=674)
+    return dataclasses.replace(personality, name="dell_r730", controllers=(controller,))
+
+
+@pytest.fixture(scope="session")
 def furnished(personality: Personality) -> Personality:
     """The same server type with everything that a node can have texts of its own for."""
     board = BoardArea(manufacturer=IdString("Test Works"), serial_number=IdString("0", size=12))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ BUSY = dataclasses.replace(
 )
 FOLDER = Path(__file__).parents[1] / "golden" / "plan"
 OWN_IDENTITY = "own-identity"
+# Cases of Dell's server types.
+OF_DELL = ("racadm", "racadm-own-place")
 NO_ROOT = dataclasses.replace(FACTS, may_make_links=False)
 FACTS_OF = {"kvm": KVM_WORKS, "kvm-off": KVM_WORKS, "further-node": BUSY, "network-without-root": NO_ROOT}
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/node.yml"))
@@ -185,8 +188,11 @@ def test_plan_of_an_identity_of_its_own(
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != OWN_IDENTITY])
-def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
+def test_plan(
+    case: str, plan: Plan, golden: Callable[[str, str], None], personality: Personality, dell: Personality
+) -> None:
     text = (FOLDER / case / "node.yml").read_text()
+    plan = partial(plan, server=dell if case in OF_DELL else personality)
     facts = FACTS_OF.get(case, FACTS)
     reserved = OTHERS if case == "further-node" else None
     # The previous plan was made on a busy machine; now lower addresses and screens are free.
@@ -197,7 +203,7 @@ def test_plan(case: str, plan: Plan, golden: Callable[[str, str], None]) -> None
 
 
 def test_there_are_cases() -> None:
-    assert {"default", "minimal-without-sol", "kernel", "kvm", OWN_IDENTITY} <= set(CASES)
+    assert {"default", "minimal-without-sol", "kernel", "kvm", OWN_IDENTITY, *OF_DELL} <= set(CASES)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def spec(protocol: str) -> PortSpec:
 def test_the_ports_of_the_host_are_the_screen_and_what_is_forwarded(make_plan: MakePlan) -> None:
     forward = "{protocol: udp, outside: 623, inside: 623}, {outside: 2222, inside: 22}"
     text = f"compute: {{networks: [{{port_forward: [{forward}]}}]}}\nbmc: {{address: 127.0.0.9}}\n"
+    text += "type: dell_r730\nracadm: {}\nipmi_console_port: 9000\n"
     plan = make_plan(Home(Path("/h"), Path("/l")), "a", text)
     assert [(port.protocol, port.port) for port in host_ports(plan)] == [
         ("tcp", 5901),

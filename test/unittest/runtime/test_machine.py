@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, SWTPM
+from infrasim.plan.model import IPMI_SIM, QEMU, RACADM, SOCAT, SWTPM
 from infrasim.qemu.boot import BootSelector
 from infrasim.runtime.machine import (
     DEATHS_ALLOWED,
@@ -50,7 +50,7 @@ from infrasim.runtime.machine import (
 )
 from infrasim.runtime.state import ChildState, Phase
 
-READY_S = {SOCAT: 10.0, SWTPM: 10.0, IPMI_SIM: 30.0, QEMU: 60.0}
+READY_S = {SOCAT: 10.0, SWTPM: 10.0, IPMI_SIM: 30.0, QEMU: 60.0, RACADM: 60.0}
 ON, OFF, RESET, SOFT = (
     Power(order) for order in (PowerOrder.ON, PowerOrder.OFF, PowerOrder.RESET, PowerOrder.SOFT)
 )
@@ -60,11 +60,15 @@ PXE, DISK, BIOS = BootSelector.PXE, BootSelector.DISK, BootSelector.BIOS
 class Node:
     """A machine whose actions are performed on nothing but a set of living children and timers."""
 
-    def __init__(self, *, sol: bool = True, tpm: bool = False) -> None:
-        left_out = {*(() if sol else (SOCAT,)), *(() if tpm else (SWTPM,))}
+    def __init__(self, *, sol: bool = True, tpm: bool = False, racadm: bool = False) -> None:
+        left_out = {name for name, there in ((SOCAT, sol), (SWTPM, tpm), (RACADM, racadm)) if not there}
         children = [(name, READY_S[name]) for name in READY_S if name not in left_out]
         self.machine = NodeMachine(
-            children, poweroff_wait_s=45.0, kill_wait_s=5.0, ending_with_host=(SWTPM,) if tpm else ()
+            children,
+            poweroff_wait_s=45.0,
+            kill_wait_s=5.0,
+            ending_with_host=(SWTPM,) if tpm else (),
+            standing_alone=(RACADM,) if racadm else (),
         )
         self.now_s = 0.0
         self.timers: dict[str, float] = {}
@@ -1200,3 +1204,53 @@ def test_a_stop_ends_a_tpm_behind_its_host() -> None:
     assert node.do(Exited(SWTPM, 0)) == ["report ended process=swtpm exit_code=0"]
     assert node.do(Exited(QEMU, 0))[2:] == ["SIGTERM ipmi_sim", "timer kill:ipmi_sim 2s"]
     assert node.do(Exited(IPMI_SIM, 0))[2:] == ["SIGTERM socat", "timer kill:socat 2s"]
+
+
+# --- a child that stands alone
+
+
+def test_who_stands_alone_begins_at_once_and_keeps_nobody_waiting() -> None:
+    node = Node(racadm=True)
+    assert node.do(Begin(True))[::2] == ["spawn socat", "spawn racadm"]
+    assert node.do(Ready(SOCAT))[2::2] == ["spawn ipmi_sim", "spawn qemu"]
+    node.do(HostWaits())
+    assert "let host go" in node.do(Ready(IPMI_SIM))
+    node.do(Ready(QEMU))
+    assert node.phase == "starting", "the start is complete when it is there too"
+    assert node.do(Ready(RACADM))[-1] == "NODE UP"
+
+
+def test_who_stands_alone_does_not_follow_the_power_of_the_host() -> None:
+    node = Node(racadm=True).off()
+    assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=DOWN racadm=RUNNING"
+    node.do(ON)
+    node.do(HostWaits())
+    node.do(Ready(QEMU))
+    node.do(OFF)
+    node.do(Exited(QEMU, 0))
+    assert node.states() == "socat=RUNNING ipmi_sim=RUNNING qemu=DOWN racadm=RUNNING"
+
+
+def test_who_stands_alone_and_dies_is_started_again_and_given_up_in_the_end() -> None:
+    node = Node(racadm=True).up()
+    for _ in range(DEATHS_ALLOWED):
+        assert "report died process=racadm exit_code=1" in node.do(Exited(RACADM, 1))
+        assert node.machine.degraded
+        assert node.fire("restart:racadm")[0] == "spawn racadm"
+        node.do(Ready(RACADM))
+    assert not node.machine.degraded
+    assert "report gave-up process=racadm deaths=6" in node.do(Exited(RACADM, 1))
+    assert node.machine.degraded
+    assert node.machine.host.state is ChildState.RUNNING
+
+
+def test_who_stands_alone_and_cannot_begin_fails_the_start() -> None:
+    node = Node(racadm=True)
+    node.do(Begin(False))
+    assert "START FAILED racadm code=4 timed_out=False" in node.do(Exited(RACADM, 4))
+
+
+def test_who_stands_alone_ends_first() -> None:
+    node = Node(racadm=True).up()
+    assert node.do(Stop())[-2:] == ["SIGTERM racadm", "timer kill:racadm 2s"]
+    assert "quit host" in node.do(Exited(RACADM, 0))

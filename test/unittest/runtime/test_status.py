@@ -98,6 +98,7 @@ def test_running(node: Node) -> None:
         "state": "running",
         "bmc": {"address": "127.0.0.1", "port": 623},
         "vnc": {"address": "127.0.0.1", "port": 5901},
+        "racadm": None,
         "host": {
             "power": "on",
             "accelerator": "tcg",

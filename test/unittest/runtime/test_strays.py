@@ -27,9 +27,10 @@ def test_every_process_of_a_plan_is_known_by_its_words(make_plan: MakePlan, root
     home = Home(Path(root), Path("/l"))
     paths = home.node("a")
     has_tpm = "," not in root
-    plan = make_plan(home, "a", "compute: {tpm: 2.0}" if has_tpm else "{}")
+    shell = "type: dell_r730\nracadm: {}\n"
+    plan = make_plan(home, "a", f"{shell}compute: {{tpm: 2.0}}" if has_tpm else shell)
     assert {spec.name: role(spec.argv, paths) for spec in plan.processes} == {
-        name: name for name in ("socat", *(("swtpm",) if has_tpm else ()), "ipmi_sim", "qemu")
+        name: name for name in ("socat", *(("swtpm",) if has_tpm else ()), "ipmi_sim", "qemu", "racadm")
     }
     assert role(daemon(paths), paths) == "supervisor"
 
@@ -40,7 +41,7 @@ def test_every_process_of_a_plan_is_known_by_its_words(make_plan: MakePlan, root
 def test_processes_of_other_nodes_and_homes_are_not(make_plan: MakePlan, root: str, name: str) -> None:
     mine = Home(Path("/h"), Path("/l")).node("a")
     home = Home(Path(root), Path("/l"))
-    plan = make_plan(home, name, "{}")
+    plan = make_plan(home, name, "type: dell_r730\nracadm: {}\n")
     for argv in (*(spec.argv for spec in plan.processes), daemon(home.node(name))):
         assert role(argv, mine) is None
 
@@ -59,6 +60,8 @@ def test_processes_of_other_nodes_and_homes_are_not(make_plan: MakePlan, root: s
         ("qemu-system-x86_64", "-drive", "file=/h/a/run/qmp.sock"),
         ("python3", "-m", "infrasim.runtime.daemon"),
         ("python3", "-m", "infrasim.runtime.daemon", "a"),
+        ("python3", "-m", "infrasim.runtime.racadm", "a"),
+        ("python3", "-m", "infrasim.runtime.racadm", "a", "/h/b", "/l/a"),
         ("python3", "-m", "infrasim", "node", "stop", "a"),
     ],
 )

@@ -78,6 +78,8 @@ def test_every_example_holds(path: str) -> None:
             card["network_mode"] = only.kinds[0]
             if only.kinds != ("nat",):
                 card["network_name"] = "lab"
+        if path in ("racadm.username", "racadm.password"):
+            values["racadm"] = {"username": "u", "password": "p", **values["racadm"]}
         if path == "compute.secure_boot":
             values["compute"]["firmware"] = "uefi"
         if ".port_forward[]." in path:

@@ -119,6 +119,8 @@ BEYOND_A_SCHEMA = (
     "has no room for",
     "is not a multicast group",
     "needs 'network_name'",
+    "needs 'username'",
+    "needs 'password'",
     "is not in the network",
     "is another than compute.uuid",
     "zero byte",
