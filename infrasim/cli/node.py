@@ -229,6 +229,10 @@ def plan_command(name: str, given: tuple[str, ...], as_json: bool) -> None:
     for disk in decided.disks:
         size = f"{disk.size_gib} GiB" if disk.size_gib is not None else f"as {disk.backing}"
         click.echo(f"  {disk.format:5} {size}  {disk.path}{'' if disk.create else '  (yours)'}")
+    if decided.passthrough:
+        click.echo("\nDevices of this machine, with what shares their IOMMU groups")
+    for device in decided.passthrough:
+        click.echo(f"  {device.address}")
     click.echo("\nPorts")
     for port in decided.ports:
         click.echo(f"  {port.protocol} {port.address} {port.port}  {port.purpose}")

@@ -29,11 +29,15 @@ def doubts(spec: NodeSpec, facts: HostFacts) -> Iterator[Problem]:
     """What may go wrong here."""
     memory = spec.compute.memory
     size, free = memory.size, facts.memory_free_mib
+    # A device can write anywhere in the memory, so the kernel keeps all of it in place.
+    takes_all = bool(spec.compute.pcie_passthrough)
     # Nobody asked for the default.
-    is_wanted = "size" in memory.model_fields_set and _is_anonymous(spec)
-    if free is not None and size > free and is_wanted:
+    is_wanted = "size" in memory.model_fields_set or takes_all
+    if free is not None and size > free and is_wanted and _is_anonymous(spec):
         message = f"{size} MiB is more than is free on this machine now, {free} MiB"
         hint = "a host takes only what it uses, so it may run for a while"
+        if takes_all:
+            hint = "a host with a device of this machine takes all of it when it is powered on"
         yield _problem("compute.memory.size", message, hint)
 
 

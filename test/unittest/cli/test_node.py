@@ -201,6 +201,12 @@ def test_plan_for_people(home: Home, machine: None, capsys: Said) -> None:
     assert f"  socat -> {paths.log('socat')}" in lines
     assert any(line.startswith("    /usr/bin/qemu-system-x86_64 -name a-node ") for line in lines)
     assert any(line.startswith("  0600") and line.endswith(str(paths.vbmc_conf)) for line in lines)
+    assert not [line for line in lines if line.startswith("Devices")]
+    register(home, "b", "compute: {pcie-passthrough: [{host: '3:0.0'}]}")
+    assert run(["node", "plan", "b"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("Devices of this machine, with what shares their IOMMU groups")
+    assert lines[at + 1 : at + 3] == ["  0000:03:00.0", ""]
     assert not paths.workspace.exists()
 
 

@@ -76,6 +76,21 @@ def test_memory_that_this_machine_has_not(home: Home, size: int, problems: int, 
         assert line.startswith(f"n.yml:3:11: compute.memory.size: {size} MiB is more than")
 
 
+def test_a_device_of_this_machine_takes_all_of_the_memory(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "check_devices", lambda plan: None)
+    monkeypatch.setattr(
+        probe, "gather_facts", lambda cache, with_kvm: dataclasses.replace(FACTS, memory_free_mib=500)
+    )
+    assert said(home, "bmc: {}\n") == ([], [])
+    (warning,) = said(home, "compute: {pcie-passthrough: [{host: '3:0.0'}]}\n")[1]
+    assert (
+        "more than is free on this machine now, 500 MiB (a host with a device of this machine takes"
+        in warning
+    )
+
+
 def test_every_file_that_is_missing_on_its_line(home: Home) -> None:
     text = "compute:\n  kernel: /none\n  cdrom: /x.iso\n  storage_backend:\n  - drives: [{file: /y}]\n"
     lines = said(home, text)[0]
