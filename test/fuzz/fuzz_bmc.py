@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["infrasim"]):
     from bmc_bench import SETTINGS, FakeEngine
     from lan_client import INSECURE, PEER, Net, PlusClient, message
 
+    from infrasim.bmc.settings import OtherChannel
     from infrasim.bmc_core.codes import NetFn, Privilege
     from infrasim.bmc_core.dcmi import GROUP
     from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
@@ -31,6 +32,12 @@ with atheris.instrument_imports(include=["infrasim"]):
     from infrasim.bmc_core.oem.catalog import OEMS
     from infrasim.bmc_core.vm import VmStream
 
+DELL = replace(
+    INSECURE,
+    manufacturer=dell.MANUFACTURER,
+    host_macs=("52:54:00:00:00:01",),
+    other_channels=(OtherChannel(2, "52:54:00:00:00:02"),),
+)
 # How many inputs one BMC sees before the next takes its place, and what it may have grown meanwhile.
 _INPUTS_PER_BMC = 20_000
 _GROWTH_MOST_BYTES = 8 << 20
@@ -83,7 +90,7 @@ class Fuzzed:
         self._begin()
 
     def _begin(self) -> None:
-        self.net = Net(replace(INSECURE, manufacturer=dell.MANUFACTURER, host_macs=("52:54:00:00:00:01",)))
+        self.net = Net(DELL)
         self.net.bench.chassis.on = True
         self.engine = FuzzedEngine()
         self.net.bench.bmc.engine = self.engine
