@@ -193,10 +193,10 @@ def test_the_event_buffer_and_the_global_enables(running: Lab, inside: Inside) -
     for name in ("Event Message Buffer", "System Event Logging", "OEM 1"):
         assert re.search(rf"^{name} +: enabled$", told, re.MULTILINE)
     running.ipmi("sel", "clear")
-    inside.raw(6, 0x2E, 0x44)
+    inside.raw(6, 0x2E, 0x40)
     running.ipmi("event", "1")
-    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "ucr", "20")
-    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "ucr", "43")
+    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "unc", "20")
+    running.ipmi("sensor", "thresh", "Temp_Ambient_FP", "unc", "41")
     assert re.search(r"Entries +: 0\n", running.ipmi("sel", "info")), "the guest wants no log"
     inside.raw(6, 0x2E, 0x08)
     assert running.raw(6, 0x2F)[0] & ~0x07 == 0x08

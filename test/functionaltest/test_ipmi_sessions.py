@@ -39,7 +39,7 @@ WORDS = {
     "chassis bootmbox get": "Block",
     "sdr type list": "Temperature",
     "sdr entity 7": "ok",
-    "sdr get Temp_Ambient_FP": "Upper Critical",
+    "sdr get Temp_Ambient_FP": "Air Inlet",
     "sensor get Temp_Ambient_FP": "Upper Critical",
     "user summary 1": "Maximum IDs",
     "channel authcap 1 4": "MD5 PASSWORD",
