@@ -1,12 +1,13 @@
 """Feeds whatever a fuzzer can think of to the parsers of the BMC that see the network or the host.
 
     pip install atheris
-    PYTHONPATH=.:test/unittest/bmc_core python test/fuzz/fuzz_bmc.py TARGET -max_total_time=600
+    PYTHONPATH=.:test/unittest/bmc_core python test/fuzz/fuzz_bmc.py TARGET -max_total_time=600 [FOLDER...]
 
 TARGET is one of ``TARGETS``. A crash, a hang (-timeout=5) or growth (-rss_limit_mb=512) ends it with the
 input in a file. It is no part of the tests, which must be the same each time and end soon.
 
-``command`` and ``handler`` say from time to time which commands have not succeeded yet.
+``command`` and ``handler`` say from time to time which commands have not succeeded yet. FOLDERs hold inputs
+to begin with; ``seeds.py`` makes some.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import atheris
@@ -23,6 +25,7 @@ with atheris.instrument_imports(include=["infrasim"]):
     # These import the rest of infrasim.
     from bmc_bench import SETTINGS, FakeEngine
     from lan_client import INSECURE, PEER, Net, PlusClient, message
+    from seeds import DCMI_HINT, IN_BAND_HINT, RESERVATION_HINT, RESERVED, fuzzed_commands
 
     from infrasim.bmc.settings import OtherChannel
     from infrasim.bmc_core.codes import NetFn, Privilege
@@ -42,7 +45,7 @@ DELL = replace(
 _INPUTS_PER_BMC = 20_000
 _GROWTH_MOST_BYTES = 8 << 20
 
-_GET_SDR, _GET_DEVICE_SDR = (NetFn.STORAGE, 0x23), (NetFn.SENSOR, 0x21)
+_GET_SDR = (NetFn.STORAGE, 0x23)
 # A temperature with thresholds, a drive slot, a FRU device, and one of a manufacturer's.
 _RECORDS = tuple(
     bytes.fromhex(text)
@@ -97,7 +100,7 @@ class Fuzzed:
         # One BMC with the commands of every manufacturer: they have network functions of their own.
         self.commands = self.net.bench.bmc.commands
         self.commands.update({(each.netfn, each.number): each for each in OEMS[quanta.MANUFACTURER].commands})
-        self.known = sorted(self.commands)
+        self.known = fuzzed_commands()
         self.client = PlusClient(self.net).login()
         self._inputs = 0
         gc.collect()
@@ -106,7 +109,10 @@ class Fuzzed:
     def settle(self) -> None:
         """Finish what was begun, let some time pass, and see that nothing has piled up."""
         self.net.run_deferred()
-        self.net.bench.settle()
+        while self.net.bench.deferred:
+            # Nobody waits for it: a refusal is a line in the log.
+            with suppress(Refused):
+                self.net.bench.settle()
         self.net.sent.clear()
         self.net.bench.clock.advance(0.05)
         self.net.bench.chassis.orders.clear()
@@ -161,16 +167,16 @@ class Fuzzed:
             hints, index, said = piece[0], int.from_bytes(piece[1:3], "little"), piece[3] & 0x3F
             self.engine.says, content = piece[4 : 4 + said], piece[4 + said :]
             netfn, number = self.known[index % len(self.known)]
-            if netfn == NetFn.GROUP and hints & 2:
+            if netfn == NetFn.GROUP and hints & DCMI_HINT:
                 content = bytes([GROUP]) + content
-            if (netfn, number) in (*((NetFn.STORAGE, each) for each in range(0x23, 0x28)), _GET_DEVICE_SDR):
-                reservation = self.net.bench.bmc.sdr_repository.reserve() if hints & 4 else 0
+            if (netfn, number) in RESERVED:
+                reservation = self.net.bench.bmc.sdr_repository.reserve() if hints & RESERVATION_HINT else 0
                 content = reservation.to_bytes(2, "little") + content
             self._answer(hints, netfn, number, content)
         self.settle()
 
     def _answer(self, hints: int, netfn: int, number: int, data: bytes) -> None:
-        origin = IN_BAND if hints & 1 else Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
+        origin = IN_BAND if hints & IN_BAND_HINT else Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR)
         answer = self.net.bench.bmc.answer(Request(netfn, number, data, origin))
         if isinstance(answer, bytes):
             self._note(netfn, number, answer)
