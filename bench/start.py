@@ -134,7 +134,7 @@ def floor_start(scratch: Lab, plan: dict[str, Any]) -> float:
     return seconds
 
 
-SUPERVISOR = "import infrasim.runtime.daemon"
+SUPERVISOR = "import gc; gc.disable(); import infrasim.runtime.supervising"
 
 # Without the BMC's clock, the comparing, the locks and the records of a start.
 FLOOR = r"""

@@ -1,6 +1,6 @@
 """One node's supervisor: performs what ``machine`` decides, on real processes.
 
-Run as ``python -m infrasim.runtime.daemon``; never imported by a command, so that its memory holds
+Run by ``python -m infrasim.runtime.daemon``; never imported by a command, so that its memory holds
 nothing but what it needs for the node's whole life.
 """
 
