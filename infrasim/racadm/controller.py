@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from infrasim.frozen import Frozen
@@ -141,13 +142,22 @@ def _system_text(bmc: Bmc, number: int) -> str:
 
 def users(bmc: Bmc) -> tuple[User, ...]:
     """Every user with a name. Source: sections 22.27 and 22.29."""
-    found = []
+    return tuple(_user(bmc, number, name) for number, name in _names(bmc) if name)
+
+
+def user_named(bmc: Bmc, name: str) -> User | None:
+    """The user of that name; None if there is none, and for the null name."""
+    number = next((number for number, each in _names(bmc) if name and each == name), None)
+    return None if number is None else _user(bmc, number, name)
+
+
+def _names(bmc: Bmc) -> Iterator[tuple[int, str]]:
     for number in range(1, _USERS_MOST + 1):
-        name = bmc.ask(_APP, 0x46, bytes([number])).rstrip(b"\0").decode("ascii", errors="replace")
-        access = bmc.ask(_APP, 0x44, bytes([bmc.lan_channel, number]))
-        if name:
-            limit = access[3]
-            found.append(
-                User(number, name, bool(access[1] & _ENABLED), limit & 0x0F, bool(limit & _MESSAGING))
-            )
-    return tuple(found)
+        name = bmc.ask(_APP, 0x46, bytes([number])).rstrip(b"\0")
+        yield number, name.decode("ascii", errors="replace")
+
+
+def _user(bmc: Bmc, number: int, name: str) -> User:
+    access = bmc.ask(_APP, 0x44, bytes([bmc.lan_channel, number]))
+    limit = access[3]
+    return User(number, name, bool(access[1] & _ENABLED), limit & 0x0F, bool(limit & _MESSAGING))

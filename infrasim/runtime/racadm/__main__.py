@@ -13,6 +13,8 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncssh
@@ -40,12 +42,15 @@ _KEY_KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256")
 # An answer of a file; nobody reads more.
 _FILE_MOST_BYTES = 1 << 20
 _ANSWER_WAIT_S = 20.0
+LINES_A_MINUTE = 100
 
 
 def main(arguments: list[str]) -> int:
     """Run until SIGTERM."""
     name, workspace, log_dir = arguments
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Sparing(time.monotonic))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[handler])
     asyncssh.set_log_level(logging.ERROR)
     paths = NodePaths(name, Path(workspace), Path(log_dir))
     try:
@@ -89,9 +94,32 @@ def host_keys(paths: NodePaths) -> list[asyncssh.SSHKey]:
         make_dir(paths.host_keys.parent)
         write_atomic(paths.host_keys, b"".join(key.export_private_key() for key in made), mode=0o600)
     try:
-        return list(asyncssh.read_private_key_list(paths.host_keys))
-    except asyncssh.KeyImportError as exc:
-        raise HostError(f"{paths.host_keys} is damaged: {exc}; remove it to have new keys") from exc
+        kept = list(asyncssh.read_private_key_list(paths.host_keys))
+    except asyncssh.KeyImportError:
+        kept = []
+    if not kept:
+        raise HostError(f"{paths.host_keys} is damaged; remove it to have new keys")
+    return kept
+
+
+class Sparing(logging.Filter):
+    """Lets so many lines a minute through: whoever tries passwords is not to fill the disk."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._minute, self._count = -1, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written; the last one of a minute says that it is."""
+        minute = int(self._now_s() // 60)
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        self._count += 1
+        if self._count == LINES_A_MINUTE:
+            record.msg = f"{record.getMessage()} (and more that this minute's log leaves out)"
+            record.args = ()
+        return self._count <= LINES_A_MINUTE
 
 
 class _Node:

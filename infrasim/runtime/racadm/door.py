@@ -21,6 +21,8 @@ STRANGERS_MOST = 32
 # Wrong passwords on one connection. Source: MaxAuthTries of sshd_config(5).
 TRIES_MOST = 6
 SESSIONS_MOST = 16
+# Connections of those who are logged in; a further one is refused.
+FRIENDS_MOST = 32
 # How long a session may say nothing. Source: iDRAC.SSH.Timeout, its default.
 IDLE_MOST_S = 1800.0
 # A client that is gone without a word is noticed by then.
@@ -98,8 +100,9 @@ class Door:
         rights = await asyncio.to_thread(self._log_in, name, password)
         peer = connection.get_extra_info("peername")
         where = peer[0] if peer else "?"
-        if rights is None:
-            LOG.warning("%s: login of %.64r refused", where, name)
+        if rights is None or len(self._friends) >= FRIENDS_MOST:
+            why = "refused" if rights is None else "refused: there are too many"
+            LOG.warning("%s: login of %.64r %s", where, name, why)
             return False
         LOG.info("%s: %.64r logged in", where, name)
         connection.set_extra_info(**{_RIGHTS: rights})
@@ -134,6 +137,7 @@ class Door:
             pass
         except Exception:
             LOG.exception("in a session")
+            process.stdout.write("ERROR: Internal error; see racadm.log of the node.\n")
         finally:
             self._sessions -= 1
             with contextlib.suppress(OSError):

@@ -28,10 +28,10 @@ def rights(settings: RacadmSettings, bmc: Bmc, username: str, password: str) -> 
     if settings.username:
         same = (_equal(username, settings.username), _equal(password, settings.password))
         return Privilege.ADMINISTRATOR if all(same) else None
-    for user in controller.users(bmc):
-        if user.name == username and user.may_log_in and _is_password(bmc, user.number, password):
-            return Privilege(min(user.privilege, Privilege.ADMINISTRATOR))
-    return None
+    user = controller.user_named(bmc, username)
+    if user is None or not user.may_log_in or not _is_password(bmc, user.number, password):
+        return None
+    return Privilege(min(user.privilege, Privilege.ADMINISTRATOR))
 
 
 def _equal(given: str, wanted: str) -> bool:
