@@ -15,7 +15,7 @@ from infrasim.frozen import Frozen
 from infrasim.personality import names
 from infrasim.personality.fru import BytesArea, Fru, InfoArea, InternalArea
 from infrasim.personality.layout import DataError, slots
-from infrasim.personality.model import Entry, Personality, SensorState, default_state
+from infrasim.personality.model import BMC_ADDRESS, Entry, Personality, SensorState, default_state
 from infrasim.personality.sdr import FruLocator, FullSensor, Sensor
 from infrasim.personality.smbios import (
     TEXT,
@@ -31,7 +31,6 @@ from infrasim.personality.smbios import (
     System,
 )
 
-BMC_ADDRESS = 0x20
 # ipmi_sim refuses sensor number 255. Source: measured, OpenIPMI 2.0.33.
 _LAST_SENSOR = 254
 # Source: IPMI 2.0 table 43-1, byte 48: an ID string has at most 16 bytes.

@@ -25,7 +25,7 @@ from infrasim.personality.identity import (
 from infrasim.personality.idstring import IdString
 from infrasim.personality.layout import DataError, slots
 from infrasim.personality.memory import with_memory
-from infrasim.personality.model import Personality
+from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import (
     END_OF_TABLE,
     KINDS,
@@ -39,7 +39,6 @@ from infrasim.personality.smbios import (
     with_texts,
 )
 
-BMC_ADDRESS = 0x20
 # Where QEMU's isa-ipmi-kcs is unless told otherwise. Source: QEMU 7.2, measured.
 KCS_IO_PORT = 0xCA2
 # Where its isa-ipmi-bt is. Source: as above.

@@ -11,10 +11,15 @@ from typing import Any, TypeVar
 from infrasim.frozen import Frozen
 from infrasim.personality import names
 from infrasim.personality.fru import Fru
+from infrasim.personality.layout import DataError
 from infrasim.personality.sdr import EventOnly, FullSensor, Owned, Record, Sensor
 from infrasim.personality.smbios import Processor, Structure
 
 S = TypeVar("S", bound=Structure)
+
+
+# Of the main controller on the bus between controllers. Source: IPMB 1.0 address allocation.
+BMC_ADDRESS = 0x20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +143,18 @@ class Personality:
     hidden_sensors: tuple[SensorState, ...] = ()
     frus: tuple[Fru, ...] = ()
     smbios: tuple[Structure, ...] = ()
+
+    @property
+    def bmc(self) -> Controller:
+        """The main controller.
+
+        Raises:
+            DataError: the type has none.
+        """
+        for controller in self.controllers:
+            if controller.address == BMC_ADDRESS:
+                return controller
+        raise DataError(f"{self.name}: no controller has the address {BMC_ADDRESS:#04x} of the main one")
 
     @property
     def sensors(self) -> tuple[SensorState, ...]:

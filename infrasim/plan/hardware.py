@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from infrasim.bmc.hardware import Card, Controller, Drive, Hardware, HostDevice, Module
 from infrasim.host.facts import HostFacts
-from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
+from infrasim.personality.compiler import CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import Personality
 from infrasim.personality.smbios import Bios, MemoryDevice, Processor, Structure
@@ -67,7 +67,7 @@ def hardware(
     images = {given.key: str(given.path) for part in listed for given in part.inputs}
     images.update((disk.key, str(disk.path)) for part in listed for disk in part.disks)
     links = {link.key: link.name for part in listed for link in part.links}
-    bmc = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
+    bmc = personality.bmc
     structures = compiled.structures
     bios = next((f"{each.vendor} {each.version}" for each in _of(structures, Bios)), "")
     return Hardware(

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from infrasim.frozen import Frozen
 from infrasim.personality.compiler import (
-    BMC_ADDRESS,
     BT_IO_PORT,
     CompiledPersonality,
     compile_personality,
@@ -24,7 +23,7 @@ from infrasim.personality.identity import (
     SmbiosValue,
     SystemInterface,
 )
-from infrasim.personality.model import Personality
+from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Chassis
 from infrasim.plan import addresses
 from infrasim.plan.fault import problem as problem
@@ -35,7 +34,7 @@ from infrasim.spec.node import Compute, NodeSpec
 DELL = 674
 
 # key of the node file -> field of the inventory
-_FRU_FIELDS = {
+FRU_FIELDS = {
     "chassis": {"pn": "part_number", "sn": "serial_number"},
     "board": {
         "manufacturer": "manufacturer",
@@ -123,8 +122,7 @@ def compile_node(
 
 def _check_racadm(spec: NodeSpec, personality: Personality) -> None:
     """Only Dell's management controllers have a racadm shell."""
-    controller = next((each for each in personality.controllers if each.address == BMC_ADDRESS), None)
-    if spec.racadm is not None and (controller is None or controller.manufacturer != DELL):
+    if spec.racadm is not None and personality.bmc.manufacturer != DELL:
         message = f"the server type {spec.type} has no racadm, which is a shell of Dell's controllers"
         raise problem("racadm", message, "leave it out, or choose a type of Dell's: infrasim type list")
 
@@ -144,7 +142,7 @@ def _fru(spec: NodeSpec, personality: Personality) -> Iterator[tuple[str, FruTex
                 part = FruText(fru_id, "chassis", field, text)
                 found[replace(part, text="")] = (f"bmc.{key}", part)
     for fru_id, device in spec.bmc.fru.items():
-        for area, fields in _FRU_FIELDS.items():
+        for area, fields in FRU_FIELDS.items():
             for key, field in fields.items():
                 if text := getattr(getattr(device, area), key):
                     part = FruText(fru_id, area, field, text)

@@ -14,12 +14,16 @@ from typing import Any
 from infrasim.errors import SET
 from infrasim.frozen import Frozen
 from infrasim.paths import NodePaths
+from infrasim.personality.fru import INFO_AREAS
+from infrasim.personality.idstring import Encoding, IdString
+from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Processor, Structure, decode_structure
-from infrasim.plan.identity import SMBIOS_FIELDS
+from infrasim.plan.identity import FRU_FIELDS, SMBIOS_FIELDS
 from infrasim.plan.model import QEMU, NodePlan
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Path, dotted, undotted
 from infrasim.spec.load import LoadedNode
+from infrasim.spec.node import Bmc
 
 # What follows a value that has a row of its own.
 _FOLLOWERS = frozenset({"sn"})
@@ -64,10 +68,17 @@ class Origin(Frozen):
                 return self.source.value
 
 
-def origins(loaded: LoadedNode, plan: NodePlan | None, paths: NodePaths) -> tuple[Origin, ...]:
-    """A row for every key, in the order of the models; without a ``plan`` what it decides is left open."""
+def origins(
+    loaded: LoadedNode, plan: NodePlan | None, paths: NodePaths, server: Personality | None = None
+) -> tuple[Origin, ...]:
+    """A row for every key, in the order of the models; without a ``plan`` what it decides is left open.
+
+    The texts of FRU devices that only ``server`` has come last.
+    """
     made = dict(_made(plan, paths)) if plan else {}
     from_type = dict(_of_type(plan, paths)) if plan else {}
+    inventory = dict(_fru_texts(loaded.spec.bmc, server)) if server else {}
+    from_type |= inventory
     server_type = loaded.spec.type
     rows = []
     for path, value in _leaves(loaded.spec.model_dump(by_alias=True), ()):
@@ -85,6 +96,10 @@ def origins(loaded: LoadedNode, plan: NodePlan | None, paths: NodePaths) -> tupl
             for below in from_type
             if value is None and below[: len(path)] == path and below != path
         ]
+    told = {row.path for row in rows}
+    rows += [
+        Origin(path, text, Source.TYPE, server_type) for path, text in inventory.items() if path not in told
+    ]
     return tuple(rows)
 
 
@@ -172,6 +187,22 @@ def _of_type(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
         yield (*place, "locator"), module["locator"]
         yield (*place, "size"), module["size_mib"]
         yield (*place, "manufacturer"), module["manufacturer"]
+
+
+def _fru_texts(bmc: Bmc, server: Personality) -> Iterator[tuple[Path, str]]:
+    """What the type's FRU devices say; what follows the machine's or the chassis' numbers has no row."""
+    for fru in server.frus if bmc.emu_file is None else ():
+        for kind in INFO_AREAS if fru.controller == BMC_ADDRESS else ():
+            area = fru.area(kind)
+            for key, field in FRU_FIELDS.get(kind.KIND, {}).items() if area else ():
+                string: IdString = getattr(area, field)
+                follows = (fru.fru_id == 0 and key == "sn") or (
+                    kind.KIND == "chassis" and getattr(bmc, f"chassis_{key}")
+                )
+                # Some are filled up with spaces.
+                text = string.text.strip() if string.encoding is not Encoding.BINARY else ""
+                if text and not follows:
+                    yield ("bmc", f"fru{fru.fru_id}", kind.KIND, key), text
 
 
 def _is_there(structure: Structure) -> bool:

@@ -18,9 +18,9 @@ from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
-from infrasim.personality.compiler import BMC_ADDRESS, CompiledPersonality
+from infrasim.personality.compiler import CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
-from infrasim.personality.model import Personality
+from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
 from infrasim.plan.fault import problem
@@ -479,15 +479,14 @@ def _smbios_name(number: int) -> str:
 
 def _bmc_settings(parts: _Parts) -> CoreSettings:
     spec, bmc, personality = parts.spec, parts.bmc, parts.personality
-    controller = next(each for each in personality.controllers if each.address == BMC_ADDRESS)
     is_ipv4 = ":" not in bmc.address
     ipv6 = [address for address in bmc.listen if ":" in address and address != "::"]
     netmask = "255.0.0.0" if bmc.address.startswith("127.") else "255.255.255.0"
     return CoreSettings(
         node=parts.paths.name,
         guid=str(parts.identity.uuid),
-        manufacturer=controller.manufacturer,
-        product=controller.product,
+        manufacturer=personality.bmc.manufacturer,
+        product=personality.bmc.product,
         username=spec.bmc.username,
         password=spec.bmc.password,
         lan_address=bmc.address if is_ipv4 else _UNSET_ADDRESS,

@@ -127,10 +127,11 @@ def explain(
     loaded, decided, unseen = fitting(home, found.loaded), None, ""
     try:
         with_kvm = loaded.spec.compute.kvm_enabled is not False
-        decided, _ = decide(home, loaded, probe.gather_facts(home.cache, with_kvm=with_kvm))
+        decided = decide(home, loaded, probe.gather_facts(home.cache, with_kvm=with_kvm))
     except (InfrasimError, OSError) as exc:
         unseen = str(exc)
-    return loaded, origins(loaded, decided, home.node(loaded.spec.name)), unseen
+    plan, server = (decided.plan, decided.server) if decided else (None, None)
+    return loaded, origins(loaded, plan, home.node(loaded.spec.name), server), unseen
 
 
 def _node(loaded: LoadedNode) -> Node:
@@ -196,12 +197,12 @@ def _compare_with_type(home: Home, found: _Findings) -> None:
 def _compare(home: Home, found: _Findings, facts: HostFacts) -> None:
     assert found.loaded is not None
     try:
-        decided, doubts = decide(home, found.loaded, facts)
-        found.warnings += doubts
+        decided = decide(home, found.loaded, facts)
+        found.warnings += decided.doubts
         with problems_on_lines_of(found.loaded.document):
-            check_inputs(decided, home.node(decided.name))
-            check_links(decided)
-            check_devices(decided)
+            check_inputs(decided.plan, home.node(decided.plan.name))
+            check_links(decided.plan)
+            check_devices(decided.plan)
     except InvalidNodeFile as exc:
         found.problems += exc.problems
     except UsageError as exc:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.errors import InfrasimError, UsageError
+from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
     from infrasim.paths import Home
@@ -17,28 +21,44 @@ if TYPE_CHECKING:
 SMBIOS_KEY = "compute.smbios.file"
 
 
-def seed_texts(spec: NodeSpec) -> dict[str, bytes]:
-    """What the files hold that the node file names for cloud-init, by path.
+class NamedFiles(Frozen):
+    """What they hold, by path: those for cloud-init's seed, and the SMBIOS table if there is one.
+
+    They are read once for each plan, so that it and its digests are of the same content.
+    """
+
+    for_seed: Mapping[str, bytes] = field(default_factory=dict)
+    smbios: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each, in hex."""
+        texts = {**self.for_seed, **self.smbios}
+        return {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
+
+
+def read_named_files(spec: NodeSpec) -> NamedFiles:
+    """Read what the node file names.
 
     Raises:
-        InvalidNodeFile: one cannot be read.
+        InvalidNodeFile: one cannot be read; the problem carries no line yet.
     """
     files = spec.compute.cloud_init.files if spec.compute.cloud_init else {}
-    return {path: _content(path, f"compute.cloud_init.{key}") for key, path in files.items()}
+    return NamedFiles(
+        {path: _content(path, f"compute.cloud_init.{key}") for key, path in files.items()},
+        _smbios_table(spec),
+    )
 
 
-def smbios_table(spec: NodeSpec) -> dict[str, bytes]:
-    """The SMBIOS table that the node file names, by its path; nothing if it names none.
-
-    Raises:
-        InvalidNodeFile: it cannot be read.
-    """
+def _smbios_table(spec: NodeSpec) -> dict[str, bytes]:
     path = spec.compute.smbios.file if spec.compute.smbios else None
     return {path: _content(path, SMBIOS_KEY)} if path else {}
 
 
-def server_of(home: Home, spec: NodeSpec) -> Personality:
+def server_of(home: Home, spec: NodeSpec, named: NamedFiles | None = None) -> Personality:
     """The node's server type, with the SMBIOS table that its node file names in place of the type's.
+
+    The table is read, if it is not in ``named`` already.
 
     Raises:
         InvalidNodeFile: the table cannot be read, or is none; the problem carries no line yet.
@@ -47,7 +67,7 @@ def server_of(home: Home, spec: NodeSpec) -> Personality:
     from infrasim.personality.registry import load_type
 
     personality = load_type(spec.type, home.type_folders)
-    for path, data in smbios_table(spec).items():
+    for path, data in (named.smbios if named else _smbios_table(spec)).items():
         personality = dataclasses.replace(personality, smbios=_structures(path, data))
     return personality
 

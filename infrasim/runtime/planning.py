@@ -20,11 +20,12 @@ from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, find_program
 from infrasim.paths import Home, template_dir
 from infrasim.plan.model import NodePlan, read_kept, read_plan
-from infrasim.runtime.named_files import seed_texts, server_of, smbios_table
+from infrasim.runtime.named_files import NamedFiles, read_named_files, server_of
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
 
 if TYPE_CHECKING:
+    from infrasim.personality.model import Personality
     from infrasim.spec.document import Document, Setting
     from infrasim.spec.load import LoadedNode
     from infrasim.spec.node import NodeSpec
@@ -90,12 +91,12 @@ def _plan(home: Home, name: str, settings: Sequence[Setting]) -> Planned:
     require_extras(loaded.spec)
     facts = probe.gather_facts(home.cache, with_kvm=loaded.spec.compute.kvm_enabled is not False)
     qemu = loaded.spec.compute.qemu_bin or probe.QEMU_PROGRAM
-    decided, doubts = decide(home, loaded, facts)
-    included = {**includes.digests, **digests({**seed_texts(loaded.spec), **smbios_table(loaded.spec)})}
+    decided = decide(home, loaded, facts)
+    included = {**includes.digests, **decided.files}
     return Planned(
-        decided,
+        decided.plan,
         text,
-        (*loaded.warnings, *doubts),
+        (*loaded.warnings, *decided.doubts),
         origin_digest(home, name, text, included=included, settings=settings, qemu=qemu),
         names_interface=_names_interface(loaded.spec),
         included=included,
@@ -122,8 +123,21 @@ def require_extras(spec: NodeSpec) -> None:
         raise MissingProgramsError(missing)
 
 
-def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, tuple[Problem, ...]]:
-    """The plan of a node file that was read, registered or not, and what is doubtful about it here.
+class Decided(Frozen):
+    """The plan of a node file, what is doubtful about it on this machine, and what went into it beside it.
+
+    ``server`` is the server type, with the SMBIOS table that the node file names; ``files`` are those that it
+    names for cloud-init or SMBIOS, each with the SHA-256 of what was read.
+    """
+
+    plan: NodePlan
+    doubts: tuple[Problem, ...]
+    server: Personality
+    files: Mapping[str, str]
+
+
+def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> Decided:
+    """The plan of a node file that was read, registered or not.
 
     Raises:
         InvalidNodeFile: it cannot be on this machine or of its server type.
@@ -147,30 +161,27 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> tuple[NodePlan, 
         except InvalidNodeFile as exc:
             faults += exc.problems
     faults += limits.faults(spec, facts)
-    decided = None
+    decided, server, named = None, None, NamedFiles()
     with problems_on_lines_of(loaded.document):
         try:
+            named = read_named_files(spec)
+            server = server_of(home, spec, named)
             decided = plan_node(
                 spec,
-                server_of(home, spec),
+                server,
                 facts,
                 paths,
                 home=home,
                 previous=read_kept(paths.plan),
                 reserved=reserved_by_others(home, spec.name, spec.namespace),
-                texts=seed_texts(spec),
+                texts=named.for_seed,
             )
         except InvalidNodeFile as exc:
             faults += exc.problems
-        if faults or decided is None:
+        if faults or decided is None or server is None:
             raise InvalidNodeFile(faults)
     doubts = [*limits.doubts(spec, facts), *size_doubts(decided)]
-    return decided, relocated(doubts, loaded.document)
-
-
-def digests(texts: Mapping[str, bytes]) -> dict[str, str]:
-    """The SHA-256 of each, in hex."""
-    return {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
+    return Decided(decided, relocated(doubts, loaded.document), server, named.digests)
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:

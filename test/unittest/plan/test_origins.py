@@ -39,7 +39,9 @@ def rows(text: str = TEXT, *given: str, planned: bool = True) -> dict[str, Origi
     personality = load_type(loaded.spec.type, [shipped_types()])
     paths = HOME.node("n")
     plan = plan_node(loaded.spec, personality, FACTS, paths, home=HOME) if planned else None
-    return {row.key: row for row in origins(loaded, plan, paths)}
+    found = origins(loaded, plan, paths, personality)
+    assert len({row.key for row in found}) == len(found)
+    return {row.key: row for row in found}
 
 
 def said(found: dict[str, Origin], key: str) -> tuple[object, str]:
@@ -83,6 +85,26 @@ def test_what_the_server_type_says() -> None:
     assert found["compute.smbios.type17[0].locator"].source is Source.TYPE
     own = rows(TEXT + "asset_tag: TAG1\n")
     assert said(own, "asset_tag") == ("TAG1", "n.yml:11")
+
+
+def test_what_the_fru_devices_of_the_type_say() -> None:
+    found = rows("type: quanta_d51\nbmc: {fru0: {board: {name: MINE}}, fru1: {product: {version: V2}}}\n")
+    assert said(found, "bmc.fru0.board.name") == ("MINE", "n.yml:2")
+    assert said(found, "bmc.fru0.board.pn") == ("31S2BMB0030", "server type quanta_d51")
+    assert said(found, "bmc.fru1.board.name") == ("S2B-FP", "server type quanta_d51")
+    assert said(found, "bmc.fru1.product.version") == ("V2", "n.yml:2")
+    # It follows the machine's.
+    assert said(found, "bmc.fru0.board.sn") == (None, "built-in")
+    untold = rows("type: quanta_d51\n")
+    assert said(untold, "bmc.fru0.board.name") == ("S2B-MB (dual 1G LoM)", "server type quanta_d51")
+    assert "bmc.fru0.board.sn" not in untold
+    assert not any("fru" in key for key in rows("type: quanta_d51\nbmc: {emu_file: /e}\n"))
+
+
+def test_a_part_number_of_every_chassis_goes_before_the_types() -> None:
+    usual = {key for key in rows("type: s2600kp\n") if key.endswith("chassis.pn")}
+    own = {key for key in rows("type: s2600kp\nbmc: {chassis_pn: P-1}\n") if key.endswith("chassis.pn")}
+    assert usual and not own
 
 
 def test_a_value_of_the_nodes_own_goes_before_the_types() -> None:

@@ -31,12 +31,25 @@ from infrasim.runtime.state import read_state
 from infrasim.runtime.workspace import write_workspace
 from infrasim.spec.setting import parse_settings
 
+
+def chosen_port(protocol: str, first: int, last: int) -> int:
+    """A port of this machine that is free; other processes of the tests begin to look elsewhere."""
+    taken = {each.port for each in probe.bound_sockets(protocol)}
+    ports = range(first, last + 1)
+    return next(
+        port
+        for port in (ports[(os.getpid() + step) % len(ports)] for step in range(len(ports)))
+        if port not in taken
+    )
+
+
 NO_KVM = KvmVerdict(False, "/dev/kvm does not exist")
-# Nodes that run beside the tests have the low displays.
-SCREENS = frozenset(Socket("0.0.0.0", 5900 + display) for display in range(90))
+# Nodes that run beside the tests have screens too: this node is left one that is free.
+SCREEN = chosen_port("tcp", 5910, 6899)
+SCREENS = frozenset(Socket("0.0.0.0", port) for port in range(5900, 6900) if port != SCREEN)
 FACTS = HostFacts("/q", (7,), "/i", "/s", NO_KVM, tcp_in_use=SCREENS, machine_id="m")
-# Nodes that run beside the tests have 623; this is below the ports that are given out by chance.
-PORT = 26230
+# Nodes that run beside the tests have 623; these are below the ports that are given out by chance.
+PORT = chosen_port("udp", 20000, 31999)
 CLONE = Path(__file__).parents[3]
 
 
