@@ -44,10 +44,11 @@ def read_named_files(spec: NodeSpec) -> NamedFiles:
         InvalidNodeFile: one cannot be read; the problem carries no line yet.
     """
     files = spec.compute.cloud_init.files if spec.compute.cloud_init else {}
-    return NamedFiles(
-        {path: _content(path, f"compute.cloud_init.{key}") for key, path in files.items()},
-        _smbios_table(spec),
-    )
+    for_seed: dict[str, bytes] = {}
+    for key, path in files.items():
+        if path not in for_seed:
+            for_seed[path] = _content(path, f"compute.cloud_init.{key}")
+    return NamedFiles(for_seed, _smbios_table(spec))
 
 
 def _smbios_table(spec: NodeSpec) -> dict[str, bytes]:

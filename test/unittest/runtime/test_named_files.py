@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.paths import Home, shipped_types
 from infrasim.personality.registry import load_type
 from infrasim.personality.smbios import Processor, System, decode_structure
-from infrasim.runtime import node_map, planning
+from infrasim.runtime import named_files, node_map, planning
 
 FACTS = HostFacts("/q", (7,), "/i", "/s", KvmVerdict(False, "/dev/kvm does not exist"), machine_id="m")
 
@@ -88,3 +89,27 @@ def test_a_pipe_is_not_waited_for(home: Home, tmp_path: Path) -> None:
     home.map_file("a").write_text(f"compute: {{smbios: {tmp_path}/pipe}}\n")
     with pytest.raises(InvalidNodeFile, match="is not a regular file"):
         planning.plan(home, "a")
+
+
+def test_each_is_read_once_so_that_a_plan_and_its_digests_are_of_the_same_content(
+    home: Home, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "user-data"
+    data.write_text("#cloud-config\n")
+    home.map_file("a").write_text(
+        f"compute:\n  smbios: {table}\n  cloud_init: {{user_data: {data}, meta_data: {data}}}\n"
+    )
+    asked: list[str] = []
+    read = named_files._content
+
+    def change_behind(path: str, key: str) -> bytes:
+        asked.append(key)
+        content = read(path, key)
+        if path == str(data):
+            data.write_bytes(content + b"# another\n")
+        return content
+
+    monkeypatch.setattr(named_files, "_content", change_behind)
+    planned = planning.plan(home, "a")
+    assert sorted(asked) == ["compute.cloud_init.user_data", "compute.smbios.file"]
+    assert planned.included[str(data)] == hashlib.sha256(b"#cloud-config\n").hexdigest()
