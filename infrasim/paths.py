@@ -103,6 +103,11 @@ class NodePaths(Frozen):
         return self.data / "seed.iso"
 
     # kept until destroy
+    @staticmethod
+    def base_record(image: Path) -> Path:
+        """What the backing file of an image was like when the image was made."""
+        return image.with_name(f"{image.name}.base")
+
     @property
     def disks(self) -> Path:
         """Disk images infrasim made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -68,7 +68,8 @@ class QemuDevice(Frozen):
 class QemuAbilities(Frozen):
     """What one QEMU can do, by the names it has for it; ``version`` and ``program`` say which QEMU.
 
-    ``aliases`` are other names of devices. A machine's properties are None where this QEMU cannot tell.
+    ``aliases`` are other names of devices, ``options`` are those of the command line that take properties. A
+    machine's properties are None where this QEMU cannot tell.
     """
 
     program: str
@@ -79,6 +80,7 @@ class QemuAbilities(Frozen):
     cpus: frozenset[str] = frozenset()
     cpu_features: frozenset[str] = frozenset()
     objects: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
     netdevs: frozenset[str] = frozenset()
 
     def device(self, name: str) -> QemuDevice | None:
@@ -137,6 +139,8 @@ class PciDevice(Frozen):
 
 # Asks a QEMU what it can do; with ``again`` the program itself and not what is kept of its answers.
 AskQemu = Callable[[bool], QemuAbilities]
+# Why a QEMU does not make a machine with these arguments, in its words; empty if it makes it.
+TryQemu = Callable[[Sequence[str]], str]
 
 
 class HostFacts(Frozen):
@@ -146,6 +150,7 @@ class HostFacts(Frozen):
     ask for at all; None where that is not known, or where there is no limit. ``may_make_links`` is the right
     to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
+    ``try_qemu`` makes a machine with it that nothing runs on.
     So are the processors by ``ask_cores``, and a PCI device, by its address, by ``ask_pci``: few nodes need
     them. ``python_program`` is the interpreter that runs infrasim.
     """
@@ -166,6 +171,7 @@ class HostFacts(Frozen):
     memory_free_mib: int | None = None
     memory_most_mib: int | None = None
     ask_qemu: AskQemu | None = field(default=None, compare=False, repr=False)
+    try_qemu: TryQemu | None = field(default=None, compare=False, repr=False)
     ask_cores: Callable[[], tuple[Core, ...]] | None = field(default=None, compare=False, repr=False)
     ask_pci: Callable[[str], PciDevice | None] | None = field(default=None, compare=False, repr=False)
 

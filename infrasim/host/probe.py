@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from infrasim.host.facts import (
     PciDevice,
     QemuAbilities,
     Socket,
+    TryQemu,
 )
 from infrasim.host.interfaces import interface_addresses
 from infrasim.host.process import boot_id, describe_exit, find_program, run
@@ -92,6 +94,7 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
         memory_free_mib=free_mib,
         memory_most_mib=most_mib,
         ask_qemu=_asker(qemu, cache),
+        try_qemu=_trier(qemu, cache),
         ask_cores=usable_cores,
         ask_pci=_pci_device,
     )
@@ -121,6 +124,7 @@ def with_qemu(facts: HostFacts, cache: Path, program: str) -> HostFacts:
         qemu_version=qemu_version(qemu, answers),
         kvm=kvm_verdict(qemu, answers) if facts.kvm.works else facts.kvm,
         ask_qemu=_asker(qemu, cache),
+        try_qemu=_trier(qemu, cache),
     )
 
 
@@ -146,6 +150,15 @@ def _pci_device(address: str) -> PciDevice | None:
     from infrasim.host.pci import Pci  # late: a plain node needs none
 
     return Pci().device(address)
+
+
+def _trier(qemu: str, cache: Path) -> TryQemu:
+    def attempt(words: Sequence[str]) -> str:
+        from infrasim.host.qemu_trial import qemu_refusal  # late: as above
+
+        return qemu_refusal(qemu, cache, words)
+
+    return attempt
 
 
 def loopback_is_up() -> bool:

@@ -7,9 +7,7 @@ same program: whoever misses one asks ``again`` before saying so.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,19 +17,15 @@ from infrasim.errors import HostError, ProgramEndedError, ProgramError
 from infrasim.host.cache import read_cache, write_cache
 from infrasim.host.facts import QemuAbilities, QemuDevice
 from infrasim.host.files import sha256_file
-from infrasim.host.process import Conversation, command_line, run
+from infrasim.host.process import command_line, run
+from infrasim.host.qmp_stdio import command, qmp_talk
 
 # Raised when what is kept means something else.
-_FORMAT = 1
+_FORMAT = 2
 
 # QEMU's heading for CPUs: models, which have features and not the properties of a device.
 _CPU_CATEGORY = "CPU"
 _TIMEOUT_S = 30.0
-# So many commands fit into a pipe together.
-_COMMANDS_AT_ONCE = 100
-# Ends a batch: a QEMU without a name has nothing else to say of it.
-_END = '{"execute": "query-name", "id": "end"}'
-_ENDED = '{"return": {}, "id": "end"}'
 
 # One line of ``-device help``. Source: QEMU softmmu/qdev-monitor.c, qdev_print_devinfo.
 _DEVICE_LINE = re.compile(r'name "(?P<name>[^"]+)"(?:, bus (?P<bus>[^,\s]+))?(?:, alias "(?P<alias>[^"]+)")?')
@@ -48,7 +42,7 @@ def qemu_abilities(program: str, cache: Path, *, again: bool = False) -> QemuAbi
         ProgramError: it does not answer, or not as a QEMU does.
         DeadlineError: it does not answer in time.
     """
-    place = cache / "qemu" / f"{_digest(program, cache)}.json"
+    place = cache / "qemu" / f"{program_digest(program, cache)}.json"
     kept = read_cache(place)
     if kept.get("format") == _FORMAT and not again:
         return _from_cache(program, kept)
@@ -63,7 +57,7 @@ def ask(program: str) -> QemuAbilities:
     Raises:
         HostError, ProgramError, DeadlineError: as ``qemu_abilities``.
     """
-    version, listed, machine_list, cpu_list, object_list = (
+    version, listed, machine_list, cpu_list, object_list, option_list = (
         answer.get("return") if answer else None for answer in _answers(program, _OVERVIEW)
     )
     if not isinstance(version, dict) or not isinstance(listed, str):
@@ -75,9 +69,9 @@ def ask(program: str) -> QemuAbilities:
     answers = _answers(
         program,
         [
-            *(_command("device-list-properties", typename=name) for name in with_properties),
-            *(_command("qom-list-properties", typename=f"{name}-machine") for name in machines),
-            _command("device-list-properties", typename=cpus.get("max", "")),
+            *(command("device-list-properties", typename=name) for name in with_properties),
+            *(command("qom-list-properties", typename=f"{name}-machine") for name in machines),
+            command("device-list-properties", typename=cpus.get("max", "")),
         ],
     )
     *properties, features = (_names(answer) for answer in answers)
@@ -97,6 +91,7 @@ def ask(program: str) -> QemuAbilities:
         cpus=frozenset(cpus),
         cpu_features=features or frozenset(),
         objects=frozenset(str(entry["name"]) for entry in object_list or ()),
+        options=frozenset(str(entry["option"]) for entry in option_list or ()),
         netdevs=_netdevs(program),
     )
 
@@ -122,17 +117,14 @@ def parse_devices(text: str) -> tuple[dict[str, QemuDevice], dict[str, str]]:
     return devices, aliases
 
 
-def _command(name: str, **arguments: object) -> str:
-    return json.dumps({"execute": name, "arguments": arguments})
-
-
 _OVERVIEW = (
-    _command("query-version"),
+    command("query-version"),
     # As ``-device help``, in the same process.
-    _command("human-monitor-command", **{"command-line": "info qdm"}),
-    _command("query-machines"),
-    _command("query-cpu-definitions"),
-    _command("qom-list-types", implements="user-creatable", abstract=False),
+    command("human-monitor-command", **{"command-line": "info qdm"}),
+    command("query-machines"),
+    command("query-cpu-definitions"),
+    command("qom-list-types", implements="user-creatable", abstract=False),
+    command("query-command-line-options"),
 )
 
 
@@ -140,12 +132,14 @@ def _answers(program: str, commands: Sequence[str]) -> list[_Answer | None]:
     """The answers of ``program``, one for each command; None where it ended in place of one.
 
     QEMU does that for a device whose module is not installed. Source: measured, QEMU 7.2, virtio-gpu-gl-pci.
+    It may take with it what it had answered and not yet written, so the first command without an answer is
+    asked alone before it is the one to blame.
     """
     answers: list[_Answer | None] = []
     while len(answers) < len(commands):
         answers += _session(program, commands[len(answers) :])
         if len(answers) < len(commands):
-            answers.append(None)
+            answers += _session(program, [commands[len(answers)]]) or [None]
     return answers
 
 
@@ -155,25 +149,18 @@ def _session(program: str, commands: Sequence[str]) -> list[_Answer]:
     Raises:
         ProgramError: it speaks no QMP.
     """
-    machine = ("-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S")
-    argv = (program, *machine, "-qmp", "stdio")
-    lines: list[str] = []
-    talk = Conversation(argv, env=os.environ)
+    argv = (program, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S")
+    lines: list[str] | None = None
     try:
-        talk.ask(f"{_command('qmp_capabilities')}\n{_END}\n", until=_ENDED, timeout_s=_TIMEOUT_S)
-        for begin in range(0, len(commands), _COMMANDS_AT_ONCE):
-            batch = [*commands[begin : begin + _COMMANDS_AT_ONCE], _END]
-            lines += talk.ask("".join(f"{each}\n" for each in batch), until=_ENDED, timeout_s=_TIMEOUT_S)
-        with contextlib.suppress(ProgramEndedError):
-            # It ends in place of saying that once more.
-            talk.ask(f"{_command('quit')}\n", until=_ENDED, timeout_s=_TIMEOUT_S)
+        with qmp_talk(argv) as talk:
+            lines = talk.lines
+            talk.ask(commands)
+            answers = list(_parsed(lines))
     except ProgramEndedError as exc:
-        if not exc.lines and not lines:
+        if lines is None:
             raise ProgramError(f"{command_line(argv)}: {exc.message}") from exc
-        lines += exc.lines
-    finally:
-        talk.close()
-    return list(_parsed(lines))
+        answers = list(_parsed(lines))
+    return answers
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[_Answer]:
@@ -199,7 +186,7 @@ def _netdevs(program: str) -> frozenset[str]:
     return frozenset(line.strip() for line in said.splitlines() if line.strip() and " " not in line.strip())
 
 
-def _digest(program: str, cache: Path) -> str:
+def program_digest(program: str, cache: Path) -> str:
     """SHA-256 of the program, read again only when its size, time or place has changed."""
     place = cache / "qemu" / "digests.json"
     try:
@@ -230,7 +217,7 @@ def _for_cache(found: QemuAbilities) -> dict[str, object]:
     }
 
 
-_SETS = ("cpus", "cpu_features", "objects", "netdevs")
+_SETS = ("cpus", "cpu_features", "objects", "options", "netdevs")
 
 
 def _from_cache(program: str, kept: Mapping[str, Any]) -> QemuAbilities:

@@ -50,6 +50,7 @@ def board(compute: Compute) -> Board:
     }
     if given:
         options |= {"usb": given.usb, "mem_merge": given.mem_merge, "igd_passthru": given.igd_passthru}
+        options["spid"] = given.spid
     if compute.firmware == "uefi":
         options |= {"pflash0": firmware.CODE_NODE, "pflash1": firmware.VARIABLES_NODE}
     if compute.secure_boot:

@@ -77,7 +77,8 @@ class DiskSpec(Frozen):
 
     ``key`` is its place in the node file, such as ``compute.storage_backend[0].drives[0].file``. A size of
     None is that of the backing file; ``is_sized`` says that the node file asks for the size. ``options`` are
-    of qemu-img. ``is_shared`` ones may be written by others too.
+    of qemu-img. ``is_shared`` ones may be written by others too. An empty ``backing_format`` is that of the
+    backing file when the image is made.
     """
 
     path: Path

@@ -102,7 +102,11 @@ def networks_part(
             "mac": mac,
             **further,
         }
-        keys = {**dict.fromkeys(further, "extra_option"), **{name: name for name in _NAMED_ALIKE}}
+        keys = {
+            **dict.fromkeys(further, "extra_option"),
+            **{name: name for name in _NAMED_ALIKE},
+            "": "device",
+        }
         items.append(
             Device(card.device or usual, _card_id(card, index), key, properties, BootClass.NETWORK, keys=keys)
         )

@@ -44,12 +44,14 @@ _ROOT_PORTS = ("pcie-root-port", "ioh3420")
 _UPSTREAM, _DOWNSTREAM = "x3130-upstream", "xio3130-downstream"
 _BRIDGES = ("i82801b11-bridge", "pci-bridge", "pcie-pci-bridge")
 _EXTRA_ROOT = "pxb-pcie"
+_VMD, _BEHIND_VMD = "vmd", "a root bus behind a VMD"
 # On which kinds of bus ports can be; all others can be anywhere but inside of a switch.
 _NEEDS = {
-    **dict.fromkeys(_ROOT_PORTS, ("a root bus",)),
-    _UPSTREAM: ("a port",),
+    **dict.fromkeys(_ROOT_PORTS, ("a root bus", _BEHIND_VMD)),
+    _UPSTREAM: ("a port", _BEHIND_VMD),
     _DOWNSTREAM: ("the inside of a switch",),
     _EXTRA_ROOT: ("a root bus",),
+    _VMD: ("a root bus",),
     "i82801b11-bridge": ("a root bus",),
     "pcie-pci-bridge": ("a root bus", "a port"),
 }
@@ -61,6 +63,7 @@ _BRIDGED = "megasas"
 _ELSEWHERE = (
     "ide-",
     "scsi-",
+    "ses",
     "isa-",
     "ipmi-",
     "usb-",
@@ -218,6 +221,10 @@ def _ports(compute: Compute) -> list[Device]:
         )
         for number, bus in enumerate(topology.root_bus)
     ]
+    for number, vmd in enumerate(topology.vmd):
+        sizes = {"mbar1_size": vmd.bar1_size, "mbar2_size": vmd.bar2_size}
+        properties = {"bus": vmd.bus, "addr": vmd.addr, "multifunction": True, **sizes}
+        made.append(Device(_VMD, vmd.id, f"{root}.vmd[{number}]", properties))
     buses: dict[str, str] = {}
     for number, switch in enumerate(topology.switch):
         for place, up in enumerate(switch.upstream):
@@ -306,8 +313,8 @@ def _buses(devices: Iterable[Device], chipset: Chipset) -> Iterator[tuple[str, _
             yield name, _Bus(name, "a port", range(1), range(1))
         elif device.driver == _UPSTREAM:
             yield name, _Bus(name, "the inside of a switch", every, every, holds=(_DOWNSTREAM,))
-        elif device.driver == _EXTRA_ROOT:
-            yield name, _Bus(name, "a root bus", every, every)
+        elif device.driver in (_EXTRA_ROOT, _VMD):
+            yield name, _Bus(name, _BEHIND_VMD if device.driver == _VMD else "a root bus", every, every)
 
 
 def _repeated_ids(devices: Iterable[Device]) -> Iterator[Problem]:
@@ -374,7 +381,8 @@ def _bus_of(board: _Board, device: Device, devices: Sequence[Device]) -> _Bus | 
         return None
     needs = _NEEDS.get(device.driver)
     if needs and bus.kind not in needs:
-        message = f"{name!r} is {bus.kind}; {device.driver} sits on {' or '.join(needs)}"
+        usual = " or ".join(kind for kind in needs if kind != _BEHIND_VMD)
+        message = f"{name!r} is {bus.kind}; {device.driver} sits on {usual}"
         able = [each.name for each in board.buses.values() if each.kind in needs]
         board.wrong(device, "bus", message, f"such as {able[0]}" if able else "add one")
         return None
@@ -414,7 +422,8 @@ def _check_functions(board: _Board) -> None:
     for (bus, slot), functions in board.slots.items():
         first = functions.get(0)
         for function, device in functions.items():
-            if function and first is None:
+            # A VMD is one of several functions of the chipset, of which such a QEMU may have the first.
+            if function and first is None and device.driver != _VMD:
                 message = f"slot {slot:02x} of {bus} has no function 0, without which nobody looks for others"
                 board.wrong(device, "addr", message, f"'{slot:02x}.0' is free")
                 break

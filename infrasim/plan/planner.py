@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings, OtherChannel
-from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.errors import InvalidNodeFile
 from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
@@ -23,7 +23,8 @@ from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
-from infrasim.plan.fault import problem
+from infrasim.plan.controllers import lacking_sectors, other_kinds
+from infrasim.plan.fault import fault, problem
 from infrasim.plan.firmware import board, firmware_part, without_smm
 from infrasim.plan.hardware import hardware
 from infrasim.plan.identity import compile_node, system_serial_number, wanted_uuid
@@ -50,6 +51,7 @@ from infrasim.plan.part import HostPart, boot_devices
 from infrasim.plan.pci import chipset_of, placed, topology_part
 from infrasim.plan.pinning import binding, host_node
 from infrasim.plan.processors import numa_nodes, processors
+from infrasim.plan.special import special_part
 from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
 from infrasim.qemu.boot import BootDevice, Firmware
@@ -257,9 +259,16 @@ def _host_parts(parts: _Parts, texts: Mapping[str, bytes]) -> tuple[HostPart, ..
     found = (
         firmware_part(compute, parts.facts, parts.paths),
         topology_part(compute),
-        storage_part(compute, parts.paths, parts.identity.uuid, seed=_seed(parts, texts)),
+        storage_part(
+            compute,
+            parts.paths,
+            parts.identity.uuid,
+            seed=_seed(parts, texts),
+            kinds=other_kinds(compute, parts.facts),
+        ),
         networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
         *_passthrough(parts),
+        special_part(compute),
     )
     return placed(found, _onboard(parts), chipset_of(compute))
 
@@ -333,16 +342,23 @@ def _check_qemu(parts: _Parts, host_parts: tuple[HostPart, ...], argv: tuple[str
     """
     from infrasim.qemu.check import is_ordinary, lacks
 
-    ask = parts.facts.ask_qemu
-    if ask is None or (parts.spec.compute.qemu_bin is None and is_ordinary(argv)):
+    ask, compute = parts.facts.ask_qemu, parts.spec.compute
+    found = list(lacking_sectors(compute, parts.facts))
+    if ask is None or (compute.qemu_bin is None and is_ordinary(argv)):
+        if found:
+            raise InvalidNodeFile(found)
         return
-    keys = {"-machine": "compute.machine", "-cpu": "compute.cpu"}
+    keys = {name: f"compute.{name.lstrip('-')}" for name in ("-machine", "-cpu", "-communicate")}
     keys |= {f"-cpu.{name}": f"compute.cpu.{name}" for name in ("type", "features")}
+    options = compute.machine.model_dump(by_alias=True, exclude_unset=True) if compute.machine else ()
+    keys |= {f"-machine.{name}": f"compute.machine.{name}" for name in options}
     for device in (device for part in host_parts for device in part.devices):
         keys |= device.places
     # A module that was installed meanwhile can have brought what was not there when it was asked.
-    if lacks(argv, keys, ask(False)) and (found := lacks(argv, keys, ask(True))):
-        raise InvalidNodeFile(Problem("", 0, 0, lack.key, lack.message, lack.hint) for lack in found)
+    if lacks(argv, keys, ask(False)):
+        found += [fault(lack.key, lack.message, lack.hint) for lack in lacks(argv, keys, ask(True))]
+    if found:
+        raise InvalidNodeFile(found)
 
 
 # --- processes, ports, files

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, filterfalse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from infrasim.frozen import Frozen
 from infrasim.paths import NodePaths
 from infrasim.plan import addresses
 from infrasim.plan.identity import problem
@@ -16,15 +18,36 @@ from infrasim.plan.part import HostPart, Words
 from infrasim.qemu import storage
 from infrasim.qemu.boot import BootClass
 from infrasim.qemu.element import Device, Value
+from infrasim.spec.document import dotted
 from infrasim.spec.node import Compute
 from infrasim.spec.storage import Controller, Drive, Image, NumberedDisk
-from infrasim.spec.storage_checks import block_sizes, drives_on_each
-from infrasim.spec.storage_kinds import ALONE, KINDS
+from infrasim.spec.storage_checks import block_sizes
+from infrasim.spec.storage_kinds import ALONE, KINDS, Kind, kind_of
+from infrasim.spec.unusual import NVME_PROPERTIES
+
+if TYPE_CHECKING:
+    from infrasim.spec.special import Ses
 
 _SATA = "sata"
-_CDROM_KEY = "compute.cdrom"
+_ATA_FAMILIES = (_SATA, "ide")
 _SEED_KEY = "compute.cloud_init"
 _IDE_CHANNELS = 2
+_OTHER_PORT = "give it another port, or leave it out"
+# Which keys of the node file properties come from, where a QEMU may lack them.
+_CONTROLLER_KEYS = {
+    "": "type",
+    **{name: name for name in ("use_jbod", "sas_address", "msi", "msix", "use_msix", "max_cmds", "max_sge")},
+    "cmb_size_mb": "cmb_size",
+    **{name: key.replace("pci_config", "pci-config") for key, name in NVME_PROPERTIES.items()},
+}
+_DISK_KEYS = {
+    **{name: name for name in ("vendor", "product", "model", "wwn", "rotation_rate")},
+    **{name: name for name in ("port_index", "port_wwn", "slot_number", "atta_wwn", "atta_phy_id")},
+    "ver": "version",
+    "page_file": "page-file",
+}
+# Numbers that people write in hexadecimal.
+_WIDE = ("wwn", "pp_atta_sas_addr", "ep_atta_sas_addr")
 # Words of -drive that -blockdev does not have.
 _DISCARD = {"on": "unmap", "off": "ignore"}
 
@@ -33,13 +56,15 @@ _DISCARD = {"on": "unmap", "off": "ignore"}
 class _Storage:
     """The storage of one node as it is put together.
 
-    ``base`` is what the first disk begins as. ``numbers`` are the next controllers by family,
-    ``free_namespaces`` the numbers that nobody asks for, by subsystem or by entry of the node file.
+    ``base`` is what the first disk begins as. ``kinds`` are those of controllers that only QEMU knows.
+    ``numbers`` are the next controllers by family, ``free_namespaces`` the numbers that nobody asks for, by
+    subsystem or by entry of the node file.
     """
 
     paths: NodePaths
     node_uuid: uuid.UUID
     base: Path | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     controllers: list[Device | Words] = field(default_factory=list)
     drives: list[Device | Words] = field(default_factory=list)
     disks: list[DiskSpec] = field(default_factory=list)
@@ -47,6 +72,10 @@ class _Storage:
     numbers: dict[str, int] = field(default_factory=dict)
     subsystems: dict[str, str] = field(default_factory=dict)
     free_namespaces: dict[str | int, Iterator[int]] = field(default_factory=dict)
+
+    def kind(self, entry: Controller) -> Kind:
+        """The kind of controller an entry is."""
+        return self.kinds.get(entry.type) or kind_of(entry.type)
 
     def next_id(self, family: str) -> str:
         """The name of the next controller of a family."""
@@ -56,55 +85,146 @@ class _Storage:
 
 
 def storage_part(
-    compute: Compute, paths: NodePaths, node_uuid: uuid.UUID, *, seed: FileSpec | None = None
+    compute: Compute,
+    paths: NodePaths,
+    node_uuid: uuid.UUID,
+    *,
+    seed: FileSpec | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> HostPart:
-    """The CD-ROM on the first port of SATA, disks behind it, further controllers as they fill up.
+    """CD-ROMs, on the first ports of SATA unless they say more, then disks, controllers as they fill up.
 
-    ``seed`` is an image that is on a CD-ROM behind the first one.
+    ``seed`` is an image that is on a CD-ROM behind the others. ``kinds`` are those of controllers that only
+    QEMU knows, by its name.
+
+    Raises:
+        InvalidNodeFile: two drives want one port, or there is no room for one.
     """
-    made = _Storage(paths, node_uuid, base=Path(compute.image) if compute.image else None)
-    has_ahci = any(KINDS[entry.type].family == _SATA for entry in compute.storage_backend)
-    cdroms = [*((Path(compute.cdrom.file),) if compute.cdrom else ()), *((seed.path,) if seed else ())]
-    if cdroms and not has_ahci:
-        made.controllers.append(Device("ich9-ahci", made.next_id(_SATA), _CDROM_KEY))
-    if compute.cdrom:
-        made.inputs.append(InputSpec(Path(compute.cdrom.file), _CDROM_KEY))
-    for number, image in enumerate(cdroms):
-        is_seed = seed is not None and image == seed.path
-        _add_cdrom(made, image, number, _SEED_KEY if is_seed else _CDROM_KEY)
+    made = _Storage(paths, node_uuid, base=Path(compute.image) if compute.image else None, kinds=kinds or {})
+    taken = _add_cdroms(made, compute, _cdroms(compute, seed))
     made.free_namespaces.update(_free_namespaces(compute.storage_backend))
     for number, entry in enumerate(compute.storage_backend):
         key = f"compute.storage_backend[{number}]"
         if entry.type in ALONE:
             _add_disks_on_their_own(made, entry, number, key)
         else:
-            # CD-ROMs are on the first of SATA's controllers.
-            is_first = KINDS[entry.type].family == _SATA and not made.numbers.get(_SATA)
-            _add_controllers(made, entry, number, key, taken=len(cdroms) if is_first else 0)
+            # CD-ROMs are on the first controller of their kind.
+            _add_controllers(made, entry, number, key, taken.pop(made.kind(entry).family, {}))
     items = (*made.controllers, *made.drives)
     files = (seed,) if seed else ()
     return HostPart(items, disks=tuple(made.disks), inputs=tuple(made.inputs), files=files)
 
 
-def _add_cdrom(made: _Storage, image: Path, number: int, key: str) -> None:
-    node = f"cdrom{number}-image"
-    # Nothing boots from a seed.
-    boot_class = BootClass.CDROM if key == _CDROM_KEY else None
-    made.drives.append(storage.disk_image(node, image, "raw", read_only=True))
-    properties = {"bus": f"sata0.{number}", "drive": node}
-    made.drives.append(Device("ide-cd", f"cdrom{number}", key, properties, boot_class))
+# --- CD-ROMs
+
+
+class _InDrive(Frozen):
+    """What is in a CD-ROM drive. Nothing boots from a seed, which is no file of the user's either."""
+
+    image: Path
+    key: str
+    is_seed: bool = False
+    controller: str = "ahci"
+    port: int | None = None
+    boot_index: int | None = None
+
+
+def _cdroms(compute: Compute, seed: FileSpec | None) -> list[_InDrive]:
+    found = [
+        _InDrive(
+            Path(drive.file),
+            dotted(("compute", *place)),
+            controller=drive.controller,
+            port=drive.slot,
+            boot_index=drive.bootindex,
+        )
+        for place, drive in compute.cdrom_drives
+    ]
+    return [*found, *([_InDrive(seed.path, _SEED_KEY, is_seed=True)] if seed else ())]
+
+
+def _add_cdroms(made: _Storage, compute: Compute, cdroms: Sequence[_InDrive]) -> dict[str, dict[int, str]]:
+    """Every CD-ROM drive, and a controller for them where the node file has none.
+
+    Returns the ports they have of the first controller of each family, with the keys of the drives.
+    """
+    taken: dict[str, dict[int, str]] = {}
+    places: dict[str, dict[str, Value]] = {}
+    for kind in ("ahci", "ide"):
+        family, drives = kind_of(kind).family, [drive for drive in cdroms if drive.controller == kind]
+        entry = next((each for each in compute.storage_backend if made.kind(each).family == family), None)
+        if drives and entry is None:
+            made.controllers.append(Device(kind_of(kind).driver, made.next_id(family), drives[0].key))
+        ports = _cdrom_ports(made, drives, entry, kind_of(kind))
+        taken[family] = {port: drive.key for drive, port in zip(drives, ports, strict=True)}
+        places.update(
+            {drive.key: _port(family, f"{family}0", port) for drive, port in zip(drives, ports, strict=True)}
+        )
+    for number, drive in enumerate(cdroms):
+        node = f"cdrom{number}-image"
+        if not drive.is_seed:
+            made.inputs.append(InputSpec(drive.image, drive.key))
+        made.drives.append(storage.disk_image(node, drive.image, "raw", read_only=True))
+        driver = "ide-cd" if drive.key in places else "scsi-cd"
+        place = places.get(drive.key) or _scsi_place(made, drive, number)
+        boot_class = None if drive.is_seed else BootClass.CDROM
+        device = Device(
+            driver, f"cdrom{number}", drive.key, {**place, "drive": node}, boot_class, drive.boot_index
+        )
+        made.drives.append(device)
+    return taken
+
+
+def _cdrom_ports(
+    made: _Storage, cdroms: Sequence[_InDrive], entry: Controller | None, usual: Kind
+) -> list[int]:
+    """The port of each CD-ROM drive: its own, or the next one that nobody asks for.
+
+    ``entry`` is the first one of that family, if there is any; its first disks are on the same controller.
+    """
+    kind = made.kind(entry) if entry else usual
+    beside = entry.drives[: max(0, _on_each(made, entry) - len(cdroms))] if entry else ()
+    asked = {drive.slot for drive in beside} | {drive.port for drive in cdroms}
+    free = (port for port in range(kind.targets) if port not in asked)
+    ports = [drive.port if drive.port is not None else next(free, None) for drive in cdroms]
+    for drive, port in zip(cdroms, ports, strict=True):
+        if port is None or port >= kind.targets:
+            message = f"no port of the first {kind.driver} is left for it, which has {kind.targets}"
+            raise problem(drive.key, message, "give disks and CD-ROM drives fewer ports of it")
+    return [port for port in ports if port is not None]
+
+
+def _scsi_place(made: _Storage, drive: _InDrive, number: int) -> dict[str, Value]:
+    """Where a CD-ROM drive is that speaks SCSI, over USB or not; its controller is made for the first one."""
+    controller = f"cdrom-{'usb' if drive.controller == 'usb' else 'scsi'}0"
+    driver = "qemu-xhci" if drive.controller == "usb" else "virtio-scsi-pci"
+    if controller not in made.numbers:
+        made.numbers[controller] = 1
+        made.controllers.append(Device(driver, controller, drive.key))
+    if drive.controller != "usb":
+        return {"bus": f"{controller}.0", "scsi-id": number}
+    made.drives.append(Device("usb-bot", f"cdrom{number}-usb", drive.key, {"bus": f"{controller}.0"}))
+    return {"bus": f"cdrom{number}-usb.0"}
 
 
 # --- controllers with disks
 
 
-def _add_controllers(made: _Storage, entry: Controller, number: int, key: str, *, taken: int) -> None:
+def _on_each(made: _Storage, entry: Controller) -> int:
+    """How many disks one controller of an entry takes before the next one is begun."""
+    kind = made.kind(entry)
+    return min(entry.max_drive_per_controller, kind.targets * kind.luns)
+
+
+def _add_controllers(
+    made: _Storage, entry: Controller, number: int, key: str, taken: Mapping[int, str]
+) -> None:
     """The controllers of an entry, as many as its disks need, and the disks.
 
-    ``taken`` ports of the first one are not free.
+    ``taken`` are ports of the first one that are not free, with the keys of who has them.
     """
-    on_each = drives_on_each(entry)
-    first = max(0, on_each - taken)
+    on_each = _on_each(made, entry)
+    first = max(0, on_each - len(taken))
     groups = [entry.drives[:first]]
     groups += [entry.drives[start : start + on_each] for start in range(first, len(entry.drives), on_each)]
     if entry.addr is not None and len(groups) > 1:
@@ -112,16 +232,23 @@ def _add_controllers(made: _Storage, entry: Controller, number: int, key: str, *
         hint = "write each controller as an entry of its own, or leave it out"
         raise problem(f"{key}.addr", message, hint)
     slot = 0
+    kind = made.kind(entry)
     for before, group in enumerate(groups):
-        kind = KINDS[entry.type]
         controller = made.next_id(kind.family)
         properties = _options(made, entry, controller, before)
-        made.controllers.append(Device(kind.driver, controller, key, properties))
-        places = _places(entry, controller, group, taken if before == 0 else 0)
-        for drive, (device_id, place) in zip(group, places, strict=True):
+        made.controllers.append(Device(kind.driver, controller, key, properties, keys=_CONTROLLER_KEYS))
+        keys = [f"{key}.drives[{slot + place}]" for place in range(len(group))]
+        places = _places(kind, controller, group, keys, taken if before == 0 else {})
+        for drive, drive_key, (device_id, place) in zip(group, keys, places, strict=True):
             name = f"disk-{kind.family}-{number}-{slot}"
-            _add_disk(made, entry.type, drive, name, device_id, f"{key}.drives[{slot}]", place)
+            _add_disk(made, kind, drive, name, device_id, drive_key, place, _DISK_KEYS)
             slot += 1
+    for bay, ses in enumerate(entry.seses):
+        ses_key = f"{key}.seses[{bay}]"
+        properties = {"bus": f"{controller}.0", **_ses_properties(ses)}
+        made.drives.append(Device("ses", f"{controller}-ses{bay}", ses_key, properties))
+        if ses.ses_buffer_file:
+            made.inputs.append(InputSpec(Path(ses.ses_buffer_file), f"{ses_key}.ses_buffer_file"))
 
 
 def _options(made: _Storage, entry: Controller, controller: str, before: int) -> dict[str, Value]:
@@ -137,28 +264,24 @@ def _options(made: _Storage, entry: Controller, controller: str, before: int) ->
         "sas_address": None if entry.sas_address is None else f"{entry.sas_address + before:#x}",
         "msi": entry.msi,
         "msix": entry.msix,
+        "use_msix": entry.use_msix,
         "max_cmds": entry.max_cmds,
         "max_sge": entry.max_sge,
         "iothread": thread,
         "cmb_size_mb": entry.cmb_size,
+        **{name: getattr(entry, key) for key, name in NVME_PROPERTIES.items()},
     }
 
 
 def _places(
-    entry: Controller, controller: str, group: Sequence[Drive], taken: int
+    kind: Kind, controller: str, group: Sequence[Drive], keys: Sequence[str], taken: Mapping[int, str]
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     """The id of each drive's device and the properties that say where it is."""
-    family = KINDS[entry.type].family
-    if family == "ide":
-        for port in range(len(group)):
-            channel, unit = divmod(port, _IDE_CHANNELS)
-            yield f"{controller}-{port}", {"bus": f"{controller}.{channel}", "unit": unit}
+    if kind.family in _ATA_FAMILIES:
+        for port in _ports(kind, controller, group, keys, taken):
+            yield f"{controller}-{port}", _port(kind.family, controller, port)
         return
-    if family == _SATA:
-        for port in range(taken, taken + len(group)):
-            yield f"{controller}-{port}", {"bus": f"{controller}.{port}"}
-        return
-    for target, lun, drive in _targets(entry.type, group):
+    for target, lun, drive in _targets(kind, group):
         place: dict[str, Value] = {
             "bus": f"{controller}.0",
             "channel": drive.channel or 0,
@@ -168,14 +291,41 @@ def _places(
         yield f"{controller}-{drive.channel or 0}-{target}-{lun}", place
 
 
-def _targets(kind: str, group: Sequence[Drive]) -> Iterator[tuple[int, int, Drive]]:
+def _port(family: str, controller: str, port: int) -> dict[str, Value]:
+    """A port of a SATA or IDE controller, as QEMU names it."""
+    if family == _SATA:
+        return {"bus": f"{controller}.{port}"}
+    channel, unit = divmod(port, _IDE_CHANNELS)
+    return {"bus": f"{controller}.{channel}", "unit": unit}
+
+
+def _ports(
+    kind: Kind, controller: str, group: Sequence[Drive], keys: Sequence[str], taken: Mapping[int, str]
+) -> Iterator[int]:
+    """The port of each drive: its own, or else the next one that nobody asks for."""
+    owners = dict(taken)
+    for drive, key in zip(group, keys, strict=True):
+        if drive.slot is None:
+            continue
+        if drive.slot >= kind.targets:
+            raise problem(f"{key}.slot", f"{controller} has the ports 0 to {kind.targets - 1}", _OTHER_PORT)
+        if drive.slot in owners:
+            message = f"port {drive.slot} of {controller} has {owners[drive.slot]}"
+            raise problem(f"{key}.slot", message, _OTHER_PORT)
+        owners[drive.slot] = key
+    free = (port for port in range(kind.targets) if port not in owners)
+    for drive in group:
+        yield next(free) if drive.slot is None else drive.slot
+
+
+def _targets(kind: Kind, group: Sequence[Drive]) -> Iterator[tuple[int, int, Drive]]:
     """Target and unit of each drive: its own, or else the next target that nobody asks for.
 
     Where there are more drives than targets, further ones are further units.
     """
     taken = {(drive.scsi_id, drive.lun or 0) for drive in group if drive.scsi_id is not None}
     asked = {target for target, _ in taken}
-    luns, targets = range(KINDS[kind].luns), range(KINDS[kind].targets)
+    luns, targets = range(kind.luns), range(kind.targets)
     free = ((target, lun) for lun in luns for target in targets if lun or target not in asked)
     for drive in group:
         if drive.scsi_id is not None:
@@ -189,13 +339,16 @@ def _targets(kind: str, group: Sequence[Drive]) -> Iterator[tuple[int, int, Driv
 
 
 def _add_disks_on_their_own(made: _Storage, entry: Controller, number: int, key: str) -> None:
-    family = KINDS[entry.type].family
+    kind = made.kind(entry)
+    family = kind.family
     if entry.addr is not None and len(entry.drives) > 1:
         message = f"is one place, and these are {len(entry.drives)} controllers"
         raise problem(f"{key}.addr", message, "write each as an entry of its own, or leave it out")
     listed: list[tuple[str, NumberedDisk]] = [
         (f"{key}.drives[{slot}]", drive) for slot, drive in enumerate(entry.drives)
     ]
+    files = {"config_file": entry.config_file, "pci-config": entry.pci_config}
+    made.inputs += [InputSpec(Path(path), f"{key}.{name}") for name, path in files.items() if path]
     for slot, (place, disk) in enumerate(listed or [(key, entry)]):
         controller = made.next_id(family)
         name = f"disk-{family}-{number}-{slot}"
@@ -204,7 +357,8 @@ def _add_disks_on_their_own(made: _Storage, entry: Controller, number: int, key:
             free = made.free_namespaces[entry.subsystem or number]
             _add_namespaces(made, entry, disk, name, controller, place, options, free)
         else:
-            _add_disk(made, entry.type, disk, name, controller, place, options)
+            keys = _DISK_KEYS if entry.drives else _CONTROLLER_KEYS
+            _add_disk(made, kind, disk, name, controller, place, options, keys)
 
 
 def _add_namespaces(
@@ -228,7 +382,8 @@ def _add_namespaces(
             made.subsystems[entry.subsystem] = f"subsys{len(made.subsystems)}"
             made.controllers.append(storage.nvm_subsystem(made.subsystems[entry.subsystem], entry.subsystem))
         options["subsys"] = made.subsystems[entry.subsystem]
-    made.controllers.append(Device("nvme", controller, key, options))
+    keys = {} if entry.drives else _CONTROLLER_KEYS
+    made.controllers.append(Device("nvme", controller, key, options, keys=keys))
     spaces: list[tuple[str, str, Image]] = [
         (f"{key}.namespaces[{number}]", f"{name}-{number}", space)
         for number, space in enumerate(entry.namespaces)
@@ -267,21 +422,26 @@ def _free_namespaces(entries: Sequence[Controller]) -> Iterator[tuple[str | int,
 
 def _add_disk(
     made: _Storage,
-    kind: str,
+    kind: Kind,
     disk: NumberedDisk,
     name: str,
     device_id: str,
     key: str,
     place: dict[str, Value],
+    keys: Mapping[str, str],
 ) -> None:
     node = _add_image(made, disk, name, key)
     serial = disk.serial or addresses.drive_serial(made.node_uuid, name)
     properties = {**place, "drive": node, "serial": serial, **_named(disk), **_block_properties(disk)}
-    if KINDS[kind].needs_wwn and properties["wwn"] is None:
+    if kind.needs_wwn and properties["wwn"] is None:
         properties["wwn"] = f"{addresses.drive_wwn(made.node_uuid, name):#x}"
-    driver = {"ahci": "ide-hd", "ide": "ide-hd", **{each: KINDS[each].driver for each in ALONE}}
-    device = Device(driver.get(kind, "scsi-hd"), device_id, key, properties, BootClass.DISK, disk.bootindex)
-    made.drives.append(device)
+    if isinstance(disk, Drive) and disk.page_file:
+        made.inputs.append(InputSpec(Path(disk.page_file), f"{key}.page-file"))
+    driver = kind.driver
+    if not any(kind is KINDS[name] for name in ALONE):
+        driver = "ide-hd" if kind.family in _ATA_FAMILIES else "scsi-hd"
+    found = Device(driver, device_id, key, properties, BootClass.DISK, disk.bootindex, keys=keys)
+    made.drives.append(found)
 
 
 def _named(disk: NumberedDisk) -> dict[str, Value]:
@@ -297,7 +457,17 @@ def _named(disk: NumberedDisk) -> dict[str, Value]:
         "rotation_rate": disk.rotation_rate,
         "port_index": disk.port_index,
         "port_wwn": None if disk.port_wwn is None else f"{disk.port_wwn:#x}",
+        "page_file": disk.page_file,
+        "slot_number": disk.slot_number,
+        "atta_wwn": None if disk.atta_wwn is None else f"{disk.atta_wwn:#x}",
+        "atta_phy_id": disk.atta_phy_id,
     }
+
+
+def _ses_properties(ses: Ses) -> dict[str, Value]:
+    """Everything that an enclosure says of itself; its keys are the properties."""
+    given: dict[str, Value] = ses.model_dump(by_alias=True, exclude_unset=True)
+    return {name: f"{value:#x}" if name in _WIDE else value for name, value in given.items()}
 
 
 def _block_properties(image: Image) -> dict[str, Value]:
@@ -333,7 +503,7 @@ def _add_image(made: _Storage, image: Image, name: str, key: str) -> str:
             is_sized=is_sized,
             is_shared=image.share_rw,
             backing=backing,
-            backing_format=(image.backing_format or "qcow2") if backing else "",
+            backing_format=image.backing_format or "",
             options=tuple(f"{option}={value}" for option, value in options.items() if value is not None),
         )
     )

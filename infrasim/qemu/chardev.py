@@ -19,7 +19,7 @@ def serial_port(socket: Path | None, log: Path) -> tuple[str, ...]:
     So the log can be emptied while QEMU writes it.
     """
     backend = (
-        option("-chardev", "socket", id=SERIAL_CHARDEV, path=socket, reconnect=RECONNECT_S)
+        socket_client(SERIAL_CHARDEV, socket)
         if socket
         else option("-chardev", "null", id=SERIAL_CHARDEV, logfile=log, logappend=True)
     )
@@ -34,10 +34,20 @@ def further_serial_port(index: int, name: str, log: Path) -> tuple[str, ...]:
     )
 
 
+def socket_server(name: str, socket: Path) -> tuple[str, ...]:
+    """A character device that leads to whoever connects to ``socket``."""
+    return option("-chardev", "socket", id=name, path=socket, server=True, wait=False)
+
+
+def socket_client(name: str, socket: Path) -> tuple[str, ...]:
+    """A character device that leads to whoever listens at ``socket``, again and again."""
+    return option("-chardev", "socket", id=name, path=socket, reconnect=RECONNECT_S)
+
+
 def guest_agent(socket: Path) -> tuple[str, ...]:
     """The fourth serial port, which leads to whoever connects to ``socket``."""
     return (
-        *option("-chardev", "socket", id="guest-agent", path=socket, server=True, wait=False),
+        *socket_server("guest-agent", socket),
         *option("-device", "isa-serial", chardev="guest-agent", index=3),
     )
 
@@ -48,7 +58,7 @@ def system_interface(socket: Path, kind: str, io_port: int, irq: int) -> tuple[s
     ``irq`` 0 is no interrupt; Linux then polls, which takes a fifth longer (measured).
     """
     return (
-        *option("-chardev", "socket", id="ipmi0", path=socket, reconnect=RECONNECT_S),
+        *socket_client("ipmi0", socket),
         *option("-device", "ipmi-bmc-extern", id="bmc0", chardev="ipmi0"),
         *option("-device", f"isa-ipmi-{kind}", bmc="bmc0", ioport=io_port, irq=irq),
     )

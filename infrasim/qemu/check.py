@@ -48,37 +48,44 @@ _OF_EVERY_MACHINE = frozenset({"accel", "kernel-irqchip", "kvm-shadow-mem", "igd
 _NEAREST_DEVICES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "lsisas*": (("megasas-gen2", "mptsas1068"), ""),
     "pmc*": (("megasas-gen2", "mptsas1068"), ""),
-    "ses": ((), "no other device is an enclosure; leave it out"),
-    "skx_ntb": (("ivshmem-plain",), "it shares memory between two hosts"),
-    "ioat_dma": ((), "no other device is a DMA engine; leave it out"),
-    "imc_m2mem": ((), "SMBIOS can describe memory modules: compute.smbios.type17"),
-    "pcu_cr*": ((), "SMBIOS can describe processors and memory: compute.smbios.type4 and type17"),
-    "vmd": (("pcie-root-port",), "NVMe drives can sit behind it"),
+    "ses": ((), "nearest: none, no other device is an enclosure; leave it out"),
+    "skx_ntb": (("ivshmem-plain",), "which shares memory between two hosts"),
+    "ioat_dma": ((), "nearest: none, no other device is a DMA engine; leave it out"),
+    "imc_m2mem": ((), "nearest: SMBIOS, which can describe memory modules: compute.smbios.type17"),
+    "pcu_cr*": ((), "nearest: SMBIOS, which can describe processors and memory: compute.smbios"),
+    "vmd": (("pcie-root-port",), "behind which NVMe drives can sit"),
     "pci-assign": (("vfio-pci",), ""),
     "sga": ((), "the firmware's screen is on the serial port anyway"),
 }
 # The same for properties: device pattern, property -> advice.
 _NEAREST_PROPERTIES: Mapping[tuple[str, str], str] = {
-    ("scsi-*", "page_file"): "vendor, product, version, serial, wwn and rotation_rate say what a disk is",
-    ("ide-*", "page_file"): "model, version, serial, wwn and rotation_rate say what a disk is",
-    ("scsi-*", "slot_number"): "scsi-id and lun give a disk its place",
-    ("scsi-*", "atta_wwn"): "port_wwn is the disk's own port",
-    ("scsi-*", "atta_phy_id"): "port_index is the disk's own port",
-    ("nvme", "nlbaf"): "logical_block_size of the drive chooses its format",
-    ("nvme", "lba_index"): "logical_block_size of the drive chooses its format",
-    ("nvme", "oncs"): "mdts and zoned namespaces are the optional features that can be chosen",
-    ("nvme", "vendor_id"): "use-intel-id gives it the ids of an Intel drive",
-    ("nvme", "device_id"): "use-intel-id gives it the ids of an Intel drive",
-    ("nvme", "subsystem_*"): "use-intel-id gives it the ids of an Intel drive",
-    ("nvme", "model_number"): "serial is what can be chosen",
-    ("nvme", "firmware_version"): "serial is what can be chosen",
-    ("nvme", "config_file"): "each property has a key of its own",
-    ("nvme", "pci_config"): "bus and addr give it its place",
-    ("nvme", "slot_number"): "a pcie-root-port has a slot: compute.pcie_topology",
-    ("pcie-*", "sec_bus"): "the firmware numbers buses itself",
-    ("-machine", "spid"): "serial_number and asset_tag tell servers of a chassis apart",
+    ("scsi-*", "page_file"): "nearest: vendor, product, version, serial, wwn and rotation_rate",
+    ("ide-*", "page_file"): "nearest: model, version, serial, wwn and rotation_rate",
+    ("scsi-*", "slot_number"): "nearest: scsi-id and lun, a disk's place on its controller",
+    ("scsi-*", "atta_wwn"): "nearest: port_wwn, the disk's own port",
+    ("scsi-*", "atta_phy_id"): "nearest: port_index, the disk's own port",
+    ("nvme", "nlbaf"): "nearest: sector_size, which chooses the format",
+    ("nvme", "lba_index"): "nearest: sector_size, which chooses the format",
+    ("nvme", "oncs"): "nearest: none, the optional commands are QEMU's",
+    **dict.fromkeys(
+        (("nvme", name) for name in ("vid", "did", "ssvid", "ssdid")), "nearest: none, the ids are QEMU's"
+    ),
+    ("nvme", "model_number"): "nearest: serial",
+    ("nvme", "firmware_version"): "nearest: serial",
+    ("nvme", "config_file"): "nearest: serial, sector_size, namespaces and cmb_size",
+    ("nvme", "pci-config"): "nearest: bus and addr",
+    ("nvme", "slot_number"): "nearest: bus, behind a root port that has a slot: compute.pcie_topology",
+    ("-machine", "spid"): "nearest: serial_number and asset_tag, which tell servers of a chassis apart",
 }
+# The same for options of the command line.
+_NEAREST_OPTIONS: Mapping[str, str] = {
+    "-communicate": "nearest: serial_number, asset_tag and bmc.chassis_sn tell servers of a chassis apart",
+}
+# Options of QEMU's own, and those that only some QEMU has.
+_OPTIONS = ("-device", "-machine", "-cpu", "-netdev", "-object", *_NEAREST_OPTIONS)
 _SHOWN = 3
+# QEMU's heading for them.
+_CARDS = "Network"
 
 
 def is_ordinary(argv: Sequence[str]) -> bool:
@@ -133,7 +140,7 @@ class _Asked(Frozen):
 
 def _asked(argv: Sequence[str]) -> Iterator[_Asked]:
     for flag, text in itertools.pairwise(argv):
-        if flag in ("-device", "-machine", "-cpu", "-netdev", "-object"):
+        if flag in _OPTIONS:
             first, *words = _split(text)
             pairs = (word.partition("=") for word in words)
             yield _Asked(flag, first, {name: value for name, _, value in pairs})
@@ -158,14 +165,21 @@ def _lacking(asked: _Asked, qemu: QemuAbilities) -> Iterable[tuple[str, str, str
             return _lacking_of_cpu(asked, qemu)
         case "-netdev":
             return _lacking_kind(asked.first, "the network backend", qemu.netdevs)
-        case _:
+        case "-object":
             return _lacking_kind(asked.first, "the object", qemu.objects)
+        case option if option.lstrip("-") in qemu.options:
+            return ()
+        case option:
+            return [("", f"the option {option!r}", _NEAREST_OPTIONS[option])]
 
 
 def _lacking_of_device(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str, str, str]]:
     device = qemu.device(asked.first)
     if device is None:
         yield "", f"the device {asked.first!r}", _nearest_device(asked.first, qemu)
+    elif device.properties is not None and "mac" in asked.names.keys() - device.properties:
+        cards = qemu.devices_on("PCI", _CARDS)
+        yield "", f"a network card {asked.first!r}", _close(asked.first, cards) or _shown(cards)
     elif device.properties is not None:
         for name in asked.names.keys() - _OF_EVERY_DEVICE - device.properties:
             advice = _nearest_property(asked.first, name) or _close(name, device.properties)
@@ -207,8 +221,8 @@ def _nearest_device(name: str, qemu: QemuAbilities) -> str:
     for pattern, (devices, advice) in _NEAREST_DEVICES.items():
         if fnmatchcase(name, pattern):
             there = _shown(each for each in devices if qemu.has_device(each))
-            return "; ".join(filter(None, (there, advice)))
-    return _close(name, (*qemu.devices, *qemu.aliases))
+            return ", ".join(filter(None, (there, advice)))
+    return _close(name, (*qemu.devices, *qemu.aliases)) or f"see: {qemu.program} -device help"
 
 
 def _nearest_property(owner: str, name: str) -> str:

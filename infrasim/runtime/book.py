@@ -23,13 +23,14 @@ from infrasim.errors import HostError, InfrasimError, ProgramError, error_from_j
 from infrasim.host import bare
 from infrasim.host.facts import WILDCARDS
 from infrasim.host.files import write_atomic
+from infrasim.host.image_format import QCOW2_MAGIC
 from infrasim.host.process import find_program
 from infrasim.jsonform import from_json
 from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import QEMU, NodePlan, PortSpec, read_plan
 from infrasim.runtime import opening
-from infrasim.runtime.images import QCOW2_MAGIC, image_faults
+from infrasim.runtime.images import image_faults
 from infrasim.runtime.launch import silent_end, supervisor_argv, supervisor_path
 from infrasim.runtime.machine import (
     Begin,
@@ -184,6 +185,8 @@ def _what_stays(home: Home, paths: NodePaths, planned: Planned) -> Iterator[Path
     yield from dict.fromkeys(Path(spec.argv[0]) for spec in planned.plan.processes)
     yield from map(Path, planned.included)
     yield from (spec.path for spec in planned.plan.files)
+    # An overlay holds what differs from this image, as it was.
+    yield from dict.fromkeys(disk.backing for disk in planned.plan.disks if disk.backing is not None)
     yield from (paths.plan, paths.data, paths.smbios_dir, paths.log_owner)
 
 

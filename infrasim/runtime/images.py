@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 from infrasim.errors import Problem
 from infrasim.host import image_lock
+from infrasim.host.files import write_atomic
+from infrasim.host.image_format import QCOW2_MAGIC, image_format
 from infrasim.paths import NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
 from infrasim.runtime.strays import role
 
 # Source: QEMU docs/interop/qcow2, header.
-QCOW2_MAGIC = b"QFI\xfb"
 _QCOW2_SIZE = slice(24, 32)
 # Formats whose size can be told.
 _SIZED = ("qcow2", "raw")
@@ -26,7 +29,7 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
 
     With each goes its key in the node file.
     """
-    backings = {disk.backing for disk in plan.disks if disk.backing is not None}
+    overlays = [disk for disk in plan.disks if disk.backing is not None]
     for disk in plan.disks:
         yield (
             disk.key,
@@ -34,8 +37,10 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
         )
     for given in plan.inputs:
         fault = file_fault(given.path, may_be_folder=given.may_be_folder)
-        if fault is None and given.path in backings:
-            fault = _held(given.path, paths, shares=False, writes=False)
+        behind = [disk for disk in overlays if disk.backing == given.path]
+        if fault is None and behind:
+            changed = filter(None, map(_base_fault, behind))
+            fault = next(changed, None) or _held(given.path, paths, shares=False, writes=False)
         yield given.key, fault
 
 
@@ -72,32 +77,65 @@ def _disk_fault(disk: DiskSpec) -> Fault | None:
     fault = file_fault(disk.path)
     if fault:
         return fault
-    with disk.path.open("rb") as stream:
-        is_qcow2 = stream.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
-    if disk.format == "qcow2" and not is_qcow2:
-        return f"{disk.path} is not a qcow2 image", "say format: raw, if it is a raw one"
-    if disk.format != "qcow2" and is_qcow2:
-        return f"{disk.path} is a qcow2 image, not a {disk.format} one", "say format: qcow2"
-    return None
+    found = image_format(disk.path)
+    if found == disk.format or (disk.format == "raw" and found != "qcow2"):
+        # A raw disk begins with whatever its host has written there.
+        return None
+    hint = "say format: raw, if it is a raw one" if found == "raw" else f"say format: {found}"
+    if disk.format == "raw":
+        return f"{disk.path} is a qcow2 image, not a raw one", hint
+    return f"{disk.path} is not a {disk.format} image", hint
 
 
 def _backing_fault(disk: DiskSpec) -> Fault | None:
     """What is wrong with what a disk begins as; that it is missing is said of it as of every input."""
     if disk.backing is None or not disk.backing.is_file() or file_fault(disk.backing):
         return None
-    with disk.backing.open("rb") as stream:
-        is_qcow2 = stream.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
-    if disk.backing_format == "qcow2" and not is_qcow2:
-        return (
-            f"{disk.backing} is not a qcow2 image",
-            "say its 'backing_format' beside 'backing_file'",
-        )
+    if disk.backing_format not in ("", "raw", image_format(disk.backing)):
+        hint = "leave 'backing_format' out, or say what it is"
+        return f"{disk.backing} is not a {disk.backing_format} image", hint
     # An overlay holds what differs from the image it was made for, and from no other.
     made_for = _backing_of(disk.path) if disk.create and disk.path.exists() else disk.backing
     if made_for != disk.backing:
         message = f"{disk.path} was made for another image, {made_for or 'none'}, not for {disk.backing}"
         return message, "change it back, or run 'infrasim node destroy' to begin anew"
     return None
+
+
+def note_base(disk: DiskSpec) -> None:
+    """Keep what the backing file of a disk is like, if that is not kept yet.
+
+    Raises:
+        HostError: the place cannot be written.
+    """
+    record = NodePaths.base_record(disk.path)
+    if disk.backing is not None and disk.backing.is_file() and not record.exists():
+        write_atomic(record, json.dumps(_likeness(disk.backing)))
+
+
+def _base_fault(disk: DiskSpec) -> Fault | None:
+    """A disk holds what differs from its backing file; so one that has changed since is another disk."""
+    record = NodePaths.base_record(disk.path)
+    if disk.backing is None or not disk.path.exists():
+        return None
+    try:
+        kept, now = json.loads(record.read_bytes()), _likeness(disk.backing)
+        was, size_bytes = datetime.fromtimestamp(kept["mtime_ns"] / 1e9, UTC), kept["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # It was made before there were records, or somebody says by removing it that the image is right.
+        return None
+    if kept == now:
+        return None
+    message = f"{disk.backing} has changed since {disk.path} was made, which holds what differs from it"
+    return message, (
+        f"put back the one of {was:%Y-%m-%d %H:%M:%S} UTC with {size_bytes} bytes; or, if it holds the same, "
+        f"remove {record}; or begin anew with 'infrasim node destroy'"
+    )
+
+
+def _likeness(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _backing_of(image: Path) -> Path | None:

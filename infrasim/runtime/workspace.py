@@ -11,11 +11,12 @@ from pathlib import Path
 
 from infrasim.errors import SET, InvalidNodeFile, Problem
 from infrasim.host.files import make_dir, make_link, remove_tree, write_atomic, write_if_changed
+from infrasim.host.image_format import image_format
 from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import AliasSpec, DiskSpec, NodePlan, read_plan
-from infrasim.runtime.images import file_fault, image_faults
+from infrasim.runtime.images import file_fault, image_faults, note_base
 from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned, setting_text
 
@@ -94,6 +95,8 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
         if disk.create and not disk.path.exists():
             make_dir(disk.path.parent)
             create_disk(disk)
+        if disk.create:
+            note_base(disk)
     for alias in plan.aliases:
         if not alias.path.is_symlink():
             make_link(alias.path, alias.target)
@@ -118,6 +121,8 @@ def create_disk(disk: DiskSpec) -> None:
         ProgramError: qemu-img refused.
     """
     program = require_program(QEMU_IMG_PROGRAM)
+    # So that a record of an image that was removed by hand does not speak of this one.
+    NodePaths.base_record(disk.path).unlink(missing_ok=True)
     temporary = disk.path.with_name(f".{disk.path.name}.new")
     try:
         timeout_s = _IMAGE_TIMEOUT_S + (disk.size_gib or 0) / _GIB_PER_S * (
@@ -136,7 +141,7 @@ def _creation(disk: DiskSpec, path: Path) -> Iterator[str]:
     for option in disk.options:
         yield from ("-o", option)
     if disk.backing is not None:
-        yield from ("-b", str(disk.backing), "-F", disk.backing_format)
+        yield from ("-b", str(disk.backing), "-F", disk.backing_format or image_format(disk.backing))
     yield str(path)
     if disk.size_gib is not None:
         yield f"{disk.size_gib}G"

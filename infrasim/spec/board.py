@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from infrasim.spec import board_checks
 from infrasim.spec.modelling import AfterValidator, Field
-from infrasim.spec.part import Becomes, Part, Switch
+from infrasim.spec.part import UNUSUAL, Becomes, Part, Switch
 
 
 class Machine(Part):
@@ -50,6 +50,9 @@ class Machine(Part):
         alias="igd-passthru",
         description="Whether the board is ready for an Intel graphics device; acts with Xen alone.",
         examples=[False],
+    )
+    spid: Annotated[int, UNUSUAL, Becomes("`-machine spid=`")] | None = Field(
+        None, ge=0, le=255, description="Which server of its chassis this is.", examples=[0]
     )
 
 

@@ -53,24 +53,16 @@ class Conflicts(ValueError):
 
 
 class Misplaced(NamedTuple):
-    """A key that was given where ``of``, another key, is none of ``kinds``."""
+    """A key that was given where ``of``, another key, is a kind that it is not for."""
 
     path: tuple[str | int, ...]
     of: str
-    is_kind: object
-    kinds: tuple[str, ...]
+    message: str
 
 
 def nothing_misplaced(found: Iterable[Misplaced]) -> None:
     """A key that is for some kinds only is given to no other."""
-    refuse(
-        Conflict(
-            each.path,
-            f"is only for {each.of} {' or '.join(each.kinds)}, not for {each.is_kind}",
-            f"remove it, or change {each.of!r}",
-        )
-        for each in found
-    )
+    refuse(Conflict(each.path, each.message, f"remove it, or change {each.of!r}") for each in found)
 
 
 def node_name(text: str) -> str:

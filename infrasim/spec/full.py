@@ -48,6 +48,9 @@ def _grown() -> tuple[Tree, frozenset[str]]:
     for path, key in node_keys().items():
         if key.model is not None:
             continue
+        if _is_unusual(path):
+            left_out.add(path)
+            continue
         for grown in _attempts(tree, path):
             if _holds(grown):
                 tree = grown
@@ -55,6 +58,13 @@ def _grown() -> tuple[Tree, frozenset[str]]:
         else:
             left_out.add(path)
     return tree, frozenset(left_out)
+
+
+def _is_unusual(path: str) -> bool:
+    """Whether the key, or one that it stands below, is for a QEMU that few have."""
+    steps = path.split(".")
+    above = (".".join(steps[:length]).removesuffix("[]") for length in range(1, len(steps) + 1))
+    return any(each in node_keys() and node_keys()[each].is_unusual for each in above)
 
 
 def _attempts(tree: Tree, path: str) -> Iterator[Tree]:
@@ -158,6 +168,10 @@ def _lines(tree: Tree, section: str, left_out: frozenset[str], depth: int, told:
             told.add(key.path)
             yield from _words(key, indent)
             yield f"{indent}# {name}: {yaml_of(next(_values(key.path), None))}"
+        if key.model is not None and key.is_unusual and key.path not in told:
+            told.add(key.path)
+            yield from _words(key, indent)
+            yield f"{indent}# {name}: {yaml_of(_example(key))}"
         if name not in tree:
             continue
         if key.path not in told:
@@ -176,6 +190,13 @@ def _lines(tree: Tree, section: str, left_out: frozenset[str], depth: int, told:
             yield from _lines(value, key.path, left_out, depth + 1, told)
 
 
+def _example(key: Key) -> Any:
+    """A value of a mapping, or a list of one, in which all its keys stand."""
+    section = f"{key.path}[]" if key.is_list else key.path
+    below = {each.name: next(_values(each.path)) for each in node_keys().values() if each.section == section}
+    return [below] if key.is_list else below
+
+
 def _as_entry(lines: list[str], indent: str) -> Iterator[str]:
     """An entry of a list: the dash stands before its first key, behind the comments."""
     first = next(number for number, line in enumerate(lines) if not line.lstrip().startswith("#"))
@@ -186,8 +207,10 @@ def _as_entry(lines: list[str], indent: str) -> Iterator[str]:
 
 def _words(key: Key, indent: str) -> Iterator[str]:
     words = (key.field.description or "").replace("`", "'")
+    if key.is_unusual:
+        words += " Of no QEMU of a distribution."
     if key.only is not None:
-        words += f" Only for {key.only.of} {' or '.join(key.only.kinds)}."
+        words += f" {key.only.words()}"
     if key.choices:
         words += f" One of: {', '.join(map(str, key.choices))}."
     low, high = key.bounds

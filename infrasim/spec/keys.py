@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from infrasim.frozen import Frozen
 from infrasim.spec.modelling import FieldInfo, Model, Rare, written
 from infrasim.spec.node import NodeSpec
-from infrasim.spec.part import Becomes, Only, notes
+from infrasim.spec.part import Becomes, Known, Only, Unusual, notes
 
 
 class Key(Frozen):
@@ -51,6 +51,16 @@ class Key(Frozen):
     def choices(self) -> tuple[str, ...]:
         """The values to choose from; empty if any value of the type will do."""
         return tuple(_choices(self.field.annotation))
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Values that are known of a text that may be another one too."""
+        return next((note.values for note in notes(self.field, Known)), ())
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether it is for a QEMU that can more than those of distributions."""
+        return any(notes(self.field, Unusual))
 
     @property
     def only(self) -> Only | None:

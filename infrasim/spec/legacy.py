@@ -2,13 +2,12 @@
 
 Such a file should load, with a word about what is old in it, or be refused with the reason: a key
 somebody used for years is not an unknown key. Paths are dotted, ``[]`` stands for any list entry,
-``fruN`` for the key of any FRU device, and a ``*`` at the end of a value for any rest.
+and ``fruN`` for the key of any FRU device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 from infrasim.spec.checks import is_fru_key
 from infrasim.spec.document import Path
@@ -20,6 +19,7 @@ RENAMED = {
     "compute.networks[].port_forward[].protocal": "protocol",
     "compute.smbios.type17[].manufactuer": "manufacturer",
     "compute.storage_backend[].drives[].rotation": "rotation_rate",
+    "compute.storage_backend[].drives[].page_file": "page-file",
     "compute.storage_backend[].use_msi": "msi",
     "compute.storage_backend[].cmb_size_mb": "cmb_size",
 }
@@ -33,6 +33,7 @@ IGNORED = {
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
     "compute.pcie_topology.switch[].upstream[].chassis": "an upstream port is in no slot",
     "compute.pcie_topology.switch[].upstream[].slot": "an upstream port is in no slot",
+    "compute.storage_backend[].seses[].port_wwn": "had no effect there either",
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
     "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
@@ -66,28 +67,16 @@ _POWER = "power"
 _FOLLOW = "events.jsonl among the node's logs tells of each change"
 
 
-def _device(name: str, nearest: str) -> str:
-    """A key that was for a device of the reference's own QEMU."""
-    return (
-        f"needs the device {name!r}, which no QEMU of a distribution has; nearest: {nearest}. "
-        "A QEMU that has it (compute.qemu_bin) can be given it by compute.extra_option"
-    )
-
-
-def _property(name: str, of: str, nearest: str) -> str:
-    """A key that was for a property of a device in the reference's own QEMU."""
-    return f"needs the property {name!r} of {of}, which no QEMU of a distribution has; nearest: {nearest}"
-
-
 def _own_ipmi(what: str, nearest: str) -> str:
     """A key that was for the reference's own ipmi_sim."""
     return f"needs an ipmi_sim {what}, which OpenIPMI's own is not; nearest: {nearest}"
 
 
-_WIRING = _property(
-    "sas_topo", "a SAS controller", "megasas-gen2 or mptsas1068 with the drives on the controller itself"
+_WIRING = (
+    "is wiring (sas_topo.bin) for SAS controllers of the reference system's own QEMU, which infrasim does "
+    "not write; nearest: the drives on the controller itself, with slot_number, atta_wwn and atta_phy_id"
 )
-_PAGES = _property("page_file", "a disk", "vendor, product, version, serial, wwn and rotation_rate")
+_OF_A_CHASSIS = "belongs to a chassis of several nodes, and a file describes one node"
 _CHASSIS = "nearest: serial_number, asset_tag and bmc.chassis_sn tell the servers of a chassis apart"
 
 _NUMBERED_BY_FIRMWARE = (
@@ -115,49 +104,19 @@ REFUSED = {
     "bmc.shm_key": f"needs an ipmi_sim and a QEMU that share memory of a chassis; {_CHASSIS}",
     "bmc.peer-bmcs": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
     "bmc.port_ipmb": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
-    "compute.communicate": f"needs a QEMU with '-communicate', which none of a distribution is; {_CHASSIS}",
-    "compute.machine.spid": f"needs a QEMU whose machine has the property 'spid'; {_CHASSIS}",
-    "compute.storage_backend[].slot_range": _LATER,
-    "compute.storage_backend[].use_msix": "this is of InfraSIM's lsisas3008",
-    "compute.storage_backend[].seses": _device("ses", "none, no other device is an enclosure"),
+    "compute.storage_backend[].slot_range": f"{_OF_A_CHASSIS}: list the drives of these slots",
+    "compute.ntb[].peer_id": f"{_OF_A_CHASSIS}: write the other node's socket, 'peer_rx'",
     "compute.storage_backend[].connectors": _WIRING,
     "compute.storage_backend[].external_connectors": _WIRING,
     "compute.storage_backend[].expanders": _WIRING,
     "compute.storage_backend[].phys": _WIRING,
     "compute.storage_backend[].disk_array": _WIRING,
-    "compute.storage_backend[].drives[].page-file": _PAGES,
-    "compute.storage_backend[].drives[].page_file": _PAGES,
-    "compute.storage_backend[].drives[].slot_number": _property("slot_number", "a disk", "scsi-id and lun"),
-    "compute.storage_backend[].drives[].atta_wwn": _property("atta_wwn", "a disk", "port_wwn"),
-    "compute.storage_backend[].drives[].atta_phy_id": _property("atta_phy_id", "a disk", "port_index"),
-    **{
-        f"compute.storage_backend[].{key}": _property(key, "an NVMe drive", nearest)
-        for key, nearest in (
-            ("nlbaf", "sector_size chooses the format"),
-            ("lba_index", "sector_size chooses the format"),
-            ("oncs", "none, the optional commands are QEMU's"),
-            ("vendor_id", "none, QEMU's drive has ids of its own"),
-            ("device_id", "none, QEMU's drive has ids of its own"),
-            ("subsystem_vendor_id", "none, QEMU's drive has ids of its own"),
-            ("subsystem_device_id", "none, QEMU's drive has ids of its own"),
-            ("model_number", "serial is what can be chosen"),
-            ("firmware_version", "serial is what can be chosen"),
-            ("config_file", "each property has a key of its own"),
-            ("pci-config", "bus and addr"),
-            ("chassis_slot", "bus, behind a root port that has a slot"),
-        )
-    },
     "compute.pcie_topology.root_port[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.root_port[].sec_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].upstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].upstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].downstream[].pri_bus": _NUMBERED_BY_FIRMWARE,
     "compute.pcie_topology.switch[].downstream[].sec_bus": _NUMBERED_BY_FIRMWARE,
-    "compute.pcie_topology.vmd": _device("vmd", "pcie-root-port, behind which NVMe drives can sit"),
-    "compute.ntb": _device("skx_ntb", "ivshmem-plain, memory that hosts share"),
-    "compute.dma_engine": _device("ioat_dma", "none, no other device is a DMA engine"),
-    "compute.imc": _device("imc_m2mem", "compute.smbios.type17 describes memory modules"),
-    "compute.pcu": _device("pcu_cr0", "compute.smbios.type4 describes processors"),
 }
 
 # old value -> the one to use, by key; both are read
@@ -170,18 +129,9 @@ RENAMED_VALUES = {
     },
 }
 
-# values the reference knew: key -> {name, possibly with *: why not}
-_LATER_VALUE = "is not served by this version of infrasim"
+# values the reference knew: key -> {name: why not}
 _STUB_VALUE = "was for 'pci-assign', which QEMU has no more"
-_SAS_VALUE = "is a device that no QEMU of a distribution has; nearest: megasas-gen2, mptsas1068"
-REFUSED_VALUES = {
-    "compute.storage_backend[].type": {
-        "lsisas*": _SAS_VALUE,
-        "pmc*": _SAS_VALUE,
-        "disk_array": _WIRING,
-    },
-    "compute.pcie-passthrough[].driver": {"pci-stub": _STUB_VALUE},
-}
+REFUSED_VALUES = {"compute.pcie-passthrough[].driver": {"pci-stub": _STUB_VALUE}}
 
 
 def pattern(path: Path) -> str:
@@ -219,5 +169,4 @@ def ignored(path: Path, beside: Mapping[str, object]) -> str:
 
 def value_refusal(path: Path, value: object) -> str:
     """Why a value is refused; empty if the reference did not know it either."""
-    known = REFUSED_VALUES.get(pattern(path), {})
-    return next((why for old, why in known.items() if isinstance(value, str) and fnmatchcase(value, old)), "")
+    return REFUSED_VALUES.get(pattern(path), {}).get(value, "") if isinstance(value, str) else ""

@@ -16,6 +16,7 @@ from infrasim.spec.machine import Boot, Cpu, Memory
 from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.network import Network
 from infrasim.spec.part import (
+    UNUSUAL,
     AbsolutePath,
     Address,
     Becomes,
@@ -40,11 +41,19 @@ if TYPE_CHECKING:
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.pinning import CpuBinding, NumaControl
     from infrasim.spec.racadm import Racadm
+    from infrasim.spec.special import (
+        Communicate,
+        DmaEngine,
+        MemoryController,
+        NonTransparentBridge,
+        PowerControlUnit,
+    )
     from infrasim.spec.topology import Bridge, Passthrough, PcieTopology
 else:
     CpuBinding = NumaControl = Racadm = Any
     CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Any
     Bridge = Passthrough = PcieTopology = Any
+    Communicate = DmaEngine = MemoryController = NonTransparentBridge = PowerControlUnit = Any
 
 _TOPOLOGY = "infrasim.spec.topology"
 _PINNING = "infrasim.spec.pinning"
@@ -52,6 +61,7 @@ _PINNING = "infrasim.spec.pinning"
 DEFAULT_SERVER_TYPE = "quanta_d51"
 DEFAULT_BOARD = "q35"
 _BOARD = "infrasim.spec.board"
+_SPECIAL = "infrasim.spec.special"
 
 
 class Compute(Part):
@@ -135,8 +145,9 @@ class Compute(Part):
     )
     image: Annotated[AbsolutePath, Becomes("`qemu-img create -b`")] | None = Field(
         None,
-        description="Image in qcow2 that the first disk begins as, such as a cloud image: it is only read, "
-        "and what the host writes goes to an overlay in the workspace. As `backing_file` of that disk.",
+        description="Image that the first disk begins as, such as a cloud image, in any format that a disk "
+        "can have: it is only read, and what the host writes goes to an overlay in the workspace. As "
+        "`backing_file` of that disk.",
         examples=["/var/lib/images/debian-12-generic-amd64.qcow2"],
     )
     cloud_init: Annotated[CloudInit, Rare("CloudInit", "infrasim.spec.cloud_init")] | None = Field(
@@ -145,6 +156,7 @@ class Compute(Part):
         "volume id CIDATA (NoCloud).",
     )
     cdrom: Cdrom | None = Field(None, description="CD-ROM drive: `{file: PATH}`, or just the path.")
+    cdroms: tuple[Cdrom, ...] = Field((), description="Further CD-ROM drives, each as `cdrom`.")
     kernel: Annotated[AbsolutePath, Becomes("`-kernel`")] | None = Field(
         None, description="Linux kernel to boot directly, without a boot loader.", examples=["/boot/vmlinuz"]
     )
@@ -176,6 +188,27 @@ class Compute(Part):
         description="PCI devices of this machine that the host has while the node runs; needs root and an "
         "IOMMU.",
     )
+    ntb: Annotated[
+        tuple[Annotated[NonTransparentBridge, Rare("NonTransparentBridge", _SPECIAL)], ...],
+        UNUSUAL,
+        Becomes("`-device skx_ntb`"),
+    ] = Field((), description="Bridges to the memory of another host.")
+    dma_engine: Annotated[
+        tuple[Annotated[DmaEngine, Rare("DmaEngine", _SPECIAL)], ...], UNUSUAL, Becomes("`-device ioat_dma`")
+    ] = Field((), description="DMA engines of Intel's I/OAT.")
+    imc: Annotated[
+        tuple[Annotated[MemoryController, Rare("MemoryController", _SPECIAL)], ...],
+        UNUSUAL,
+        Becomes("`-device imc_m2mem`"),
+    ] = Field((), description="Integrated memory controllers of the processors.")
+    pcu: Annotated[
+        tuple[Annotated[PowerControlUnit, Rare("PowerControlUnit", _SPECIAL)], ...],
+        UNUSUAL,
+        Becomes("`-device pcu_cr0`, `-device pcu_cr5`"),
+    ] = Field((), description="Power control units of the processors.")
+    communicate: (
+        Annotated[Communicate, Rare("Communicate", _SPECIAL), UNUSUAL, Becomes("`-communicate`")] | None
+    ) = Field(None, description="The chassis the host is in, as memory that it shares with others.")
     force_shutdown: Annotated[Switch, Becomes("what `infrasim node stop` does")] = Field(
         True,
         description="Whether a stop of the node cuts the host's power at once. `false` asks its system to "
@@ -234,6 +267,16 @@ class Compute(Part):
     def _image_has_a_disk(self) -> None:
         if self.image is not None:
             storage_checks.image_has_a_disk(self.storage_backend)
+
+    @model_validator(mode="after")
+    def _cdroms_differ(self) -> None:
+        storage_checks.cdroms_differ(self.cdrom_drives, self.storage_backend)
+
+    @property
+    def cdrom_drives(self) -> tuple[tuple[tuple[str | int, ...], Cdrom], ...]:
+        """The CD-ROM drives in their order, each with its place here."""
+        first = ((("cdrom",), self.cdrom),) if self.cdrom else ()
+        return (*first, *((("cdroms", number), drive) for number, drive in enumerate(self.cdroms)))
 
     @model_validator(mode="after")
     def _one_identity(self) -> None:

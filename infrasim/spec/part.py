@@ -5,6 +5,8 @@ Beside its type and limits an annotation of a key can carry
 - ``Only("megasas", "megasas-gen2")``: the key is for some kinds only; enforced here, and told by the
   reference and the JSON Schema;
 - ``Becomes("-m")``: what the value turns into, for the reference;
+- ``Known("ahci", "nvme")``: values that are known of a text that may be another one too;
+- ``UNUSUAL``: the key is for a QEMU that can more than those of distributions;
 - ``Rare("Smbios")``: the model is in a module that is imported when a file has the key.
 """
 
@@ -56,11 +58,49 @@ class Only:
 
     A key of a list's entry may depend on the mapping that the list stands in, as a drive's do on the
     ``type`` of its controller: ``of`` is looked for there if the entry itself has no such key.
+    With ``known``, all kinds that are known, it is for every kind that is not among these, too.
     """
 
-    def __init__(self, *kinds: str, of: str = "type") -> None:
+    def __init__(self, *kinds: str, of: str = "type", known: tuple[str, ...] = ()) -> None:
         self.kinds = kinds
         self.of = of
+        self.others = tuple(kind for kind in known if kind not in kinds)
+
+    def words(self, quote: str = "") -> str:
+        """For which kinds the key is, in the shorter way."""
+        listed = self.others if self._is_for_most else self.kinds
+        kinds = " or ".join(f"{quote}{kind}{quote}" for kind in listed)
+        return f"{'Not' if self._is_for_most else 'Only'} for {quote}{self.of}{quote} {kinds}."
+
+    def refusal(self, kind: object) -> str:
+        """Why a key is refused where the kind is one that it is not for."""
+        is_only = f"is only for {self.of} {' or '.join(self.kinds)}, not for {kind}"
+        return f"is not for {self.of} {kind}" if self._is_for_most else is_only
+
+    @property
+    def _is_for_most(self) -> bool:
+        return bool(self.others) and len(self.others) < len(self.kinds)
+
+    def allows(self, kind: object) -> bool:
+        """Whether the key is for that kind."""
+        return kind not in self.others if self.others else kind in self.kinds
+
+
+class Known:
+    """Values that are known of a text that may be another one too."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = values
+
+
+class Unusual:
+    """The key is for a QEMU that can more than those of distributions.
+
+    It is taken all the same: what the QEMU in use lacks is said when a plan is made.
+    """
+
+
+UNUSUAL = Unusual()
 
 
 class Becomes(Frozen):
@@ -104,5 +144,5 @@ def _refused(part: Part, judge: Part, place: tuple[str | int, ...]) -> Iterator[
             # What is dumped and loaded again has empty lists.
             if is_judged and getattr(part, name) not in (None, ()):
                 kind = getattr(judge, only.of)
-                if kind not in only.kinds:
-                    yield checks.Misplaced((*place, written(name, own[name])), only.of, kind, only.kinds)
+                if not only.allows(kind):
+                    yield checks.Misplaced((*place, written(name, own[name])), only.of, only.refusal(kind))

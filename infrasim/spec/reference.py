@@ -73,8 +73,10 @@ def _sections() -> Iterator[str]:
 
 def _row(key: Key) -> str:
     meaning = key.field.description or ""
+    if key.is_unusual:
+        meaning += " Of no QEMU of a distribution: it is refused where `qemu_bin` lacks it."
     if key.only:
-        meaning += f" Only for `{key.only.of}` {' or '.join(f'`{kind}`' for kind in key.only.kinds)}."
+        meaning += f" {key.only.words('`')}"
     if key.field.examples and not key.choices:
         meaning += f" Example: `{yaml_of(key.field.examples[0])}`"
     cells = (f"`{key.name}`", _type(key), _default(key), meaning, key.becomes)
@@ -84,6 +86,8 @@ def _row(key: Key) -> str:
 def _type(key: Key) -> str:
     if key.choices:
         kind = ", ".join(f"`{choice}`" for choice in key.choices)
+    elif key.known:
+        kind = f"{', '.join(f'`{name}`' for name in key.known)} or another text"
     else:
         kind = _TYPES[key.scalar]
         low, high = key.bounds

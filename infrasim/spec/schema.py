@@ -62,6 +62,7 @@ _LIMITS: dict[str, Schema] = {
     "drive_product": _printable(storage_checks.PRODUCT_MAX),
     "ssh_word": _printable(racadm_checks.WORD_MAX),
     "racadm_folder": {"pattern": r"^(auto|/[^\u0000-\u001f\u007f]*)$"},
+    "controller_type": {"pattern": "^(?!disk_array$)[A-Za-z0-9][A-Za-z0-9._-]*$"},
     "subsystem": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,191}$"},
     # An empty key is as if it were not there.
     "power_of_two": {"enum": [None, *(2**exponent for exponent in range(17))]},
@@ -130,6 +131,10 @@ def _value(key: Key) -> Schema:
         choice = {"enum": [*key.choices, *legacy.RENAMED_VALUES.get(key.path, ())]}
         found.update({"anyOf": [choice, {"type": others}]} if others else choice)
         return {**found, **_told(key)}
+    if key.known:
+        # Editors offer what is known; any other name is right as well.
+        found["anyOf"] = [{"enum": list(key.known)}, {"type": types}]
+        return {**found, **_told(key)}
     return {"type": types, **found, **_told(key)}
 
 
@@ -197,7 +202,7 @@ def _faults(key: Key, sample: Any, *, wrapped: bool) -> set[tuple[Path, FaultKin
 def _words(key: Key) -> str:
     words = [(key.field.description or "").replace("`", "")]
     if key.only is not None:
-        words.append(f"Only for {key.only.of} {' or '.join(key.only.kinds)}.")
+        words.append(key.only.words())
     if key.becomes:
         words.append(f"Becomes {key.becomes.replace('`', '')}.")
     return " ".join(words)
@@ -258,6 +263,12 @@ def _has(model: type[Model], name: str) -> bool:
 def _only(judge: Key, only: Only, otherwise: Schema) -> Schema:
     renamed = legacy.RENAMED_VALUES.get(judge.path, {}).items()
     kinds = [*only.kinds, *(old for old, new in renamed if new in only.kinds)]
+    if only.others:
+        # For every kind but those; left out it is the default, which is one of them or not.
+        is_other: Schema = {"properties": {only.of: {"enum": list(only.others)}}, "required": [only.of]}
+        if judge.field.default in only.others:
+            is_other = {"properties": {only.of: {"enum": [*only.others, None]}}}
+        return {"if": is_other, "then": otherwise}
     is_kind: Schema = {"properties": {only.of: {"enum": kinds}}}
     default = judge.field.get_default(call_default_factory=True) if not judge.field.is_required() else None
     if default in only.kinds:

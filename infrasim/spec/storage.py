@@ -5,22 +5,48 @@ A disk on its own (NVMe, virtio-blk) is its controller and has the keys of both.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from infrasim.spec import pci_checks, storage_checks
 from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
-from infrasim.spec.part import AbsolutePath, Becomes, Only, Part, Uuid, conditions, written
-from infrasim.spec.storage_kinds import ALONE, ATA, SCSI
+from infrasim.spec.part import (
+    UNUSUAL,
+    AbsolutePath,
+    Becomes,
+    Known,
+    Only,
+    Part,
+    Rare,
+    Uuid,
+    conditions,
+    written,
+)
+from infrasim.spec.storage_kinds import ALONE, ATA, KINDS, SAS_BEYOND, SCSI
+from infrasim.spec.unusual import UnusualDrive, UnusualNvme
+
+if TYPE_CHECKING:
+    from infrasim.spec.special import Ses
+else:
+    Ses = Any
+
+
+def _only(*kinds: str) -> Only:
+    """For controllers of these kinds, and for those of which only the QEMU in use knows what they are."""
+    return Only(*kinds, known=tuple(KINDS))
+
 
 _ALONE = Only(*ALONE)
-_SCSI = Only(*SCSI)
+_ATA = _only(*ATA)
+_SCSI = _only(*SCSI)
+_DISKS = _only(*ATA, *SCSI)
 _NVME = Only("nvme")
-_MEGASAS = Only("megasas", "megasas-gen2")
+_MEGASAS = _only("megasas", "megasas-gen2")
 _QCOW2 = Only("qcow2", of="format")
 
 Wwn: TypeAlias = Annotated[int, Field(ge=1, le=2**64 - 1)]
 ByteSize: TypeAlias = Annotated[int, BeforeValidator(storage_checks.byte_size)]
 BlockSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.block_size)]
+SectorSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.sector_size)]
 Format: TypeAlias = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"]
 Discard: TypeAlias = Literal["ignore", "unmap", "off", "on"]
 Switch: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(storage_checks.switch)]
@@ -58,7 +84,11 @@ class Image(Part):
             Becomes("`qemu-img create -F`"),
         ]
         | None
-    ) = Field(None, description="Format of `backing_file`. Left out: qcow2.", examples=["raw"])
+    ) = Field(
+        None,
+        description="Format of `backing_file`. Left out: that of the file when the image is made.",
+        examples=["raw"],
+    )
     cluster_size: (
         Annotated[
             ByteSize,
@@ -126,10 +156,10 @@ class Image(Part):
             examples=[True],
         )
     )
-    sector_size: Annotated[BlockSize, Becomes("`logical_block_size=,physical_block_size=`")] | None = Field(
+    sector_size: Annotated[SectorSize, Becomes("`logical_block_size=,physical_block_size=`")] | None = Field(
         None,
         description="Bytes in a sector, for the host and on the medium: a power of two from 512 to 2M. Disks "
-        "on ahci and ide have 512.",
+        "on ahci and ide have 512. 520 and 4160 are of no QEMU of a distribution, and for raw images.",
         examples=[512],
     )
     logical_block_size: Annotated[BlockSize, Becomes("`logical_block_size=`")] | None = Field(
@@ -161,8 +191,17 @@ class NumberedDisk(Image):
     )
 
 
-class Drive(NumberedDisk):
+class Drive(UnusualDrive, NumberedDisk):
     """A disk."""
+
+    slot: Annotated[int, _ATA, Becomes("`bus=`")] | None = Field(
+        None,
+        ge=0,
+        le=255,
+        description="Port of the controller that the disk is on, from 0. Left out: the next free one. An "
+        "ahci has 6, an ide 4; on an ahci CD-ROMs have the first ones, unless they say another.",
+        examples=[5],
+    )
 
     vendor: (
         Annotated[str, AfterValidator(storage_checks.drive_vendor), _SCSI, Becomes("`vendor=`")] | None
@@ -170,24 +209,23 @@ class Drive(NumberedDisk):
     product: (
         Annotated[str, AfterValidator(storage_checks.drive_product), _SCSI, Becomes("`product=`")] | None
     ) = Field(None, description="Product, at most 16 characters.", examples=["ST600MM0006"])
-    model: (
-        Annotated[str, AfterValidator(storage_checks.drive_model), Only(*ATA), Becomes("`model=`")] | None
-    ) = Field(None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"])
+    model: Annotated[str, AfterValidator(storage_checks.drive_model), _ATA, Becomes("`model=`")] | None = (
+        Field(None, description="Model name, at most 40 characters.", examples=["INTEL SSDSC2BB480G6"])
+    )
     version: (
-        Annotated[str, AfterValidator(storage_checks.drive_version), Only(*ATA, *SCSI), Becomes("`ver=`")]
-        | None
+        Annotated[str, AfterValidator(storage_checks.drive_version), _DISKS, Becomes("`ver=`")] | None
     ) = Field(
         None,
         description="Firmware version, at most 8 characters; the host sees 4 of a SCSI disk's.",
         examples=["B1.1"],
     )
-    wwn: Annotated[Wwn, Only(*ATA, *SCSI), Becomes("`wwn=`")] | None = Field(
+    wwn: Annotated[Wwn, _DISKS, Becomes("`wwn=`")] | None = Field(
         None,
         description="World-wide name, a 64-bit number. Left out: none, but on an mptsas1068, where it is the "
         "SAS address of the disk, one that is made from the node.",
         examples=[0x5000C50015EA71AC],
     )
-    rotation_rate: Annotated[int, Only(*ATA, *SCSI), Becomes("`rotation_rate=`")] | None = Field(
+    rotation_rate: Annotated[int, _DISKS, Becomes("`rotation_rate=`")] | None = Field(
         None,
         ge=0,
         le=65535,
@@ -248,26 +286,16 @@ class ControllerHead(Part):
     """What is a controller's own."""
 
     type: Annotated[
-        Literal[
-            "ahci",
-            "ide",
-            "megasas",
-            "megasas-gen2",
-            "mptsas1068",
-            "lsi53c895a",
-            "pvscsi",
-            "virtio-scsi",
-            "virtio-blk",
-            "nvme",
-        ],
-        Becomes("`-device`"),
+        str, Known(*KINDS), AfterValidator(storage_checks.controller_type), Becomes("`-device`")
     ] = Field(
         "ahci",
         description="Kind of controller. `nvme` and `virtio-blk` are disks themselves: what is said of a "
-        "disk stands beside `type`, or `drives` lists several.",
+        "disk stands beside `type`, or `drives` lists several. Any other SCSI or IDE controller of the QEMU "
+        "in use can be given by its name there (`qemu-system-x86_64 -device help`), such as `am53c974`; "
+        f"{', '.join(f'`{kind}`' for kind in SAS_BEYOND)} are of no QEMU of a distribution.",
         examples=["megasas"],
     )
-    max_drive_per_controller: Annotated[int, Only(*ATA, *SCSI), Becomes("how many controllers")] = Field(
+    max_drive_per_controller: Annotated[int, _DISKS, Becomes("how many controllers")] = Field(
         6,
         ge=1,
         le=256,
@@ -289,13 +317,18 @@ class ControllerHead(Part):
         None, description="Whether disks are shown as they are, not as volumes.", examples=[True]
     )
     sas_address: (
-        Annotated[Wwn, Only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`sas_address=`")] | None
+        Annotated[
+            Wwn,
+            _only("megasas", "megasas-gen2", "mptsas1068", *SAS_BEYOND),
+            Becomes("`sas_address=`"),
+        ]
+        | None
     ) = Field(
         None,
         description="SAS address; further controllers have the next numbers.",
         examples=[0x5000C50012345678],
     )
-    msi: Annotated[Switch, Only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`msi=`")] | None = Field(
+    msi: Annotated[Switch, _only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`msi=`")] | None = Field(
         None,
         validation_alias=AliasChoices("msi", "use_msi"),
         description="Message signalled interrupts.",
@@ -304,13 +337,20 @@ class ControllerHead(Part):
     msix: Annotated[Switch, _MEGASAS, Becomes("`msix=`")] | None = Field(
         None, description="Extended message signalled interrupts.", examples=["off"]
     )
+    use_msix: Annotated[bool, UNUSUAL, _only("lsisas3008", "lsisas2308"), Becomes("`use_msix=`")] | None = (
+        Field(None, description="Extended message signalled interrupts.", examples=[True])
+    )
     max_cmds: Annotated[int, _MEGASAS, Becomes("`max_cmds=`")] | None = Field(
         None, ge=1, le=1024, description="Commands the controller takes at a time.", examples=[1000]
     )
     max_sge: Annotated[int, _MEGASAS, Becomes("`max_sge=`")] | None = Field(
         None, ge=1, le=128, description="Pieces of memory in one command.", examples=[80]
     )
-    iothread: Annotated[bool, Only("virtio-scsi", "virtio-blk"), Becomes("`-object iothread`")] = Field(
+    iothread: Annotated[
+        bool,
+        _only("virtio-scsi", "virtio-blk", "lsisas3008", "lsisas2308"),
+        Becomes("`-object iothread`"),
+    ] = Field(
         False, description="Whether each controller has a thread of QEMU's of its own.", examples=[True]
     )
     cmb_size: (
@@ -339,6 +379,12 @@ class ControllerHead(Part):
         "`size` and so on beside it. Left out: one, of which `size`, `file` and so on speak.",
     )
     drives: tuple[Drive, ...] = Field((), description="The disks.")
+    seses: Annotated[
+        tuple[Annotated[Ses, Rare("Ses", "infrasim.spec.special")], ...],
+        UNUSUAL,
+        _only(*SAS_BEYOND),
+        Becomes("`-device ses`"),
+    ] = Field((), description="Enclosures, on the last controller of the entry.")
 
 
 # What namespaces that are only counted have in common.
@@ -355,7 +401,7 @@ def _only_on_its_own(model: type[Controller]) -> type[Controller]:
 
 
 @_only_on_its_own
-class Controller(NumberedDisk, ControllerHead):
+class Controller(UnusualNvme, NumberedDisk, ControllerHead):
     """A controller and its disks; where a controller is a disk, it has a disk's keys too."""
 
     @model_validator(mode="before")
@@ -368,7 +414,7 @@ class Controller(NumberedDisk, ControllerHead):
         values = super().model_dump(by_alias=by_alias, exclude_unset=exclude_unset)
         is_alone = self.type in ALONE and not (self.drives or self.namespaces)
         for name, only in conditions(Controller):
-            applies = is_alone if only is _ALONE else getattr(self, only.of) in only.kinds
+            applies = is_alone if only is _ALONE else only.allows(getattr(self, only.of))
             if not applies and name not in self.model_fields_set:
                 values.pop(name, None)
                 values.pop(written(name, Controller.model_fields[name]), None)
@@ -389,6 +435,28 @@ class Cdrom(Part):
 
     file: Annotated[AbsolutePath, Becomes("`-device ide-cd`")] = Field(
         description="ISO image in the drive.", examples=["/var/lib/images/debian.iso"]
+    )
+    controller: Annotated[
+        Literal["ahci", "ide", "virtio-scsi", "usb"], Becomes("`-device ide-cd` or `-device scsi-cd`")
+    ] = Field(
+        "ahci",
+        description="What the drive is on: the first `ahci` or `ide` controller of the file, or one for "
+        "CD-ROMs where it has none; a `virtio-scsi` or `usb` controller for CD-ROMs.",
+        examples=["ahci"],
+    )
+    slot: Annotated[int, Only("ahci", "ide", of="controller"), Becomes("`bus=`")] | None = Field(
+        None,
+        ge=0,
+        le=5,
+        description="Port of that controller, from 0. Left out: the next free one, before the disks' ones.",
+        examples=[4],
+    )
+    bootindex: Annotated[int, Becomes("`bootindex=`")] | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Place in the order of boot, smallest first; `boot_order` decides without one.",
+        examples=[2],
     )
 
     @model_validator(mode="before")

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 from infrasim.spec.checks import Conflict, printable, refuse, repeated
 from infrasim.spec.document import Path
 from infrasim.spec.modelling import written
-from infrasim.spec.storage_kinds import ALONE, ATA, IDE_CONTROLLERS_MOST, KINDS, Kind
+from infrasim.spec.storage_kinds import (
+    ALONE,
+    ATA,
+    IDE_CONTROLLERS_MOST,
+    KINDS,
+    SCSI,
+    SECTORS_BEYOND,
+    Kind,
+    kind_of,
+)
 from infrasim.units import WrongValue
 
 if TYPE_CHECKING:
-    from infrasim.spec.storage import Controller, Image
+    from infrasim.spec.storage import Cdrom, Controller, Image
 
 SERIAL_MAX = 36
 VENDOR_MAX = 8
@@ -29,6 +38,8 @@ _ATA_SECTOR = 512  # Source: QEMU hw/ide/qdev.c, ide_dev_initfn.
 # Source: NVM Express base specification, section "NVMe Qualified Names", less QEMU's own beginning.
 _SUBSYSTEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,191}\Z")
 _NAMESPACES_MOST = 256
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_WIRING = "disk_array"
 
 
 def drive_serial(text: str) -> str:
@@ -74,6 +85,26 @@ def image_has_a_disk(entries: Sequence[Controller]) -> None:
         refuse([Conflict(("image",), f"the first disk is {disk.format}, which has no overlays", hint)])
 
 
+def cdroms_differ(drives: Sequence[tuple[Path, Cdrom]], entries: Sequence[Controller]) -> None:
+    """No two CD-ROM drives share a port, and none has another's place in the order of boot, or a disk's."""
+    found: list[Conflict] = []
+    for kind in ("ahci", "ide"):
+        ports = [((*place, "slot"), drive.slot) for place, drive in drives if drive.controller == kind]
+        found += repeated(ports, "another CD-ROM drive has {value} too", "each drive needs its own")
+        most = KINDS[kind].targets - 1
+        too_high = [place for place, port in ports if port is not None and port > most]
+        found += [Conflict(place, f"{kind} has the ports 0 to {most}") for place in too_high]
+    indexes = [((*place, "bootindex"), drive.bootindex) for place, drive in drives]
+    found += repeated(indexes, "another CD-ROM drive has {value} too", "each drive needs its own")
+    if any(drive.bootindex is not None for _, drive in drives):
+        taken = {disk.bootindex for entry in entries for _, disk in disks(entry)} - {None}
+        for place, drive in drives:
+            if drive.bootindex in taken:
+                message = f"a disk has {drive.bootindex} too"
+                found.append(Conflict((*place, "bootindex"), message, "each drive needs its own"))
+    refuse(found)
+
+
 def byte_size(given: object) -> object:
     """Bytes of a text such as ``64K``; anything else as it is."""
     if not isinstance(given, str):
@@ -99,6 +130,24 @@ def block_size(size_bytes: int) -> int:
             hint="the disks of stock QEMU have no other sectors; 512 and 4096 are usual",
         )
     return size_bytes
+
+
+def sector_size(size_bytes: int) -> int:
+    """A sector size that some QEMU's disks can have."""
+    return size_bytes if size_bytes in SECTORS_BEYOND else block_size(size_bytes)
+
+
+def controller_type(name: str) -> str:
+    """A kind of controller, or the name of a device of QEMU's that can be one."""
+    if name == _WIRING:
+        raise WrongValue(
+            "the wiring of a disk array (sas_topo.bin) is for SAS controllers of the reference system's own "
+            "QEMU, and infrasim does not write it",
+            hint="list the drives on a controller, such as megasas-gen2 or mptsas1068",
+        )
+    if not _DEVICE.match(name):
+        raise WrongValue(f"{name!r} is no name of a device", hint=f"known here: {', '.join(KINDS)}")
+    return name
 
 
 def cluster_size(size_bytes: int) -> int:
@@ -158,6 +207,9 @@ def _image_faults(image: Image) -> Iterator[Conflict]:
     if image.aio == "native" and image.cache not in ("none", "directsync"):
         message = f"'native' needs cache none or directsync, not {image.cache}"
         yield Conflict(("aio",), message, "set 'cache: none', or use io_uring")
+    if image.sector_size in SECTORS_BEYOND and image.format != "raw":
+        message = f"{image.sector_size} is only for raw images, not for {image.format}"
+        yield Conflict(("sector_size",), message, "say 'format: raw'")
     if image.sector_size is not None:
         for name in ("logical_block_size", "physical_block_size"):
             if getattr(image, name) is not None:
@@ -199,12 +251,13 @@ def controller_can_be(controller: Controller, disk_keys: Collection[str]) -> Non
 
     ``disk_keys`` are the keys of a disk that stand beside the kind where the controller is the disk.
     """
-    kind = KINDS[controller.type]
+    kind = kind_of(controller.type)
     refuse(
         (
             *_places(controller, kind),
             *_images_of_their_own(controller, disk_keys),
             *_ata_sectors(controller),
+            *_scsi_sectors(controller),
             *(
                 fault
                 for place, disk in disks(controller)
@@ -239,6 +292,9 @@ def _places(controller: Controller, kind: Kind) -> Iterator[Conflict]:
     taken: dict[tuple[int, int, int], int] = {}
     for number, drive in enumerate(controller.drives):
         place: Path = ("drives", number)
+        if drive.slot is not None and drive.slot >= kind.targets:
+            message = f"{controller.type} has the ports 0 to {kind.targets - 1}, not {drive.slot}"
+            yield Conflict((*place, "slot"), message)
         if drive.scsi_id is not None and drive.scsi_id >= kind.targets:
             message = f"{controller.type} has the targets 0 to {kind.targets - 1}, not {drive.scsi_id}"
             yield Conflict((*place, "scsi-id"), message)
@@ -257,7 +313,7 @@ def drives_on_each(controller: Controller) -> int:
     """How many disks one controller takes before the next one is begun."""
     if controller.type in ALONE:
         return 1
-    kind = KINDS[controller.type]
+    kind = kind_of(controller.type)
     return min(controller.max_drive_per_controller, kind.targets * kind.luns)
 
 
@@ -288,8 +344,15 @@ def _ata_sectors(controller: Controller) -> Iterator[Conflict]:
                 yield Conflict((*place, name), message, hint)
 
 
+def _scsi_sectors(controller: Controller) -> Iterator[Conflict]:
+    for place, disk in disks(controller) if controller.type in KINDS.keys() - {*ATA, *SCSI} else ():
+        if disk.sector_size in SECTORS_BEYOND:
+            message = f"sectors of {disk.sector_size} bytes are of SCSI disks"
+            yield Conflict((*place, "sector_size"), message, "use another size, or a SCSI controller")
+
+
 def _long_texts(place: Path, disk: Image, kind: str) -> Iterator[Conflict]:
-    for name, at_most in KINDS[kind].texts.items():
+    for name, at_most in kind_of(kind).texts.items():
         text = getattr(disk, name, None)
         if text is not None and len(text) > at_most:
             message = f"is {len(text)} characters long, a disk on {kind} has at most {at_most}"

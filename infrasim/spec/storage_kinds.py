@@ -7,7 +7,12 @@ from typing import Final
 from infrasim.frozen import Frozen
 
 ATA: Final = ("ahci", "ide")
-SCSI: Final = ("megasas", "megasas-gen2", "mptsas1068", "lsi53c895a", "pvscsi", "virtio-scsi")
+# SAS controllers that only a QEMU has which can more than those of distributions.
+SAS_BEYOND: Final = ("lsisas3008", "lsisas2308", "pmc")
+SCSI: Final = (
+    *("megasas", "megasas-gen2", "mptsas1068", "lsi53c895a", "pvscsi", "virtio-scsi"),
+    *SAS_BEYOND,
+)
 # Kinds where a controller is a disk.
 ALONE: Final = ("nvme", "virtio-blk")
 
@@ -47,9 +52,22 @@ KINDS = {
     "lsi53c895a": Kind("scsi", "lsi53c895a", _SCSI_TEXTS, targets=7),
     "pvscsi": Kind("scsi", "pvscsi", _SCSI_TEXTS, targets=64),
     "virtio-scsi": Kind("scsi", "virtio-scsi-pci", _SCSI_TEXTS, targets=256, luns=16384),
+    # Nobody here has one to ask: such a QEMU says itself when a target is too high.
+    **{name: Kind("scsi", name, _SCSI_TEXTS, targets=256) for name in SAS_BEYOND},
     # Source: virtio 1.2 section 5.2.6.1, VIRTIO_BLK_T_GET_ID.
     "virtio-blk": Kind("virtio", "virtio-blk-pci", {"serial": 20}),
     # Source: NVM Express base specification, Identify Controller data structure, SN.
     "nvme": Kind("nvme", "nvme", {"serial": 20}),
 }
 IDE_CONTROLLERS_MOST = 1
+# Sectors with room for checksums behind the data, which only such a QEMU has.
+SECTORS_BEYOND = (520, 4160)
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by the name it has in a node file, which may be that of any controller of a QEMU's.
+
+    Of one that is not known here, only the QEMU in use knows what its disks are; until it is asked, all is
+    possible that a SCSI controller can have.
+    """
+    return KINDS.get(name) or Kind("scsi", name, {}, targets=256)

@@ -6,12 +6,17 @@ devices are in one place.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from infrasim.spec import pci_checks
 from infrasim.spec.modelling import AfterValidator, Field
-from infrasim.spec.part import AbsolutePath, Becomes, Only, Part, Switch
+from infrasim.spec.part import UNUSUAL, AbsolutePath, Becomes, Only, Part, Rare, Switch
 from infrasim.spec.storage import Switch as SwitchOrAuto
+
+if TYPE_CHECKING:
+    from infrasim.spec.special import Vmd
+else:
+    Vmd = Any
 
 QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
 HostDevice: TypeAlias = Annotated[str, AfterValidator(pci_checks.host_device)]
@@ -140,6 +145,9 @@ class PcieTopology(Part):
     )
     root_port: tuple[RootPort, ...] = Field((), description="Root ports.")
     switch: tuple[PcieSwitch, ...] = Field((), description="Switches.")
+    vmd: Annotated[
+        tuple[Annotated[Vmd, Rare("Vmd", "infrasim.spec.special")], ...], UNUSUAL, Becomes("`-device vmd`")
+    ] = Field((), description="Volume management devices, with a root of their own each.")
 
 
 class Passthrough(_Place):

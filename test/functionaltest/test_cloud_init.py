@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def test_what_does_not_fit_is_said_before_anything_is_made(scratch: Lab, base: P
         (block,) = machine.blocks().values()
         assert block["inserted"]["backing_file_depth"] == 1
     other = scratch.root / "other.qcow2"
+    os.utime(base)
+    scratch.register(compute={"image": str(base)})
+    ran = scratch.infrasim("node", "start", NODE)
+    assert ran.code == 2
+    assert f"compute.image: {base} has changed since" in ran.err
+    assert f"{NODE}/disks/disk-sata-0-0.qcow2.base" in ran.err
     base.rename(other)
     scratch.register(compute={"image": str(other)})
     ran = scratch.infrasim("node", "start", NODE)
@@ -99,3 +106,30 @@ def test_what_does_not_fit_is_said_before_anything_is_made(scratch: Lab, base: P
     ran = scratch.infrasim("node", "plan", NODE)
     assert ran.code == 2
     assert "compute.cloud_init.user_data: cannot read /nowhere/user-data" in ran.err
+
+
+@pytest.mark.parametrize("kind", ["raw", "vmdk", "vhdx"])
+def test_an_image_may_have_any_format(scratch: Lab, base: Path, kind: str) -> None:
+    other = scratch.root / "base.img"
+    subprocess.run(["qemu-img", "convert", "-O", kind, str(base), str(other)], check=True)
+    with paused(scratch, compute={"image": str(other)}) as machine:
+        (block,) = machine.blocks().values()
+        assert block["inserted"]["backing_file_depth"] == 1
+    info = image_info(scratch.home / NODE / "disks" / "disk-sata-0-0.qcow2")
+    assert (info["backing-filename"], info["backing-filename-format"]) == (str(other), kind)
+
+
+def test_a_start_from_its_opening_sees_that_the_image_changed(scratch: Lab, base: Path) -> None:
+    settings = {"image": str(base), "storage_backend": [{"drives": [{"size": 1}]}], "networks": []}
+    scratch.start(compute=settings, bmc={"startnow": False})
+    overlay = scratch.home / NODE / "disks" / "disk-sata-0-0.qcow2"
+    scratch.must("node", "stop", NODE)
+    before = digest(overlay)
+    stamp = base.stat().st_mtime_ns
+    os.utime(base)
+    ran = scratch.infrasim("node", "start", NODE)
+    assert ran.code == 2
+    assert f"compute.image: {base} has changed since {overlay} was made" in ran.err
+    assert digest(overlay) == before
+    os.utime(base, ns=(stamp, stamp))
+    scratch.must("node", "start", NODE)

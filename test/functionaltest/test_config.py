@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pexpect
 import pytest
-from lab import NODE, Lab
+from lab import CLONE, NODE, Lab
 
 TEXT = "# mine\nname: somewhere-else  # keep\nbmc: {password: secret}\n"
 
@@ -100,3 +101,20 @@ def test_two_nodes_cannot_be_added_under_one_name(scratch: Lab, source: Path) ->
         terminal.expect(pexpect.EOF)
         terminal.wait()
     assert sorted(str(terminal.exitstatus) for terminal in both) == ["0", "2"]
+
+
+def test_what_is_for_another_qemu_is_refused_on_each_line_by_this_one(scratch: Lab) -> None:
+    text = (CLONE / "test" / "unittest" / "golden" / "plan" / "unusual-devices" / "node.yml").read_text()
+    path = scratch.root / "unusual.yml"
+    path.write_text(text)
+    ran = scratch.infrasim("config", "check", str(path))
+    assert ran.code == 2
+    said = [line for line in ran.err.splitlines() if " does not have (nearest" in line]
+    assert all(" which QEMU " in line for line in said)
+    lines = {int(line.split(":")[1]) for line in said}
+    unusual = re.compile(
+        "spid|communicate|id: (ntb|dma|vmd_|imc)0|- bus: pcie.1|lsisas3008|slot_number|sector_size|"
+        "ses_buffer_file|pmc|nlbaf|lba_index|oncs|_id:|model_number|firmware_version|config_file|pci-config|"
+        "chassis_slot|page-file"
+    )
+    assert lines == {number for number, line in enumerate(text.splitlines(), start=1) if unusual.search(line)}

@@ -20,6 +20,7 @@ NOT_HERE = {
     "extra-option": "its argument is made up",
     "passthrough": "it needs an IOMMU and devices to spare; test_passthrough.py has what QEMU says of it",
     "own-identity": "its server type is one of the tests",
+    "unusual-devices": "no QEMU of a distribution has its devices",
     "network-modes": "bridges and taps are made in a network namespace, by tests of their own",
     "namespace": "as network-modes",
 }

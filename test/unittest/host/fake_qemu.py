@@ -23,6 +23,7 @@ elif sys.argv[1:] == ["-netdev", "help"]:
     print(chr(10).join(told["netdevs"]))
 else:
     print(json.dumps({{"QMP": {{"version": {{}}, "capabilities": []}}}}), flush=True)
+    unwritten = []
     for line in sys.stdin:
         command = json.loads(line)
         name, arguments = command["execute"], command.get("arguments", {{}})
@@ -30,6 +31,8 @@ else:
             break
         kind = arguments.get("typename", "")
         if kind in told["crashes"]:
+            # What it had not written yet is lost.
+            print(chr(10).join(unwritten[: -told["lost"] or None]), flush=True)
             sys.exit("missing object type " + kind)
         if name == "device-list-properties":
             answer = [{{"name": each, "type": "str"}} for each in told["properties"].get(kind, [])]
@@ -45,7 +48,10 @@ else:
         said = {{"return": answer}}
         if "id" in command:
             said["id"] = command["id"]
-        print(json.dumps(said), flush=True)
+        unwritten.append(json.dumps(said))
+        if "id" in command:
+            print(chr(10).join(unwritten), flush=True)
+            unwritten.clear()
 """
 
 
@@ -62,6 +68,7 @@ class FakeQemu:
             "machine_properties": ["graphics", "sata", "vmport", "usb"],
             "netdevs": ["user", "tap"],
             "crashes": [],
+            "lost": 0,
             "answers": {
                 "query-machines": [{"name": "pc-q35-9.1", "alias": "q35"}, {"name": "pc-i440fx-9.1"}],
                 "query-cpu-definitions": [

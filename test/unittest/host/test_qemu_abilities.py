@@ -79,11 +79,18 @@ def test_a_qemu_is_asked_what_it_can_do(fake: FakeQemu) -> None:
 
 
 @pytest.mark.allow("process")
-def test_a_qemu_that_ends_when_it_is_asked_about_a_device_is_asked_about_the_others(fake: FakeQemu) -> None:
-    fake.can["crashes"] = ["gone"]
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_a_qemu_that_ends_when_it_is_asked_about_a_device_is_asked_about_the_others(
+    fake: FakeQemu, lost: int
+) -> None:
+    fake.can["crashes"], fake.can["lost"] = ["gone"], lost
     fake.say()
     found = ask(str(fake.program))
     assert found.devices["gone"].properties is None
+    # Not those that were asked before it, of which the answers are lost.
+    assert [
+        each.name for each in found.devices.values() if each.properties is None and each.category != "CPU"
+    ] == ["gone"]
     assert found.has_property("gone", "anything")
     assert found.devices["e1000"].properties == frozenset(PROPERTIES["e1000"])
     assert found.cpu_features == {"vmx", "sse4.1"}

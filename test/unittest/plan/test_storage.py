@@ -104,3 +104,104 @@ def test_namespaces_of_a_subsystem_share_their_numbers() -> None:
         ("nvme1-ns3", 3),
         ("nvme3-ns1", 1),
     ]
+
+
+def ports(compute: str) -> dict[str, str]:
+    """The port of each drive on SATA and IDE, by the id of its image."""
+    drives = [device for device in part(compute).devices if "drive" in device.properties]
+    return {
+        str(
+            device.properties["drive"]
+        ): f"{device.properties['bus']} {device.properties.get('unit', '')}".strip()
+        for device in drives
+    }
+
+
+def test_drives_that_want_a_port_have_it_and_the_others_go_round_them() -> None:
+    found = ports("cdrom: /a.iso, storage_backend: [{drives: [{}, {slot: 0}, {slot: 5}, {}]}]")
+    assert list(found.values()) == ["sata0.1", "sata0.2", "sata0.0", "sata0.5", "sata0.3"]
+    found = ports("cdroms: [{file: /a.iso, slot: 2}, /b.iso], storage_backend: [{drives: [{}, {}]}]")
+    assert list(found.values()) == ["sata0.2", "sata0.0", "sata0.1", "sata0.3"]
+    found = ports("storage_backend: [{type: ide, drives: [{}, {slot: 0}, {slot: 3}]}]")
+    assert list(found.values()) == ["ide0.0 1", "ide0.0 0", "ide0.1 1"]
+
+
+def test_a_port_of_a_further_controller_is_its_own() -> None:
+    drives = "[{slot: 1}, {}, {slot: 1}, {}]"
+    found = ports(f"storage_backend: [{{max_drive_per_controller: 2, drives: {drives}}}]")
+    assert list(found.values()) == ["sata0.1", "sata0.0", "sata1.1", "sata1.0"]
+
+
+def refusal(compute: str) -> str:
+    with pytest.raises(InvalidNodeFile) as caught:
+        part(compute)
+    (problem,) = caught.value.problems
+    return f"{problem.path}: {problem.message}"
+
+
+@pytest.mark.parametrize(
+    ("compute", "said"),
+    [
+        (
+            "storage_backend: [{drives: [{slot: 1}, {slot: 1}]}]",
+            "compute.storage_backend[0].drives[1].slot: port 1 of sata0 has "
+            "compute.storage_backend[0].drives[0]",
+        ),
+        (
+            "cdrom: {file: /a, slot: 4}, storage_backend: [{drives: [{slot: 4}]}]",
+            "compute.storage_backend[0].drives[0].slot: port 4 of sata0 has compute.cdrom",
+        ),
+        (
+            f"cdroms: [{', '.join(['/a'] * 7)}]",
+            "compute.cdroms[6]: no port of the first ich9-ahci is left for it, which has 6",
+        ),
+    ],
+)
+def test_two_drives_never_have_one_port(compute: str, said: str) -> None:
+    assert refusal(compute) == said
+
+
+def test_cdroms_on_other_controllers() -> None:
+    elsewhere = ", ".join(f"{{file: /{kind}, controller: {kind}}}" for kind in ("usb", "virtio-scsi", "ide"))
+    cdroms = f"cdroms: [{elsewhere}, /a]"
+    found = part(
+        f"{cdroms}, storage_backend: [{{type: ide, drives: [{{}}]}}, {{type: pvscsi, drives: [{{}}]}}]"
+    )
+    assert {each.id: str(each.properties.get("bus") or each.driver) for each in found.devices} == {
+        "sata0": "ich9-ahci",
+        "cdrom-usb0": "qemu-xhci",
+        "cdrom-scsi0": "virtio-scsi-pci",
+        "ide0": "piix3-ide",
+        "scsi0": "pvscsi",
+        "cdrom0-usb": "cdrom-usb0.0",
+        "cdrom0": "cdrom0-usb.0",
+        "cdrom1": "cdrom-scsi0.0",
+        "cdrom2": "ide0.0",
+        "cdrom3": "sata0.0",
+        "ide0-1": "ide0.0",
+        "scsi0-0-0-0": "scsi0.0",
+    }
+    assert [each.id for each in found.devices if each.driver == "scsi-cd"] == ["cdrom0", "cdrom1"]
+
+
+def test_cdroms_come_in_their_order_and_are_inputs() -> None:
+    found = part("cdrom: /a, cdroms: [/b, {file: /c, bootindex: 7}]")
+    drives = [(each.id, each.boot_index) for each in found.devices if each.driver == "ide-cd"]
+    assert drives == [("cdrom0", None), ("cdrom1", None), ("cdrom2", 7)]
+    assert [(str(given.path), given.key) for given in found.inputs] == [
+        ("/a", "compute.cdrom"),
+        ("/b", "compute.cdroms[0]"),
+        ("/c", "compute.cdroms[1]"),
+    ]
+
+
+def test_files_that_only_some_qemus_read_are_inputs() -> None:
+    nvme = "{type: nvme, config_file: /c, pci-config: /p}"
+    sas = "{type: pmc, drives: [{page-file: /d}], seses: [{ses_buffer_file: /s}]}"
+    found = [given.key for given in part(f"storage_backend: [{nvme}, {sas}]").inputs]
+    assert found == [
+        "compute.storage_backend[0].config_file",
+        "compute.storage_backend[0].pci-config",
+        "compute.storage_backend[1].drives[0].page-file",
+        "compute.storage_backend[1].seses[0].ses_buffer_file",
+    ]

@@ -18,6 +18,7 @@ QEMU = QemuAbilities(
             QemuDevice("scsi-hd", "SCSI", "Storage", frozenset({"drive", "serial", "rotation_rate"})),
             QemuDevice("ich9-ahci", "PCI", "Storage", frozenset({"addr"})),
             QemuDevice("virtio-vga-gl", "PCI", "Display"),
+            QemuDevice("e1000", "PCI", "Network", frozenset({"netdev", "mac"})),
         )
     },
     aliases={"ahci": "ich9-ahci"},
@@ -30,6 +31,7 @@ QEMU = QemuAbilities(
 KEYS = {
     "scsi0": "compute.storage_backend[0]",
     "disk0": "compute.storage_backend[0].drives[0]",
+    "nic0.": "compute.networks[0].device",
     "disk0.page_file": "compute.storage_backend[0].drives[0].page-file",
     "-machine": "compute.machine",
     "-cpu.type": "compute.cpu.type",
@@ -73,7 +75,7 @@ def test_what_is_there_is_accepted(argv: tuple[str, ...]) -> None:
             ("-device", "scsi-hd,id=disk0,page_file=/p"),
             "compute.storage_backend[0].drives[0].page-file",
             "the property 'page_file' of the device 'scsi-hd'",
-            "vendor, product, version, serial, wwn and rotation_rate say what a disk is",
+            "nearest: vendor, product, version, serial, wwn and rotation_rate",
         ),
         (
             ("-device", "scsi-hd,id=disk0,rotation-rate=1"),
@@ -81,14 +83,20 @@ def test_what_is_there_is_accepted(argv: tuple[str, ...]) -> None:
             "the property 'rotation-rate' of the device 'scsi-hd'",
             "nearest here: rotation_rate",
         ),
+        (
+            ("-device", "megasas-gen2,id=nic0,netdev=net0,mac=52:54:00:00:00:01"),
+            "compute.networks[0].device",
+            "a network card 'megasas-gen2'",
+            "nearest here: e1000",
+        ),
         (("-device", "mptsas1086"), "compute", "the device 'mptsas1086'", "nearest here: mptsas1068"),
-        (("-device", "skx_ntb"), "compute", "the device 'skx_ntb'", "it shares memory between two hosts"),
+        (("-device", "skx_ntb"), "compute", "the device 'skx_ntb'", "which shares memory between two hosts"),
         (("-machine", "q36"), "compute.machine", "the machine 'q36'", "nearest here: q35"),
         (
             ("-machine", "q35,spid=1"),
             "compute.machine",
             "the property 'spid' of the machine 'q35'",
-            "serial_number and asset_tag tell servers of a chassis apart",
+            "nearest: serial_number and asset_tag, which tell servers of a chassis apart",
         ),
         (
             ("-cpu", "Haswel"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -217,9 +219,79 @@ def test_what_a_disk_begins_as_is_there_and_of_its_format(
     plan = make_plan(home, "a", f"compute: {{image: {base}}}")
     assert problem_of(home, plan) == ("compute.image", f"{base} does not exist", "")
     base.write_bytes(b"\xebX\x90")
+    assert problem_of(home, plan) is None
+    backed = f"{{backing_file: {base}, backing_format: vmdk}}"
+    plan = make_plan(home, "a", f"compute: {{storage_backend: [{{drives: [{backed}]}}]}}")
     found = problem_of(home, plan)
     assert found is not None
-    assert found[1] == f"{base} is not a qcow2 image"
+    assert found[1] == f"{base} is not a vmdk image"
+    base.write_bytes(b"KDMV")
+    assert problem_of(home, plan) is None
+
+
+def sized(base: Path) -> str:
+    """A node whose disk begins as an image, and is larger."""
+    return f"compute: {{image: {base}, storage_backend: [{{drives: [{{size: 9}}]}}]}}"
+
+
+@pytest.mark.parametrize(
+    ("content", "format_"),
+    [
+        (QCOW2, "qcow2"),
+        (b"KDMV", "vmdk"),
+        (b"vhdxfile", "vhdx"),
+        (bytes(64) + b"\x7f\x10\xda\xbe", "vdi"),
+        (bytes(1024) + b"conectix" + bytes(504), "vpc"),
+        (b"QED\0", "qed"),
+        (b"", "raw"),
+        (bytes(2048), "raw"),
+    ],
+    ids=["qcow2", "vmdk", "vhdx", "vdi", "fixed-vpc", "qed", "empty", "raw"],
+)
+def test_qemu_img_is_told_the_format_of_what_a_disk_begins_as(
+    home: Home, make_plan: MakePlan, images: list[list[str]], tmp_path: Path, content: bytes, format_: str
+) -> None:
+    base = tmp_path / "base.img"
+    base.write_bytes(content)
+    write(home, make_plan(home, "a", sized(base)))
+    assert images[-1][5:9] == ["-b", str(base), "-F", format_]
+
+
+def test_an_image_that_changed_under_its_overlay_is_refused_and_nothing_is_lost(
+    home: Home, make_plan: MakePlan, images: list[list[str]], tmp_path: Path
+) -> None:
+    base = tmp_path / "base.img"
+    base.write_bytes(bytes(2048))
+    os.utime(base, ns=(0, 1_600_000_000_000_000_000))
+    plan = make_plan(home, "a", sized(base))
+    write(home, plan)
+    (disk,) = plan.disks
+    overlay = overlay_of(str(base))
+    disk.path.write_bytes(overlay)
+    assert problem_of(home, plan) is None
+    base.write_bytes(bytes(4096))
+    record = f"{disk.path}.base"
+    assert problem_of(home, plan) == (
+        "compute.image",
+        f"{base} has changed since {disk.path} was made, which holds what differs from it",
+        "put back the one of 2020-09-13 12:26:40 UTC with 2048 bytes; or, if it holds the same, remove "
+        f"{record}; or begin anew with 'infrasim node destroy'",
+    )
+    assert disk.path.read_bytes() == overlay
+    # A start that went on would not take the new one for right.
+    write(home, plan)
+    assert problem_of(home, plan) is not None
+    Path(record).unlink()
+    assert problem_of(home, plan) is None
+    write(home, plan)
+    assert json.loads(Path(record).read_text())["size"] == 4096
+    # An image that was removed by hand is made anew, of what is there now.
+    disk.path.unlink()
+    base.write_bytes(bytes(8192))
+    write(home, plan)
+    disk.path.write_bytes(overlay)
+    assert problem_of(home, plan) is None
+    assert json.loads(Path(record).read_text())["size"] == 8192
 
 
 def test_a_seed_that_is_not_wanted_any_more_goes(

@@ -99,11 +99,20 @@ def _suit_storage(path: str, backend: dict[str, Any]) -> None:
     only = next((note for note in notes(key(path).field, Only) if note.of == "type"), None)
     if ".namespaces[]" in path:
         only = Only("nvme")
+    if ".seses[]" in path:
+        only = Only("lsisas3008")
     if only is not None:
         backend["type"] = only.kinds[0]
     if path.endswith(".backing_format"):
         disk = next((backend[name][0] for name in ("drives", "namespaces") if name in backend), backend)
         disk["backing_file"] = "/srv/images/base.raw"
+
+
+# Mappings of which some keys are required.
+_WITH_NEEDS = (
+    *("compute.pci_", "compute.pcie", "compute.cpu_binding.", "compute.cdroms", "compute.cdrom"),
+    *("compute.ntb", "compute.dma_engine", "compute.imc", "compute.pcu", "compute.communicate"),
+)
 
 
 def _complete(values: object, section: str) -> None:
@@ -114,7 +123,7 @@ def _complete(values: object, section: str) -> None:
         return
     if not isinstance(values, dict):
         return
-    if section.startswith(("compute.pci_", "compute.pcie", "compute.cpu_binding.")):
+    if section.startswith(_WITH_NEEDS):
         for entry in node_keys().values():
             if entry.section == section and entry.field.is_required():
                 values.setdefault(entry.name, (entry.field.examples or [None])[0])
@@ -144,15 +153,8 @@ def test_refused_values_belong_to_keys_with_choices() -> None:
     for path, values in legacy.REFUSED_VALUES.items():
         assert key(path).choices
         assert not set(key(path).choices) & set(values)
-
-
-def test_patterns_with_a_star() -> None:
-    assert (
-        legacy.value_refusal(("compute", "storage_backend", 3, "type"), "lsisas2308")
-        == "is a device that no QEMU of a distribution has; nearest: megasas-gen2, mptsas1068"
-    )
-    assert not legacy.value_refusal(("compute", "storage_backend", 3, "type"), "lsi53c895a")
-    assert not legacy.value_refusal(("compute", "storage_backend", 3, "type"), ["lsi"])
+    assert legacy.value_refusal(("compute", "pcie-passthrough", 0, "driver"), "pci-stub")
+    assert not legacy.value_refusal(("compute", "pcie-passthrough", 0, "driver"), "vfio-pci")
 
 
 def test_most_keys_say_what_they_become() -> None:

@@ -152,6 +152,11 @@ BEYOND_A_SCHEMA = (
     "does not have the main channel",
     "names a channel twice",
     "is not a list of channels",
+    "has the ports",
+    "another CD-ROM drive has",
+    "a disk has",
+    "is only for raw images",
+    "are of SCSI disks",
 )  # fmt: skip
 
 
