@@ -221,6 +221,28 @@ def test_persistent_and_efi_bits_are_kept_and_followed_at_every_boot(on: Lab, ho
     assert not booted_from_disk(on, on.serial()[printed:])
 
 
+def test_every_option_of_bootdev_is_kept_and_described(on: Lab) -> None:
+    for option, first, second, told in (
+        ("clear-cmos", 0x88, 0x00, "CMOS Clear"),
+        ("lockkbd", 0x48, 0x00, "Lock Keyboard"),
+        ("screenblank", 0x0A, 0x00, "Screen blank"),
+        ("lockoutreset", 0x09, 0x00, "Lock out Reset buttons"),
+        ("lockout_power", 0x08, 0x80, "via Power Button"),
+        ("verbose=yes", 0x08, 0x40, "Request Verbose Display"),
+        ("verbose=no", 0x08, 0x20, "Request Quiet Display"),
+        ("force_pet", 0x08, 0x10, "Force progress event traps"),
+        ("upw_bypass", 0x08, 0x08, "User password bypass"),
+        ("lockout_sleep", 0x08, 0x04, "Lock Out Sleep Button"),
+        ("cons_redirect=skip", 0x08, 0x01, "redirection occurs per|Console redirection"),
+        ("cons_redirect=enable", 0x08, 0x02, "Request console redirection be enabled"),
+    ):
+        on.ipmi("chassis", "bootdev", "disk", f"options={option}")
+        assert flags(on) == bytes([VALID, first, second, 0, 0]), option
+        described = on.ipmi("chassis", "bootparam", "get", "5", options=("-I", "lan"))
+        assert re.search(told, described, re.IGNORECASE), option
+    on.ipmi("chassis", "bootdev", "none")
+
+
 def test_options_of_the_firmware_are_kept_until_the_boot(on: Lab) -> None:
     """Bits that QEMU's firmware cannot follow are state all the same: verbosity, console, locks."""
     on.raw(0, 8, 5, 0xA0, 0x88, 0x42, 0x01, 0x03)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab, execute, wait_for
 
 # What is typed, what ``lan print`` then says, what undoes it.
 SETTINGS = {
@@ -52,6 +52,66 @@ def test_all_of_it_outlives_the_node_and_ends_with_destroy(running: Lab) -> None
     running.must("node", "start", NODE)
     for pattern in SETTINGS.values():
         assert not re.search(pattern, printed(running))
+
+
+# The same for ``sol set`` and ``sol info``.
+SOL_SETTINGS = {
+    "enabled false": r"Enabled +: false",
+    "force-encryption true": r"Force Encryption +: true",
+    "force-authentication true": r"Force Authentication +: true",
+    "privilege-level admin": r"Privilege Level +: ADMINISTRATOR",
+    "character-accumulate-level 10": r"Character Accumulate Level \(ms\) +: 50",
+    "character-send-threshold 100": r"Character Send Threshold +: 100",
+    "retry-count 3": r"Retry Count +: 3",
+    "retry-interval 20": r"Retry Interval \(ms\) +: 200",
+    "volatile-bit-rate 57.6": r"Volatile Bit Rate \(kbps\) +: 57\.6",
+    "non-volatile-bit-rate 19.2": r"Non-Volatile Bit Rate \(kbps\) +: 19\.2",
+}
+SOL_DEFAULTS = (
+    *("enabled true", "force-encryption false", "force-authentication false"),
+    *("privilege-level operator", "character-accumulate-level 2", "character-send-threshold 64"),
+    *("retry-count 7", "retry-interval 50", "volatile-bit-rate 115.2", "non-volatile-bit-rate 115.2"),
+)
+
+
+def test_every_parameter_of_sol_is_set_and_printed_by_each_door(running: Lab) -> None:
+    before = running.ipmi("sol", "info", "1")
+    for words, line in SOL_SETTINGS.items():
+        assert not re.search(line, before), "it would prove nothing"
+        running.ipmi("sol", "set", *words.split(), "1", options=("-I", "lan"))
+    for options in (("-I", "lan"), ("-I", "lanplus", "-C", "3"), ("-I", "lanplus", "-C", "17")):
+        told = running.ipmi("sol", "info", "1", options=options)
+        assert [line for line in SOL_SETTINGS.values() if not re.search(line, told)] == []
+    login = ("-D", "LAN_2_0", "-h", running.address, "-u", "admin", "-p", "admin")
+    checked_out = execute("ipmi-config", "-o", "--category", "core", "-S", "SOL_Conf", *login).out
+    assert re.search(r"Enable_SOL +No\n", checked_out)
+    assert re.search(r"SOL_Privilege_Level +Administrator\n", checked_out)
+    wait_for(lambda: running.kept()["lans"]["1"]["sol"]["bit_rate"] == 7, what="the bit rate on disk")
+    # What they do: no console at all, and then for administrators alone.
+    disabled = running.ipmitool("sol", "activate")
+    assert "SOL payload disabled" in disabled.out + disabled.err
+    running.ipmi("sol", "set", "enabled", "true", "1")
+    operator = running.ipmitool("sol", "activate", options=("-I", "lanplus", "-L", "OPERATOR"))
+    assert "nsufficient privilege" in operator.out + operator.err
+    for words in SOL_DEFAULTS:
+        running.ipmi("sol", "set", *words.split(), "1")
+    assert running.ipmi("sol", "info", "1") == before
+    # Who sets something says so first, and nobody else can meanwhile.
+    running.ipmi("sol", "set", "set-in-progress", "set-in-progress", "1")
+    assert re.search(r"Set in progress +: set-in-progress\n", running.ipmi("sol", "info", "1"))
+    refused = running.ipmitool("sol", "set", "retry-count", "5", "1")
+    assert "when not in set-complete state" in refused.out + refused.err
+    running.ipmi("sol", "set", "set-in-progress", "set-complete", "1")
+    assert running.ipmi("sol", "info", "1") == before
+
+
+def test_the_words_of_lan_set_about_the_first_user(running: Lab) -> None:
+    running.ipmi("lan", "set", "1", "password", "sesame")
+    assert "Success" in running.ipmi("user", "test", "1", "16", "sesame")
+    running.ipmi("lan", "set", "1", "user")
+    assert re.search(r"Privilege Level +: ADMINISTRATOR\n", running.ipmi("channel", "getaccess", "1", "1"))
+    running.ipmi("user", "priv", "1", "15", "1")
+    running.ipmi("user", "disable", "1")
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,12 @@ def test_the_power_cap_is_the_power_limit(dell: Lab) -> None:
     assert "No Active Power Limit" in dell.ipmi("dcmi", "power", "get_limit")
 
 
+def test_dells_names_among_the_system_infos(dell: Lab) -> None:
+    for name in ("delloem_os_version", "delloem_url"):
+        dell.ipmi("mc", "setsysinfo", name, f"of {name}")
+        assert dell.ipmi("mc", "getsysinfo", name, options=("-I", "lan")).strip() == f"of {name}"
+
+
 def test_what_the_node_does_not_have_is_said(dell: Lab) -> None:
     assert "not supported" in refused(dell, "setled", "0:3:0.0", "fault"), "there is no backplane"
     assert dell.raw(0x30, 0xA4, 0, 0)[0] == 1, "no vFlash card"
