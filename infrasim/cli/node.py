@@ -268,7 +268,10 @@ def info(name: str, as_json: bool) -> None:
 @click.option("-n", "--lines", default=20, show_default=True, help="Lines of each log to begin with.")
 @click.argument("logs", nargs=-1)
 def logs(name: str, follow: bool, lines: int, logs: tuple[str, ...]) -> None:
-    """Show a node's logs: all of them, or those named: supervisor openipmi qemu socat serial events."""
+    """Show a node's logs: all of them, or those named: supervisor openipmi qemu socat serial events.
+
+    Some nodes have more: swtpm racadm seabios guest.
+    """
     from infrasim.runtime.logs import show_logs
 
     for line in show_logs(Home.from_environment(), name, logs, lines=lines, follow=follow):

@@ -35,6 +35,11 @@ def claim_logs(paths: NodePaths) -> None:
     write_if_changed(paths.log_owner, f"{paths.workspace}\n")
 
 
+# Those that a system writes for a terminal.
+_TERMINALS = ("serial", "guest")
+_OF_SOME_NODES = ("swtpm", "racadm", "seabios", "guest")
+
+
 def other_owner(paths: NodePaths) -> Path | None:
     """The workspace of another home's node that has the log folder; None if this node has or may have it."""
     with contextlib.suppress(OSError):
@@ -46,15 +51,16 @@ def other_owner(paths: NodePaths) -> Path | None:
 
 
 def log_files(paths: NodePaths) -> dict[str, Path]:
-    """Every log by the name a user gives it."""
+    """Every log by the name a user gives it; those that only some nodes have, where they are."""
     programs = {name: paths.log(name) for name in ("supervisor", "openipmi", "qemu", "socat")}
-    return {**programs, "serial": paths.serial_log, "events": paths.events}
+    more = {name: path for name in _OF_SOME_NODES if (path := paths.log(name)).exists()}
+    return {**programs, **more, "serial": paths.serial_log, "events": paths.events}
 
 
 def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follow: bool) -> Iterator[str]:
     """The last ``lines`` lines of each log, then, to ``follow``, new ones for ever.
 
-    Without a word the serial console is left out: it is a terminal's output, not lines.
+    Without a word the serial consoles are left out: they are a terminal's output, not lines.
 
     Raises:
         UsageError: no such node, log, or no log yet.
@@ -70,7 +76,7 @@ def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follo
         if home.map_file(name).exists():
             raise UsageError(f"node {name} has no logs yet in {paths.log_dir}")
         raise unknown_node(home, name)
-    chosen = {word: files[word] for word in wanted or (word for word in files if word != "serial")}
+    chosen = {word: files[word] for word in wanted or (word for word in files if word not in _TERMINALS)}
     return _stream(chosen, lines=lines, follow=follow)
 
 

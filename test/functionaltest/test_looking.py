@@ -15,7 +15,8 @@ from lab import NODE, Lab, wait_for
 def test_status_json_is_the_documented_object(running: Lab) -> None:
     status = running.status()
     assert list(status) == [
-        *("name", "type", "state", "bmc", "vnc", "host", "processes", "workspace", "log_dir", "errors")
+        *("name", "type", "state", "bmc", "vnc", "racadm", "host", "processes"),
+        *("workspace", "log_dir", "errors"),
     ]
     assert status["type"] == "quanta_d51"
     assert status["vnc"]["address"] == "127.0.0.1"

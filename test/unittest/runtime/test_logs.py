@@ -47,6 +47,20 @@ def test_several_logs_have_labels_and_the_console_is_left_out(home: Home, paths:
     ]
 
 
+def test_logs_that_only_some_nodes_have(home: Home, paths: NodePaths) -> None:
+    with pytest.raises(UsageError, match="there is no log 'racadm'"):
+        list(show_logs(home, "a", ["racadm"], lines=5, follow=False))
+    paths.log("racadm").write_text("logged in\n")
+    paths.log("guest").write_text("guest login:")
+    assert list(show_logs(home, "a", ["racadm"], lines=5, follow=False)) == ["logged in"]
+    assert list(show_logs(home, "a", ["guest"], lines=5, follow=False)) == ["guest login:"]
+    assert list(show_logs(home, "a", [], lines=1, follow=False)) == [
+        "openipmi   | hello",
+        "qemu       | two",
+        "racadm     | logged in",
+    ]
+
+
 def test_following(home: Home, paths: NodePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens to the log between two looks is done by the sleep."""
     log = paths.log("qemu")
