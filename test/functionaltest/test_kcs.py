@@ -142,7 +142,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A node whose host is off, so that its system interface is free."""
     before = request.session.testsfailed
     with lab(lambda: request.session.testsfailed > before) as home:
-        home.start(bmc={"startnow": False, "reset_time": RESET_S})
+        home.start(bmc={"startnow": False, "reset_time": RESET_S, "channels": [1, 8]})
         yield home
 
 
@@ -189,6 +189,33 @@ def test_refusals_are_answers(kcs: Kcs) -> None:
     assert kcs.ask(6, 1, b"\1\2\3")[0] in (0, 0xC7)
     assert kcs.ask(0, 2, b"\x0f") == b"\xcc"
     assert kcs.state == IDLE
+
+
+def test_channels_are_the_same_on_both_sides(node: Lab, kcs: Kcs) -> None:
+    """1 is the main channel, 8 another one; "this channel" is the system interface here."""
+    for number in (1, 8):
+        assert kcs.ask(6, 0x42, bytes([number]))[:4] == bytes([0, number, 4, 1])
+        assert kcs.ask(0x0C, 2, bytes([number, 5, 0, 0]))[1:] == node.raw(0x0C, 2, number, 5, 0, 0)
+    assert kcs.ask(6, 0x42, b"\x0e")[1] == 0x0F
+    assert kcs.ask(6, 0x42, b"\x02") == b"\xcc"
+    assert kcs.ask(0x0C, 1, b"\x08\x03\x0a\x00\x00\x07") == b"\0"
+    assert "10.0.0.7" in node.ipmi("lan", "print", "8")
+    assert "10.0.0.7" not in node.ipmi("lan", "print", "1")
+    node.ipmi("user", "priv", "2", "3", "8")
+    assert kcs.ask(6, 0x44, b"\x08\x02")[-1] & 0x0F == 3
+    assert kcs.ask(6, 0x44, b"\x01\x02")[-1] & 0x0F == 4
+    assert kcs.ask(0x0C, 0x21, b"\x08\x04\x02\x09") == b"\0"
+    assert "Retry Count                     : 2" in node.ipmi("sol", "info", "8")
+    assert "Retry Count                     : 7" in node.ipmi("sol", "info", "1")
+
+
+def test_of_a_controller_that_is_not_there_is_said_so(kcs: Kcs) -> None:
+    """Send Message to 66h: NAK on Write; to the management engine: its answer waits then."""
+    for address, code in ((0x66, 0x83), (0x2C, 0)):
+        request = bytes([address, 6 << 2, -(address + (6 << 2)) & 0xFF, 0x20, 0, 1, -0x21 & 0xFF])
+        assert kcs.ask(6, 0x34, b"\0" + request) == bytes([code])
+    wait_for(lambda: kcs.ask(6, 0x31)[1] & 1, what="the answer")
+    assert kcs.ask(6, 0x33)[:8] == bytes([0, 0, 7 << 2, -(0x20 + (7 << 2)) & 0xFF, 0x2C, 0, 1, 0])
 
 
 @pytest.mark.parametrize("length", [1, 2, 16, 32])
