@@ -5,9 +5,10 @@ Which commands are asked, and of whom, is left to ``runtime.capture``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from infrasim.frozen import Frozen
 from infrasim.personality.layout import DataError
 from infrasim.personality.model import (
     Controller,
@@ -23,8 +24,7 @@ from infrasim.personality.sdr import FullSensor, Record, Sensor
 _SEL_ENTRY_BYTES = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class SensorAnswers:
+class SensorAnswers(Frozen, kw_only=True):
     """What a BMC answers about one sensor; None for a command it refuses or was not asked.
 
     Source: IPMI 2.0 sections 35.14 (reading), 35.11 (event enable), 35.9 (thresholds), 35.7 (hysteresis) and

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from infrasim.frozen import Frozen
 from infrasim.personality import names
 from infrasim.personality.fru import Fru, decode_fru
 from infrasim.personality.layout import DataError
@@ -33,8 +34,7 @@ _BYTE_WORDS = tuple(f"{byte:#04x}" for byte in range(256))
 _LAST_STATE = 14
 
 
-@dataclass(frozen=True, kw_only=True)
-class Emulation:
+class Emulation(Frozen, kw_only=True):
     """What a file of ipmi_sim commands sets up. ``bmc`` is the address of the main controller."""
 
     bmc: int = 0x20

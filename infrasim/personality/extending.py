@@ -7,14 +7,13 @@ those of the inherited one.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from difflib import SequenceMatcher
 from typing import Any
 
 from infrasim.errors import Problem
-from infrasim.frozen import Frozen
+from infrasim.frozen import Frozen, replaced
 from infrasim.personality.yamlform import Part
 
 AFTER = "after"
@@ -54,7 +53,7 @@ def overlay(
     result = list(base)
     for part in added:
         inherited = places.get(matching.key(part.values))
-        merged = part if inherited is None else dataclasses.replace(part, base=inherited)
+        merged = part if inherited is None else replaced(part, base=inherited)
         if inherited is None:
             result.append(merged)
         else:

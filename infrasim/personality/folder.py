@@ -7,7 +7,6 @@ added.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infrasim.errors import InvalidNodeFile, Problem, UsageError
-from infrasim.frozen import Frozen
+from infrasim.frozen import Frozen, replaced
 from infrasim.personality import inventory, sensors, tables
 from infrasim.personality.extending import Difference, Matching, difference, overlay, without
 from infrasim.personality.fields import common_values, unknown_key, without_common
@@ -163,9 +162,7 @@ def _laid_over(
     added = _parts(part, key, problems)
     if matching.groups is not None:
         common = _common(part, problems)
-        added = [
-            dataclasses.replace(item, usual=_usual(common, matching.groups(item.values))) for item in added
-        ]
+        added = [replaced(item, usual=_usual(common, matching.groups(item.values))) for item in added]
     return overlay(without(base, part, matching, problems), added, matching, problems)
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from infrasim.frozen import Frozen
@@ -22,8 +21,7 @@ S = TypeVar("S", bound=Structure)
 BMC_ADDRESS = 0x20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Controller:
+class Controller(Frozen, kw_only=True):
     """A management controller, as Get Device ID tells. Source: IPMI 2.0 section 20.1.
 
     ``firmware_minor`` is the byte as stored, BCD by the specification; ``support`` are the additional device
@@ -72,8 +70,7 @@ class Events(Frozen):
     deassertion_enabled: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class SensorState:
+class SensorState(Frozen, kw_only=True):
     """One sensor of the simulated controller, as it is when the BMC starts.
 
     ``value`` is raw; None means that nothing is read. ``bits`` are the states that are set: threshold
@@ -127,8 +124,7 @@ class DefaultNic(Frozen):
     count: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Personality:
+class Personality(Frozen, kw_only=True):
     """A server type. Everything a node's own file does not say comes from here."""
 
     name: str

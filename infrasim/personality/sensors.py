@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from infrasim.errors import Problem
+from infrasim.frozen import replaced
 from infrasim.personality import names
 from infrasim.personality.extending import AFTER
 from infrasim.personality.fields import (
@@ -319,7 +320,7 @@ def _with_analog(
     for name in ANALOG:
         if name in values:
             raw[name] = _to_raw(part, name, values[name], conversion.to_raw, problems)
-    return dataclasses.replace(record, **raw)
+    return replaced(record, **raw)
 
 
 def _to_raw(part: Part, key: str, value: Any, to_raw: Any, problems: list[Problem]) -> int:
@@ -348,14 +349,14 @@ def _read_state(
         value = values["value"]
         to_raw = record.conversion.to_raw if record.is_threshold else _whole_byte
         raw = None if value is None else _to_raw(part, "value", value, to_raw, problems)
-        state = dataclasses.replace(state, value=raw)
+        state = replaced(state, value=raw)
     bits = comparison_bits(state)
     if "state" in values:
         mask = read_bits(
             part, "state", values["state"], _LEVEL_NAMES if record.is_threshold else {}, problems
         )
         bits = frozenset(bit for bit in range(16) if mask >> bit & 1)
-    return dataclasses.replace(state, bits=bits) if bits else state
+    return replaced(state, bits=bits) if bits else state
 
 
 def _whole_byte(value: float | int) -> int:
@@ -381,19 +382,19 @@ def _read_live(
                 read_bits(part, "live", value, table, problems) if isinstance(value, list) else value
             )
     if state.events and changes:
-        state = dataclasses.replace(state, events=dataclasses.replace(state.events, **changes))
+        state = replaced(state, events=replaced(state.events, **changes))
     if "access" in live or "limits" in live:
-        state = dataclasses.replace(state, thresholds=_read_limits(part, record, state, live, problems))
+        state = replaced(state, thresholds=_read_limits(part, record, state, live, problems))
     types = {key: live[key] for key in _LIVE_TYPES if key in live}
     for key, value in types.items():
         if type(value) is not int or not 0 <= value <= 0xFF:
             problems.append(
                 part.problem("live", f"{key}: got {value!r}, wanted a whole number from 0 to 255")
             )
-    state = dataclasses.replace(state, **types, is_event_only=live.get("event_only") is True)
+    state = replaced(state, **types, is_event_only=live.get("event_only") is True)
     if "hysteresis" in live:
         access, positive, negative = live["hysteresis"]
-        state = dataclasses.replace(state, hysteresis=(access, positive, negative))
+        state = replaced(state, hysteresis=(access, positive, negative))
     return state
 
 
@@ -403,7 +404,7 @@ def _read_limits(
     usual = state.thresholds or Thresholds(record.threshold_access, 0, (0,) * 6)
     access = live.get("access", usual.access)
     if "limits" not in live:
-        return dataclasses.replace(usual, access=access)
+        return replaced(usual, access=access)
     limits = live["limits"]
     values, mask = [0] * 6, 0
     for name, value in limits.items():
@@ -457,5 +458,5 @@ def read_hidden(part: Part, problems: list[Problem]) -> SensorState | None:
         return None
     plain = SensorState(**{key: values[key] for key in _HIDDEN_KEYS})
     if values.get("is_event_only") is True:
-        return dataclasses.replace(plain, is_event_only=True)
+        return replaced(plain, is_event_only=True)
     return _read_state(part, hidden_record(plain), values, problems)

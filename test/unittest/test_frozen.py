@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from infrasim.frozen import Frozen
+from infrasim.frozen import Frozen, replaced
 from infrasim.jsonform import as_json, from_json
 
 T = TypeVar("T")
@@ -32,6 +32,13 @@ class Spot(Point):
     """A place with a name."""
 
     name: str = ""
+
+
+class Named(Frozen, kw_only=True):
+    """What is needed stands behind what is not."""
+
+    x: int = 1
+    y: int
 
 
 class Even(Frozen):
@@ -86,6 +93,14 @@ def test_what_does_not_fit_is_refused(given: tuple[Any, ...], named: dict[str, A
         Usual(*given, **named)
 
 
+def test_values_may_have_to_be_named() -> None:
+    assert (Named(y=3).x, Named(y=3, x=2)) == (1, Named(x=2, y=3))
+    with pytest.raises(TypeError, match="by their names only"):
+        Named(1, 2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="lacks y"):
+        Named(x=1)  # type: ignore[call-arg]
+
+
 def test_values_are_looked_at_when_all_are_there() -> None:
     assert Even(2).number == 2
     with pytest.raises(ValueError, match="odd"):
@@ -128,3 +143,16 @@ def test_what_is_done_with_dataclasses_is_done_with_it() -> None:
     match spot:
         case Point(x, y):
             assert (x, y) == (1, 2)
+
+
+def test_replaced_is_replace() -> None:
+    spot = Spot(1, 2, ["a"], "s")
+    assert spot.sum == 3
+    changed = replaced(spot, y=5, name="t")
+    assert changed == dataclasses.replace(spot, y=5, name="t")
+    assert (changed.sum, spot.y) == (6, 2)
+    assert replaced(spot) == spot
+    with pytest.raises(TypeError, match="Spot has no field z"):
+        replaced(spot, z=1)
+    with pytest.raises(ValueError, match="odd"):
+        replaced(Even(2), number=3)
