@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from fake_qemu import FakeQemu
 
 from infrasim.errors import HostError, UsageError
 from infrasim.host import probe
@@ -228,6 +229,31 @@ def test_images_of_namespaces_count_and_shared_ones_do_not(home: Home, tmp_path:
 def test_a_qemu_that_is_not_there_hides_nothing_else(home: Home) -> None:
     lines = said(home, "compute: {qemu_bin: /none/qemu, cpu: {type: host}}\n")[0]
     assert [line.split(": ")[1] for line in lines] == ["compute.qemu_bin", "compute.cpu.type"]
+
+
+@pytest.mark.allow("process")
+def test_a_qemu_of_ones_own_that_has_more_is_accepted_and_else_named(home: Home, tmp_path: Path) -> None:
+    properties = {
+        "isa-serial": ["chardev", "index"],
+        "ipmi-bmc-extern": ["chardev"],
+        "isa-ipmi-kcs": ["bmc", "ioport", "irq"],
+        "lsisas3008": ["use_msix"],
+        "scsi-hd": ["channel", "scsi-id", "lun", "drive", "serial", "slot_number"],
+    }
+    properties["scsi-hd"] += ["logical_block_size", "physical_block_size"]
+    listed = "".join(f'name "{name}", bus PCI\n' for name in ("VGA", *properties))
+    fake = FakeQemu(tmp_path, devices=f"Storage devices:\n{listed}", properties=properties)
+    drives = "[{slot_number: 1, format: raw, sector_size: 520}]"
+    sas = f"{{type: lsisas3008, use_msix: true, drives: {drives}}}"
+    host = f"qemu_bin: {fake.program}, kvm_enabled: false, networks: [], storage_backend: [{sas}]"
+    assert said(home, f"compute: {{{host}}}\n") == ([], [])
+    fake.can["properties"]["scsi-hd"].remove("slot_number")
+    fake.say()
+    with fake.program.open("a") as stream:
+        stream.write("# another build\n")
+    (line,) = said(home, f"compute: {{{host}}}\n")[0]
+    assert ": compute.storage_backend[0].drives[0].slot_number: needs the property 'slot_number'" in line
+    assert f"which QEMU 9.1.2 ({fake.program}) does not have" in line
 
 
 @pytest.mark.parametrize(
