@@ -16,12 +16,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import urllib3  # noqa: F401  # before the hook, because importing it binds a socket to try IPv6
 
 if TYPE_CHECKING:
     from infrasim.paths import Home
     from infrasim.plan.model import NodePlan
+
+# How long an example takes, or to make one, says how busy the machine is.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 REFUSED = {
     "subprocess.Popen": "process",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bmc_bench import SETTINGS, Bench
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infrasim.bmc_core.codes import Privilege
@@ -571,7 +571,6 @@ class Console:
 FATES = st.sampled_from(["arrive", "arrive", "lose", "twice", "late"])
 
 
-@settings(deadline=None)
 @given(
     fates=st.lists(FATES, max_size=300),
     printed=st.lists(st.binary(min_size=1, max_size=600), max_size=12),

@@ -316,7 +316,7 @@ def test_lines_that_nobody_types(session: Session, line: str) -> None:
 
 
 @given(st.lists(st.text(max_size=40), max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_words_break_it(session: Session, words: list[str]) -> None:
     answer = run(session, " ".join(["racadm", *words]))
     assert answer.code in (0, 1)
@@ -331,6 +331,6 @@ def test_no_words_break_it(session: Session, words: list[str]) -> None:
         st.sampled_from(["-o", "-p", "-s", "-c", "-l", "-g", "1", "0", "get", "nic", "pdisks", "BIOS", "a.b"])
     ),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_options_break_it(session: Session, name: str, words: list[str]) -> None:
     assert run(session, " ".join(["racadm", name, *words])).code in (0, 1)

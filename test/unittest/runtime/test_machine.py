@@ -1089,7 +1089,7 @@ def possible(node: Node, wish: Event | str, choice: int) -> Event | None:
             return wish
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     sol=st.booleans(),
     power=st.booleans(),

@@ -557,7 +557,7 @@ def test_pings() -> None:
 # --- anything at all
 
 
-FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BEGINNINGS = [
     b"",
     RMCP,
