@@ -21,7 +21,8 @@ class CoreSettings(Frozen):
     ``lan_address6`` is empty without IPv6; ``system_firmware`` is the version of the BIOS, ``asset_tag`` the
     one in the inventory, ``processors`` the number of sockets that take power,
     ``model`` the server's product name, ``host_macs`` the addresses of the host's network cards, in order.
-    ``main_channel`` is the LAN channel that ``lan_*`` are of.
+    ``main_channel`` is the LAN channel that ``lan_*`` are of, ``history_fru`` the number of the FRU device
+    that has what the host printed, if there is one.
     """
 
     node: str
@@ -51,6 +52,7 @@ class CoreSettings(Frozen):
     host_macs: tuple[str, ...] = ()
     main_channel: int = 1
     other_channels: tuple[OtherChannel, ...] = ()
+    history_fru: int | None = None
 
 
 class RacadmSettings(Frozen):

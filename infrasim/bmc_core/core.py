@@ -22,6 +22,7 @@ from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.sdr_repository import SdrRepository
 from infrasim.bmc_core.sensors import Sensors
+from infrasim.bmc_core.serial_history import SerialHistory
 from infrasim.bmc_core.sol import Sol
 from infrasim.bmc_core.state import BmcState
 from infrasim.bmc_core.system_info import AcpiState, system_info_parameters
@@ -79,6 +80,9 @@ class Bmc:
         self.chassis_control = ChassisControl(self)
         self.watchdog = Watchdog(self)
         self.sol = Sol(self)
+        wanted = settings.history_fru
+        self.history_fru = b"" if wanted is None else bytes([wanted])
+        self.serial_history = None if wanted is None else SerialHistory()
         # What ipmi_sim answers to Get Device ID, once it has been asked.
         self.device_id: bytes | None = None
         self.pef_parameters = pef_parameters(settings, state.pef.parameters, changed=changed)

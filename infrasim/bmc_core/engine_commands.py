@@ -12,6 +12,7 @@ from infrasim.bmc_core.message import Refused, Request
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
+    from infrasim.bmc_core.serial_history import SerialHistory
 
 _USER, _OPERATOR = Privilege.USER, Privilege.OPERATOR
 
@@ -28,8 +29,6 @@ _GET_DEVICE_ID = 0x01
 
 # (command, name, privilege, section). Privileges: IPMI 2.0 appendix G.
 _STORAGE = (
-    (0x10, "Get FRU Inventory Area Info", _USER, "34.1"),
-    (0x12, "Write FRU Data", _OPERATOR, "34.3"),
     (0x40, "Get SEL Info", _USER, "31.2"),
     (0x42, "Reserve SEL", _USER, "31.4"),
     (0x43, "Get SEL Entry", _USER, "31.5"),
@@ -96,6 +95,23 @@ def get_device_id(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     return ask_engine(bmc, request) if bmc.device_id is None else bmc.device_id
 
 
+def _history(bmc: Bmc, request: Request) -> SerialHistory | None:
+    """What the host printed, if that is the FRU device that is asked for."""
+    return bmc.serial_history if request.data[:1] == bmc.history_fru else None
+
+
+def get_fru_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """Source: IPMI 2.0 section 34.1."""
+    history = _history(bmc, request)
+    return ask_engine(bmc, request) if history is None else history.area_info(request)
+
+
+def write_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """Source: IPMI 2.0 section 34.3."""
+    history = _history(bmc, request)
+    return ask_engine(bmc, request) if history is None else history.write()
+
+
 def read_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """Source: IPMI 2.0 section 34.2.
 
@@ -107,7 +123,8 @@ def read_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
         too_long = refusal.code == Completion.TOO_LONG
         return Refused(Completion.CANNOT_RETURN_SO_MUCH) if too_long else refusal
 
-    return _cured(bmc, request, about_the_answer)
+    history = _history(bmc, request)
+    return _cured(bmc, request, about_the_answer) if history is None else history.read(request)
 
 
 def ask_sensor(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
@@ -192,5 +209,7 @@ COMMANDS = (
     Command(NetFn.SENSOR, 0x2B, "Get Sensor Event Status", _USER, "35.13", get_event_status),
     Command(NetFn.SENSOR, 0x30, "Set Sensor Reading And Event Status", _OPERATOR, "35.17", set_reading),
     *(Command(NetFn.STORAGE, *entry, ask_engine) for entry in _STORAGE),
+    Command(NetFn.STORAGE, 0x10, "Get FRU Inventory Area Info", _USER, "34.1", get_fru_info),
     Command(NetFn.STORAGE, 0x11, "Read FRU Data", _USER, "34.2", read_fru_data),
+    Command(NetFn.STORAGE, 0x12, "Write FRU Data", _OPERATOR, "34.3", write_fru_data),
 )

@@ -185,6 +185,8 @@ class Sol:
         if not self._queue:
             self._ready_s = self._bmc.clock.now_s() + self._settings.kept.accumulate_s()
         self._queue += data
+        if self._bmc.serial_history is not None:
+            self._bmc.serial_history.add(data)
         if self.session is None:
             self._trim()
         else:

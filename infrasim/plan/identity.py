@@ -112,6 +112,7 @@ def compile_node(
     """
     processors(spec.compute.cpu, personality)
     _check_racadm(spec, personality)
+    _check_history(spec, personality)
     own = own_identity(spec, personality, node_uuid)
     try:
         compiled = compile_personality(personality, own.identity)
@@ -125,6 +126,22 @@ def _check_racadm(spec: NodeSpec, personality: Personality) -> None:
     if spec.racadm is not None and personality.bmc.manufacturer != DELL:
         message = f"the server type {spec.type} has no racadm, which is a shell of Dell's controllers"
         raise problem("racadm", message, "leave it out, or choose a type of Dell's: infrasim type list")
+
+
+def _check_history(spec: NodeSpec, personality: Personality) -> None:
+    """What the host printed is a FRU device beside the server type's, and needs a serial line to print on."""
+    number = spec.bmc.historyfru
+    if number is None:
+        return
+    own = personality.frus if spec.bmc.emu_file is None else ()
+    taken = {fru.fru_id for fru in own if fru.controller == BMC_ADDRESS}
+    if number in taken:
+        message = f"this server has a FRU {number} already"
+        raise problem("bmc.historyfru", message, f"it has: {', '.join(map(str, sorted(taken)))}")
+    if not spec.sol_enable:
+        raise problem(
+            "bmc.historyfru", "needs the serial line that 'sol_enable: false' leaves out", "leave it out"
+        )
 
 
 def system_serial_number(identity: NodeIdentity) -> str:

@@ -529,6 +529,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
             OtherChannel(number, addresses.mac(parts.identity.uuid, f"bmc channel {number}"))
             for number in sorted({*spec.bmc.channels} - {spec.bmc.main_channel})
         ),
+        history_fru=spec.bmc.historyfru,
     )
 
 

@@ -37,7 +37,6 @@ IGNORED = {
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
     "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
-    "bmc.historyfru": "serial-over-LAN replays what was said before, and serial.log has all of it",
     "bmc.merge_fru": "every FRU device is part of the server type",
     "bmc.name": "the BMC is named after the node",
 }
@@ -50,7 +49,6 @@ IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
     ),
 }
 
-_LATER = "this version of infrasim does not serve this key"
 _RENDERED = (
     "ipmi_sim is a part of the BMC, and infrasim writes its configuration at each start; use the keys of "
     "'bmc', 'emu_file' for sensors, records and FRU devices, 'ipmi_console_port' for its commands"

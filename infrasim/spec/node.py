@@ -321,6 +321,15 @@ class Bmc(Part):
         "`main_channel` alone.",
         examples=[[1, 8]],
     )
+    historyfru: Annotated[int, Becomes("a FRU device of the BMC's own")] | None = Field(
+        None,
+        ge=0,
+        le=254,
+        description="Number of a FRU device whose data is what the host printed on its serial port last, "
+        "up to 4000 bytes, as `ipmitool fru read` gets it. It must be no device of the server type, and "
+        "needs `sol_enable`. Left out: none.",
+        examples=[99],
+    )
     ipmi_over_lan_port: Annotated[Port, Becomes("the BMC's UDP socket")] = Field(
         623, description="UDP port of IPMI over LAN.", examples=[623]
     )

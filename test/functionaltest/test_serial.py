@@ -172,3 +172,15 @@ def test_a_node_without_sol_has_no_socat_and_still_a_serial_log(scratch: Lab) ->
     ran = scratch.infrasim("node", "console", NODE)
     assert ran.code == 2
     assert ran.err == ("infrasim: node n has no serial line\nhint: set sol_enable: true in its node file\n")
+
+
+def test_what_the_host_printed_last_is_a_fru_device(scratch: Lab) -> None:
+    """As in ipmi_sim; ``fru print`` only wonders at it, for it is text."""
+    scratch.start(bmc={"historyfru": 99})
+    wait_for(lambda: "No bootable device" in scratch.serial(), what="the firmware's last words")
+    saved = scratch.root / "history"
+    scratch.ipmi("fru", "read", "99", str(saved))
+    history = saved.read_bytes()
+    assert (scratch.logs / NODE / "serial.log").read_bytes().endswith(history)
+    assert b"No bootable device" in history
+    assert "FRU Device ID (99)" not in scratch.ipmi("fru", "print"), "no record names it"

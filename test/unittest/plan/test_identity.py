@@ -160,6 +160,16 @@ def test_what_the_server_cannot_have_is_a_problem_on_its_line(
             "bmc: {fru1: {board: {pn: PART}}}",
             "1:26: bmc.fru1.board.pn: this server has no FRU 1 (it has: 0, 2, 3, 8, 9)",
         ),
+        (
+            "s2600kp",
+            "bmc: {historyfru: 3}",
+            "1:19: bmc.historyfru: this server has a FRU 3 already (it has: 0, 2, 3, 8, 9)",
+        ),
+        (
+            "s2600kp",
+            "sol_enable: false\nbmc: {historyfru: 99}",
+            "2:19: bmc.historyfru: needs the serial line that 'sol_enable: false' leaves out (leave it out)",
+        ),
     ],
 )
 def test_shipped_types_say_what_they_have(server_type: str, text: str, problem: str) -> None:

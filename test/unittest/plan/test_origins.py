@@ -98,7 +98,7 @@ def test_what_the_fru_devices_of_the_type_say() -> None:
     untold = rows("type: quanta_d51\n")
     assert said(untold, "bmc.fru0.board.name") == ("S2B-MB (dual 1G LoM)", "server type quanta_d51")
     assert "bmc.fru0.board.sn" not in untold
-    assert not any("fru" in key for key in rows("type: quanta_d51\nbmc: {emu_file: /e}\n"))
+    assert not any("bmc.fru" in key for key in rows("type: quanta_d51\nbmc: {emu_file: /e}\n"))
 
 
 def test_a_part_number_of_every_chassis_goes_before_the_types() -> None:

@@ -33,7 +33,6 @@ OLD_SPELLINGS = {
 SEEN_TO = {
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
     "bmc.name": "the BMC is named after the node",
-    "bmc.historyfru": "serial-over-LAN replays what was said before, and serial.log has all of it",
     "bmc.merge_fru": "every FRU device is part of the server type",
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
