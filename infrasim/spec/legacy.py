@@ -37,6 +37,8 @@ IGNORED = {
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
     "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
+    "ipmi_console_ssh": "there is no console over SSH; ipmi_sim takes commands such as sensor_set_value at "
+    "'ipmi_console_port', and the BMC ipmitool's event, sel add and sensor thresh",
     "bmc.merge_fru": "every FRU device is part of the server type",
     "bmc.name": "the BMC is named after the node",
 }
@@ -83,8 +85,6 @@ _NUMBERED_BY_FIRMWARE = (
 )
 
 REFUSED = {
-    "ipmi_console_ssh": "there is no console over SSH; nearest: 'ipmi_console_port', where ipmi_sim takes "
-    "commands such as sensor_set_value, and ipmitool's event, sel add and sensor thresh",
     "nodes": "a file describes one node; groups of nodes are not served by this version of infrasim",
     "force_shutdown": "it stands below 'compute'",
     "bmc.lancontrol": _built_in("LAN configuration", "'address' or 'interface' chooses where it listens"),
