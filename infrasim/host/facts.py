@@ -43,12 +43,16 @@ class Socket:
 WILDCARDS = ("0.0.0.0", "::")
 
 
+# Every interface with its addresses, IPv4 first, link-local IPv6 left out.
+AskInterfaces = Callable[[], Mapping[str, tuple[str, ...]]]
+
+
 class NetworkFacts(TypedDict):
     """The facts that each network namespace has its own of."""
 
     udp_in_use: frozenset[Socket]
     tcp_in_use: frozenset[Socket]
-    interfaces: dict[str, tuple[str, ...]]
+    ask_interfaces: AskInterfaces | None
     ipv6_loopback: bool
 
 
@@ -144,15 +148,16 @@ TryQemu = Callable[[Sequence[str]], str]
 
 
 class HostFacts(Frozen):
-    """This machine at planning time. ``interfaces`` maps a name to its addresses, IPv4 first.
+    """This machine at planning time.
 
     ``memory_free_mib`` is what can be had now without swapping, ``memory_most_mib`` what one process can
     ask for at all; None where that is not known, or where there is no limit. ``may_make_links`` is the right
     to change the network.
     What the QEMU in use can do is asked by ``ask_qemu``, for it costs something; None if nobody can ask.
     ``try_qemu`` makes a machine with it that nothing runs on.
-    So are the processors by ``ask_cores``, and a PCI device, by its address, by ``ask_pci``: few nodes need
-    them. ``python_program`` is the interpreter that runs infrasim.
+    So are the processors by ``ask_cores``, a PCI device, by its address, by ``ask_pci``, and the addresses of
+    each interface by ``ask_interfaces``: few nodes need them. ``python_program`` is the interpreter that runs
+    infrasim.
     """
 
     qemu_program: str
@@ -162,7 +167,6 @@ class HostFacts(Frozen):
     kvm: KvmVerdict
     udp_in_use: frozenset[Socket] = frozenset()
     tcp_in_use: frozenset[Socket] = frozenset()
-    interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ipv6_loopback: bool = False
     machine_id: str = ""
     may_make_links: bool = True
@@ -174,6 +178,7 @@ class HostFacts(Frozen):
     try_qemu: TryQemu | None = field(default=None, compare=False, repr=False)
     ask_cores: Callable[[], tuple[Core, ...]] | None = field(default=None, compare=False, repr=False)
     ask_pci: Callable[[str], PciDevice | None] | None = field(default=None, compare=False, repr=False)
+    ask_interfaces: AskInterfaces | None = field(default=None, compare=False, repr=False)
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""

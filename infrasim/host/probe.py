@@ -7,6 +7,7 @@ the KVM verdict until the next boot.
 from __future__ import annotations
 
 import fcntl
+import functools
 import math
 import os
 import re
@@ -31,7 +32,7 @@ from infrasim.host.facts import (
     Socket,
     TryQemu,
 )
-from infrasim.host.interfaces import interface_addresses
+from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, describe_exit, find_program, run
 
 QEMU_PROGRAM = "qemu-system-x86_64"
@@ -100,12 +101,15 @@ def gather_facts(cache: Path, *, with_kvm: bool = True) -> HostFacts:
     )
 
 
-def network_facts() -> NetworkFacts:
-    """What differs from one network namespace to the other, in the one that this process is in."""
+def network_facts(namespace: str | None = None) -> NetworkFacts:
+    """What differs from one network namespace to the other, in the one that this process is in.
+
+    That has the name ``namespace``; None: it is the usual one.
+    """
     return NetworkFacts(
         udp_in_use=bound_sockets("udp"),
         tcp_in_use=bound_sockets("tcp"),
-        interfaces=interface_addresses(),
+        ask_interfaces=functools.partial(_addresses_inside, namespace),
         ipv6_loopback="::1" in _ipv6_addresses(),
     )
 
@@ -333,6 +337,23 @@ def holder_of(protocol: str, address: str, port: int) -> str:
         if local.ip in (address, "0.0.0.0", "::") or address in ("0.0.0.0", "::"):
             return process_title(connection.pid)
     return "another process"
+
+
+def _addresses_inside(namespace: str | None) -> dict[str, tuple[str, ...]]:
+    with inside(namespace):
+        return interface_addresses()
+
+
+def interface_addresses() -> dict[str, tuple[str, ...]]:
+    """Every interface with its addresses, IPv4 first, link-local IPv6 left out."""
+    import psutil
+
+    found: dict[str, tuple[str, ...]] = {}
+    for name, addresses in psutil.net_if_addrs().items():
+        ipv4 = [entry.address for entry in addresses if entry.family == socket.AF_INET]
+        ipv6 = [entry.address for entry in addresses if entry.family == socket.AF_INET6]
+        found[name] = (*ipv4, *(address for address in ipv6 if "%" not in address))
+    return found
 
 
 def machine_id() -> str:

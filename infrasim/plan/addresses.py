@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -61,8 +61,10 @@ def own_address(address: str, facts: HostFacts, key: str) -> str:
         InvalidNodeFile: it cannot; at the place ``key`` of the node file.
     """
     parsed = ipaddress.ip_address(address)
-    known = [place for places in facts.interfaces.values() for place in places]
-    if not (parsed.is_loopback or parsed.is_unspecified or address in known):
+    if parsed.is_loopback or parsed.is_unspecified:
+        return address
+    known = [place for places in _interfaces(facts).values() for place in places]
+    if address not in known:
         hint = f"it has: {', '.join(known)}"
         raise problem(key, f"this machine has no address {address}", hint)
     return address
@@ -75,12 +77,16 @@ def interface_address(name: str, facts: HostFacts, section: str) -> str:
         InvalidNodeFile: there is no such interface, or it has none.
     """
     key = f"{section}.interface"
-    if name not in facts.interfaces:
-        known = ", ".join(sorted(facts.interfaces))
-        raise problem(key, f"this machine has no interface {name!r}", f"it has: {known}")
-    if not facts.interfaces[name]:
+    known = _interfaces(facts)
+    if name not in known:
+        raise problem(key, f"this machine has no interface {name!r}", f"it has: {', '.join(sorted(known))}")
+    if not known[name]:
         raise problem(key, f"interface {name} has no IP address", f"give it one, or set {section}.address")
-    return facts.interfaces[name][0]
+    return known[name][0]
+
+
+def _interfaces(facts: HostFacts) -> Mapping[str, tuple[str, ...]]:
+    return facts.ask_interfaces() if facts.ask_interfaces else {}
 
 
 def racadm_port(address: str, facts: HostFacts, reserved: Reserved, previous: Kept | None) -> int:

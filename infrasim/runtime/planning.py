@@ -198,7 +198,7 @@ def _facts_inside(namespace: str, facts: HostFacts) -> HostFacts:
     try:
         with inside(namespace):
             if probe.loopback_is_up():
-                return replace(facts, **probe.network_facts())
+                return replace(facts, **probe.network_facts(namespace))
     except HostError as exc:
         raise InvalidNodeFile([Problem("", 0, 0, "namespace", exc.message, exc.hint)]) from exc
     message = f"the loopback interface of the network namespace {namespace!r} is down"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -159,6 +160,44 @@ def test_holder_of_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
     assert probe.holder_of("udp", "127.0.0.1", 623) == "another process"
+
+
+def test_interface_addresses_are_ipv4_first_without_link_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass
+    class Entry:
+        family: int
+        address: str
+
+    found = {
+        "eth0": [
+            Entry(socket.AF_PACKET, "52:54:00:00:00:01"),
+            Entry(socket.AF_INET6, "fe80::1%eth0"),
+            Entry(socket.AF_INET6, "fd00::1"),
+            Entry(socket.AF_INET, "192.0.2.1"),
+        ],
+        "eth1": [],
+    }
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
+    assert probe.interface_addresses() == {"eth0": ("192.0.2.1", "fd00::1"), "eth1": ()}
+
+
+def test_addresses_are_those_of_the_namespace_whenever_they_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where: list[str | None] = [None]
+
+    @contextlib.contextmanager
+    def inside(name: str | None) -> Iterator[None]:
+        where.append(name)
+        yield
+        where.pop()
+
+    monkeypatch.setattr(probe, "inside", inside)
+    monkeypatch.setattr(probe, "interface_addresses", lambda: {str(where[-1]): ()})
+    for namespace in ("lab", None):
+        ask = probe.network_facts(namespace)["ask_interfaces"]
+        assert ask is not None
+        assert ask() == {str(namespace): ()}
 
 
 # --- free ports

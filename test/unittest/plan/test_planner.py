@@ -47,14 +47,14 @@ FACTS = HostFacts(
     ipmi_sim_program="/usr/bin/ipmi_sim",
     socat_program="/usr/bin/socat",
     kvm=KvmVerdict(False, "/dev/kvm does not exist"),
-    interfaces={
+    ipv6_loopback=True,
+    machine_id="0123456789abcdef0123456789abcdef",
+    ask_pci=PCI.get,
+    ask_interfaces=lambda: {
         "lo": ("127.0.0.1", "::1"),
         "eth0": (),
         "eth1": ("192.0.2.10", "192.0.2.11", "fd00::10"),
     },
-    ipv6_loopback=True,
-    machine_id="0123456789abcdef0123456789abcdef",
-    ask_pci=PCI.get,
     ask_cores=lambda: tuple(Core(number, number // 8, number // 8, number & ~1) for number in range(16)),
 )
 KVM_WORKS = dataclasses.replace(FACTS, kvm=KvmVerdict(True, "a 64-bit guest ran and took an exception"))

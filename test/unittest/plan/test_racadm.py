@@ -24,7 +24,7 @@ FACTS = HostFacts(
     "i",
     "s",
     KvmVerdict(False, ""),
-    interfaces={"eth0": (), "eth1": ("192.0.2.10",)},
+    ask_interfaces=lambda: {"eth0": (), "eth1": ("192.0.2.10",)},
     machine_id="m",
 )
 HOME = Home(Path("/h"), Path("/l"))
