@@ -86,7 +86,7 @@ class Pci(Frozen):
             vendor=_number(place / "vendor"),
             device=_number(place / "device"),
             kind=_number(place / "class"),
-            driver=_target(place / "driver"),
+            driver=link_target(place / "driver"),
             group=_group_number(place / "iommu_group"),
             is_bridge=_header_type(place / "config") != 0,
         )
@@ -245,7 +245,7 @@ class Pci(Frozen):
         return self.sys / "bus/pci/drivers" / name
 
     def _driver_of(self, address: str) -> str | None:
-        return _target(self._place(address) / "driver")
+        return link_target(self._place(address) / "driver")
 
 
 def goes_along(device: PciDevice) -> bool:
@@ -283,7 +283,7 @@ def _number(path: Path) -> int:
         return 0
 
 
-def _target(link: Path) -> str | None:
+def link_target(link: Path) -> str | None:
     """The name of what a link leads to."""
     try:
         return os.path.basename(os.readlink(link))  # noqa: PTH115, PTH119 - a name, no path
@@ -292,7 +292,7 @@ def _target(link: Path) -> str | None:
 
 
 def _group_number(link: Path) -> int | None:
-    name = _target(link) or ""
+    name = link_target(link) or ""
     return int(name) if name.isdigit() else None
 
 

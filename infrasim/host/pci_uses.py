@@ -5,12 +5,11 @@ Source: proc(5), mountinfo, swaps and net/route; Linux Documentation/ABI, sysfs-
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from infrasim.host.pci import Pci
+from infrasim.host.pci import Pci, link_target
 
 # Source: route(8): everything, the whole of the mask open.
 _ANYWHERE, _ANYWHERE6 = "00000000", "0" * 32
@@ -44,7 +43,7 @@ def _mounts(pci: Pci) -> Iterator[tuple[str, str]]:
         if "-" not in words:
             continue
         place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), words[4])
-        name = _target_name(pci.sys / "dev/block" / words[2])
+        name = link_target(pci.sys / "dev/block" / words[2])
         # Some file systems, such as btrfs, have numbers of their own.
         yield place, name or _device_name(pci, words[words.index("-") + 2])
 
@@ -96,13 +95,6 @@ def _cards(pci: Pci, name: str) -> Iterator[Path]:
         places = [each.resolve() for each in waiting if each.exists()]
         yield from places
         waiting = [each for place in places for each in _entries(place) if each.name.startswith("lower_")]
-
-
-def _target_name(link: Path) -> str:
-    try:
-        return os.path.basename(os.readlink(link))  # noqa: PTH115, PTH119 - a name, no path
-    except OSError:
-        return ""
 
 
 def _entries(folder: Path) -> list[Path]:

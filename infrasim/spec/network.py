@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from infrasim.spec import network_checks, pci_checks
+from infrasim.spec import network_checks
 from infrasim.spec.modelling import AfterValidator, AliasChoices, Field, model_validator
-from infrasim.spec.part import AbsolutePath, Becomes, Mac, Only, Part, Port
+from infrasim.spec.part import AbsolutePath, Becomes, Mac, Only, Part, PciAddress, Port, QemuId
 
 DEFAULT_BRIDGE = "br0"
 DEFAULT_NAT = "10.0.2.0/24"
@@ -71,13 +71,13 @@ class Network(Part):
     mac: Annotated[Mac, Becomes("`mac=`")] | None = Field(
         None, description="MAC address. Left out: made from the node's UUID.", examples=["52:54:00:12:34:56"]
     )
-    id: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`id=`")] | None = Field(
+    id: Annotated[QemuId, Becomes("`id=`")] | None = Field(
         None, description="QEMU's name of the card. Left out: `nic0`, `nic1` and on.", examples=["lom1"]
     )
-    bus: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`bus=`")] | None = Field(
+    bus: Annotated[QemuId, Becomes("`bus=`")] | None = Field(
         None, description="Bus the card sits on. Left out: the root bus.", examples=["pcie.0"]
     )
-    addr: Annotated[str, AfterValidator(pci_checks.pci_address), Becomes("`addr=`")] | None = Field(
+    addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(
         None,
         description="Slot on the bus in hexadecimal, with a function behind a point; in quotes. Left out: "
         "the next free one.",

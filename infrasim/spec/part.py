@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from infrasim.frozen import Frozen
-from infrasim.spec import board_checks, checks
+from infrasim.spec import board_checks, checks, pci_checks
 from infrasim.spec.modelling import (
     AfterValidator,
     BeforeValidator,
@@ -49,6 +49,8 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
 FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
 FruId: TypeAlias = Annotated[int, BeforeValidator(checks.fru_id)]
+QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
+PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
 
 _Note = typing.TypeVar("_Note")
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from infrasim.spec import checks, pci_checks, storage_checks
+from infrasim.spec import checks, storage_checks
 from infrasim.spec.modelling import AfterValidator, Field
-from infrasim.spec.part import AbsolutePath, Becomes, Part
+from infrasim.spec.part import AbsolutePath, Becomes, Part, PciAddress, QemuId
+from infrasim.spec.storage import Wwn
 
-QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
-PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
 _BarSize: TypeAlias = Annotated[int, Field(ge=1, le=2**20), AfterValidator(storage_checks.power_of_two)]
 _Exponent: TypeAlias = Annotated[int, Field(ge=12, le=47)]
-_SasAddress: TypeAlias = Annotated[int, Field(ge=1, le=2**64 - 1)]
 _Text: TypeAlias = Annotated[str, AfterValidator(checks.one_line)]
 
 _ID = "Name of the device."
@@ -49,7 +47,7 @@ class Ses(Part):
     serial: Annotated[_Text, Becomes("`serial=`")] | None = Field(
         None, description="Serial number.", examples=["ENC0001"]
     )
-    wwn: Annotated[_SasAddress, Becomes("`wwn=`")] | None = Field(
+    wwn: Annotated[Wwn, Becomes("`wwn=`")] | None = Field(
         None, description="World-wide name.", examples=[0x500605B0000272BF]
     )
     version: Annotated[_Text, Becomes("`version=`")] | None = Field(
@@ -67,10 +65,10 @@ class Ses(Part):
     physical_port: Annotated[int, Becomes("`physical_port=`")] | None = Field(
         None, ge=0, le=255, description="Port that leads to the controller.", examples=[0]
     )
-    pp_atta_sas_addr: Annotated[_SasAddress, Becomes("`pp_atta_sas_addr=`")] | None = Field(
+    pp_atta_sas_addr: Annotated[Wwn, Becomes("`pp_atta_sas_addr=`")] | None = Field(
         None, description="SAS address of what its primary port leads to.", examples=[0x500605B000000001]
     )
-    ep_atta_sas_addr: Annotated[_SasAddress, Becomes("`ep_atta_sas_addr=`")] | None = Field(
+    ep_atta_sas_addr: Annotated[Wwn, Becomes("`ep_atta_sas_addr=`")] | None = Field(
         None, description="SAS address of what its expansion port leads to.", examples=[0x500605B000000002]
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from infrasim.spec import pci_checks, storage_checks
+from infrasim.spec import storage_checks
 from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.part import (
     UNUSUAL,
@@ -16,6 +16,8 @@ from infrasim.spec.part import (
     Known,
     Only,
     Part,
+    PciAddress,
+    QemuId,
     Rare,
     Uuid,
     conditions,
@@ -304,10 +306,10 @@ class ControllerHead(Part):
         "others 64.",
         examples=[4],
     )
-    bus: Annotated[str, AfterValidator(pci_checks.qemu_id), Becomes("`bus=`")] | None = Field(
+    bus: Annotated[QemuId, Becomes("`bus=`")] | None = Field(
         None, description="PCI bus the controller sits on. Left out: the root bus.", examples=["pcie.0"]
     )
-    addr: Annotated[str, AfterValidator(pci_checks.pci_address), Becomes("`addr=`")] | None = Field(
+    addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(
         None,
         description="Slot on the bus in hexadecimal, with a function behind a point; in quotes. Left out: "
         "the next free one.",

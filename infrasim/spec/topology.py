@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from infrasim.spec import pci_checks
 from infrasim.spec.modelling import AfterValidator, Field
-from infrasim.spec.part import UNUSUAL, AbsolutePath, Becomes, Only, Part, Rare, Switch
+from infrasim.spec.part import (
+    UNUSUAL,
+    AbsolutePath,
+    Becomes,
+    Only,
+    Part,
+    PciAddress,
+    QemuId,
+    Rare,
+    Switch,
+)
 from infrasim.spec.storage import Switch as SwitchOrAuto
 
 if TYPE_CHECKING:
@@ -18,9 +28,7 @@ if TYPE_CHECKING:
 else:
     Vmd = Any
 
-QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
 HostDevice: TypeAlias = Annotated[str, AfterValidator(pci_checks.host_device)]
-PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
 
 _ADDR = "Slot on the bus in hexadecimal, a function behind a point; in quotes. Left out: the next free one."
 _MULTIFUNCTION = "Whether the slot has further functions. Left out: yes if another device is in the slot."
