@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,27 @@ def free_address(port: int = 623) -> str:
                 continue
             return address
     raise AssertionError("no loopback address is free")
+
+
+@dataclass(frozen=True)
+class Living:
+    """A process as it was when it was looked at; it may have ended since."""
+
+    pid: int
+    name: str
+    words: list[str]
+    process: psutil.Process
+
+    def kill(self) -> None:
+        """End it, if it did not end by itself."""
+        with suppress(psutil.NoSuchProcess):
+            self.process.kill()
+
+    def addresses(self) -> set[str]:
+        """The addresses its internet sockets are bound to, none once it ended."""
+        with suppress(psutil.NoSuchProcess):
+            return {connection.laddr.ip for connection in self.process.net_connections(kind="inet")}
+        return set()
 
 
 class Lab:
@@ -191,18 +212,18 @@ class Lab:
             answer = json.loads(connection.makefile().readline())
         assert answer["ok"], answer
 
-    def processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[Living]:
         """Every living process of this home."""
         found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
+        for process in psutil.process_iter(["cmdline", "name"]):
             words = process.info["cmdline"] or []
             if any(str(self.root) in word for word in words) and process.pid != os.getpid():
-                found.append(process)
+                found.append(Living(process.pid, process.info["name"] or "", words, process))
         return found
 
     def leftovers(self) -> list[str]:
         """Processes, sockets, locks and links that a stopped node must not leave."""
-        left = [f"process {process.pid}: {process.info['cmdline']}" for process in self.processes()]
+        left = [f"process {process.pid}: {process.words}" for process in self.processes()]
         for path in self.root.rglob("*"):
             # swtpm keeps its own beside what the TPM remembers.
             is_lock = path.name.endswith(".lock") and path.parent.name != "tpm"

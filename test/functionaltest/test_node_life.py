@@ -121,7 +121,7 @@ def test_an_interrupted_start_leaves_nothing_running(scratch: Lab, moment: str) 
         wait_for(
             lambda: (
                 process.poll() is not None
-                or [found for found in scratch.processes() if wanted in " ".join(found.info["cmdline"])]
+                or [found for found in scratch.processes() if wanted in " ".join(found.words)]
             ),
             what=wanted,
         )
@@ -180,7 +180,7 @@ def test_the_launcher_of_the_clone_is_the_same_command(scratch: Lab) -> None:
 
 def test_secrets_are_neither_in_the_command_lines_nor_in_the_logs_nor_readable(scratch: Lab) -> None:
     scratch.start(bmc={"password": "s3cretword"})
-    words = [word for process in scratch.processes() for word in process.cmdline()]
+    words = [word for process in scratch.processes() for word in process.words]
     assert not [word for word in words if "s3cretword" in word]
     logs = [path for path in scratch.logs.rglob("*") if path.is_file()]
     assert not [path for path in logs if b"s3cretword" in path.read_bytes()]

@@ -305,7 +305,7 @@ def test_what_runs_is_found_without_its_state(scratch: Lab, lose: Callable[[Lab]
     assert any("running, but not on record" in error and "qemu" in error for error in said["errors"])
     past = {"stop": "stopped", "destroy": "destroyed"}[verb]
     assert scratch.must("node", verb, NODE) == f"Node n {past}.\n"
-    assert not [each for each in scratch.processes() if str(scratch.home / NODE) in each.cmdline()]
+    assert not [each for each in scratch.processes() if str(scratch.home / NODE) in each.words]
     assert scratch.status("other")["state"] == "running"
     scratch.must("node", "destroy", "other")
     wait_for(lambda: scratch.leftovers() == [], what="everything gone")
@@ -328,7 +328,7 @@ def test_a_start_ends_what_nobody_can_take_over(scratch: Lab, lose: Callable[[La
     scratch.must("node", "start", NODE)
     assert scratch.status()["state"] == "running"
     assert before != scratch.pid("qemu")
-    assert len([each for each in scratch.processes() if "qemu-system" in each.name()]) == 1
+    assert len([each for each in scratch.processes() if "qemu-system" in each.name]) == 1
 
 
 def test_a_host_that_nobody_wrote_down_is_ended_before_another_is_started(scratch: Lab) -> None:
@@ -355,9 +355,9 @@ def test_a_supervisor_that_is_killed_during_a_start_leaves_nothing_and_is_named(
     scratch.register()
     words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
     with subprocess.Popen(words, env=scratch.env, stderr=subprocess.PIPE, text=True) as start:
-        wait_for(lambda: [each for each in scratch.processes() if each.name() == "ipmi_sim"], what="the BMC")
+        wait_for(lambda: [each for each in scratch.processes() if each.name == "ipmi_sim"], what="the BMC")
         for each in scratch.processes():
-            if "infrasim.runtime.daemon" in each.cmdline():
+            if "infrasim.runtime.daemon" in each.words:
                 each.kill()
         _, said = start.communicate()
     assert start.returncode == 5, said
