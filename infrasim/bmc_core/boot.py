@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from infrasim.bmc_core.chassis import RestartCause
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
@@ -44,10 +45,14 @@ SELECTORS = {
 }
 _NO_FLAGS = bytes(5)
 
-# Parameter 3: what leaves the valid bit alone.
-KEEP_ON_PEF = 0x10
-KEEP_ON_TIMEOUT = 0x08
-KEEP_ON_WATCHDOG = 0x04
+# Parameter 3: what leaves the valid bit alone. Its bits 1 and 0, for the buttons, do nothing: people at the
+# machine press them to boot what they have just chosen.
+_KEEP_ON_TIMEOUT = 0x08
+_KEEP_ON_RESTART = {
+    RestartCause.PEF_RESET: 0x10,
+    RestartCause.PEF_POWER_CYCLE: 0x10,
+    RestartCause.WATCHDOG: 0x04,
+}
 # Flags that nobody used: how long they stay valid. Source: as above, parameter 3.
 EXPIRY_S = 60.0
 
@@ -85,11 +90,6 @@ class BootState:
     def keeps(self, reason: int) -> bool:
         """Whether ``reason``, a bit of parameter 3, leaves the valid bit alone."""
         return bool(self.simple.get(VALID_BIT_CLEARING, b"\0")[0] & reason)
-
-    @property
-    def keeps_on_watchdog(self) -> bool:
-        """Whether a reset by the watchdog leaves the valid bit alone."""
-        return self.keeps(KEEP_ON_WATCHDOG)
 
 
 class BootOptions:
@@ -136,7 +136,7 @@ class BootOptions:
             self._expiry.cancel()
             self._expiry = None
         state = self._state
-        if expires and state.is_for_one_boot and not state.keeps(KEEP_ON_TIMEOUT):
+        if expires and state.is_for_one_boot and not state.keeps(_KEEP_ON_TIMEOUT):
             self._expiry = self._bmc.clock.later(EXPIRY_S, self._expire)
 
     @property
@@ -164,9 +164,13 @@ class BootOptions:
         if self._state.selector is None:
             self.used()
 
-    def drop(self) -> None:
-        """A reset that takes valid flags away before the firmware reads them, such as a watchdog's."""
-        if self._state.is_for_one_boot:
+    def restart_ordered(self, cause: RestartCause) -> None:
+        """A reset or power cycle comes. One by a watchdog or a filter takes the flags away before it.
+
+        Source: IPMI 2.0 table 28-14, parameter 3.
+        """
+        reason = _KEEP_ON_RESTART.get(cause)
+        if reason and self._state.is_for_one_boot and not self._state.keeps(reason):
             self._expire_now()
 
     def _expire_now(self) -> None:
@@ -197,7 +201,7 @@ class BootOptions:
         elif number in _LENGTHS:
             _need(data, _LENGTHS[number])
             state.simple[number] = data
-            if number == VALID_BIT_CLEARING and state.keeps(KEEP_ON_TIMEOUT):
+            if number == VALID_BIT_CLEARING and state.keeps(_KEEP_ON_TIMEOUT):
                 self.begin_countdown()
         else:
             raise Refused(_UNSUPPORTED)

@@ -144,10 +144,12 @@ class ChassisControl:
                 self._power_on(cause, channel)
             case ControlAction.POWER_CYCLE:
                 self._note_cause(cause, channel)
+                self._bmc.boot.restart_ordered(cause)
                 self._cycling = True
                 chassis.power_off()
             case ControlAction.HARD_RESET:
                 self._note_cause(cause, channel)
+                self._bmc.boot.restart_ordered(cause)
                 self._bmc.watchdog.host_reset()
                 chassis.reset()
             case ControlAction.DIAGNOSTIC_INTERRUPT:

@@ -1,7 +1,7 @@
 """LAN configuration: the parameters of a LAN channel, its statistics and ARPs.
 
 All are the BMC's own values: they begin as the node has them and never touch the machine's interfaces. What
-takes effect elsewhere is read by functions: :func:`suite_privilege`, :func:`auth_types`, :func:`lockout`.
+takes effect elsewhere is read by functions: :func:`suite_privileges`, :func:`auth_types`, :func:`lockout`.
 """
 
 from __future__ import annotations
@@ -117,11 +117,6 @@ def _suite_privileges(
         for suite in sorted(_suites(suites, insecure=insecure))
     )
     return tuple((suite, level) for suite, level in found if level)
-
-
-def suite_privilege(parameters: LanStore, suite_id: int) -> Privilege:
-    """The most that sessions with this cipher suite may have; NONE if it is not to be used at all."""
-    return dict(suite_privileges(parameters)).get(suite_id, Privilege.NONE)
 
 
 def _level(levels: bytes, entry: int) -> int:

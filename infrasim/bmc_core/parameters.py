@@ -17,7 +17,6 @@ from infrasim.frozen import Frozen
 PARAMETER_UNSUPPORTED = 0x80
 SET_IN_PROGRESS = 0x81
 READ_ONLY = 0x82
-WRITE_ONLY = 0x82
 
 # Parameter revision of every answer: present 1h, oldest compatible 1h. Source: IPMI 2.0 section 23.2.
 REVISION = 0x11

@@ -12,8 +12,6 @@ from enum import IntEnum
 
 from infrasim.bmc_core.vm_frame import COMMAND_END, MESSAGE_END, escape, message, unescape
 
-PROTOCOL_VERSION = 1
-
 # Longer than any IPMI message; what is longer is noise and dropped.
 _LONGEST = 600
 

@@ -116,8 +116,6 @@ class Watchdog:
         action = _ACTIONS.get(state.action)
         if action is None or not self._bmc.chassis.power_is_on():
             return
-        if not self._bmc.state.boot.keeps_on_watchdog:
-            self._bmc.boot.drop()
         self._bmc.chassis_control.act(action, RestartCause.WATCHDOG)
 
     def _log(self, offset: int) -> None:

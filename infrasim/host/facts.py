@@ -95,11 +95,6 @@ class QemuAbilities(Frozen):
         """Whether there is a device of that name or alias."""
         return self.device(name) is not None
 
-    def has_property(self, device: str, name: str) -> bool:
-        """Whether a device has that property, as far as this QEMU can tell."""
-        found = self.device(device)
-        return found is not None and (found.properties is None or name in found.properties)
-
     def devices_on(self, bus: str, category: str = "") -> tuple[str, ...]:
         """The devices that sit on that kind of bus, sorted; only those of ``category`` if it is given."""
         return tuple(

@@ -415,12 +415,6 @@ def stop(identity: Identity, *, term_wait_s: float, kill_wait_s: float = 5.0) ->
     return wait_gone(identity, kill_wait_s)
 
 
-def wait_for_deaths(identities: Sequence[Identity], timeout_s: float) -> bool:
-    """Wait until all of them are gone, sharing one deadline."""
-    deadline = time.monotonic() + timeout_s
-    return all(wait_gone(identity, max(0.0, deadline - time.monotonic())) for identity in identities)
-
-
 def group_is_suspended(leader: int) -> bool:
     """Whether every process of a group was stopped by a signal. Source: proc(5): state and process group."""
     for folder in Path("/proc").iterdir():

@@ -13,13 +13,3 @@ class ProgressReporter(Protocol):
 
     def advance(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         """Of the file ``name``, ``done_bytes`` are here; ``total_bytes`` is None while not known."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def step(self, text: str) -> None:
-        """Nothing."""
-
-    def advance(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        """Nothing."""

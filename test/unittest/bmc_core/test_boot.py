@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bmc_bench import Bench
 
+from infrasim.bmc_core.chassis import ControlAction, RestartCause
 from infrasim.bmc_core.codes import NetFn
 from infrasim.qemu.boot import BootSelector
 
@@ -89,6 +90,35 @@ def test_the_timeout_can_be_switched_off(first: bool) -> None:
     if not first:
         put(bench, 3, 0x08)
     bench.clock.advance(1000)
+    assert get(bench, 5)[3] == VALID
+
+
+@pytest.mark.parametrize("action", [ControlAction.HARD_RESET, ControlAction.POWER_CYCLE])
+@pytest.mark.parametrize(
+    ("cause", "keep"),
+    [(RestartCause.WATCHDOG, 0x04), (RestartCause.PEF_RESET, 0x10), (RestartCause.PEF_POWER_CYCLE, 0x10)],
+)
+def test_a_restart_that_nobody_wanted_takes_them_away(
+    cause: RestartCause, keep: int, action: ControlAction
+) -> None:
+    for clearing, valid in ((0, 0), (keep, VALID), (0x1F & ~keep, 0)):
+        bench = Bench()
+        bench.chassis.on = True
+        put(bench, 3, clearing)
+        flags(bench, VALID, PXE, 0, 0, 0)
+        bench.bmc.chassis_control.act(action, cause)
+        assert get(bench, 5)[3] == valid
+    flags(bench, VALID | PERSISTENT, PXE, 0, 0, 0)
+    bench.chassis.on = True
+    bench.bmc.chassis_control.act(action, cause)
+    assert get(bench, 5)[3] == VALID | PERSISTENT
+
+
+def test_a_watchdog_that_switches_off_leaves_them_for_the_next_power_on() -> None:
+    bench = Bench()
+    bench.chassis.on = True
+    flags(bench, VALID, PXE, 0, 0, 0)
+    bench.bmc.chassis_control.act(ControlAction.POWER_DOWN, RestartCause.WATCHDOG)
     assert get(bench, 5)[3] == VALID
 
 

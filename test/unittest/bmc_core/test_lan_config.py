@@ -18,7 +18,7 @@ from infrasim.bmc_core.lan_config import (
     auth_types,
     community,
     lockout,
-    suite_privilege,
+    suite_privileges,
 )
 from infrasim.bmc_core.message import Origin
 from infrasim.bmc_core.state import BmcState
@@ -176,11 +176,9 @@ def test_an_ipv6_destination() -> None:
 def test_privilege_of_suites() -> None:
     bench = Bench()
     parameters = bench.bmc.lan.parameters
-    assert suite_privilege(parameters, 3) == suite_privilege(parameters, 17) == Privilege.ADMINISTRATOR
-    assert suite_privilege(parameters, 1) == Privilege.NONE
+    assert suite_privileges(parameters) == ((3, Privilege.ADMINISTRATOR), (17, Privilege.ADMINISTRATOR))
     write(bench, 24, bytes([0] * 8 + [0x20]))
-    assert suite_privilege(parameters, 3) == Privilege.NONE
-    assert suite_privilege(parameters, 17) == Privilege.USER
+    assert suite_privileges(parameters) == ((17, Privilege.USER),)
 
 
 def test_fifteen_letters_of_ipmitool_do_not_lock_suite_17_out() -> None:
@@ -188,12 +186,11 @@ def test_fifteen_letters_of_ipmitool_do_not_lock_suite_17_out() -> None:
     bench = Bench()
     parameters = bench.bmc.lan.parameters
     assert write(bench, 24, bytes(9)) == 0
-    assert suite_privilege(parameters, 3) == Privilege.NONE
-    assert suite_privilege(parameters, 17) == Privilege.ADMINISTRATOR
+    assert suite_privileges(parameters) == ((17, Privilege.ADMINISTRATOR),)
     write(bench, 24, bytes([0] * 8 + [0x30]))
     write(bench, 24, bytes([0, 0, 0x40, *[0] * 6]))
     assert read(bench, 24) == bytes([0, 0, 0x40, *[0] * 6]), "ipmitool compares"
-    assert suite_privilege(parameters, 17) == Privilege.OPERATOR, "and its level stays"
+    assert (17, Privilege.OPERATOR) in suite_privileges(parameters), "and its level stays"
 
 
 def test_a_suite_that_is_not_there_stays_unused() -> None:

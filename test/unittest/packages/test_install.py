@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +15,7 @@ from infrasim.packages import deb, install
 from infrasim.packages.deb import Archive, OldListsError
 from infrasim.packages.fetch import FileGoneError, Network, RemoteFile
 from infrasim.packages.install import download_folder, ensure_programs
-from infrasim.packages.progress import ProgressReporter, Silent
+from infrasim.packages.progress import ProgressReporter
 from infrasim.paths import Home
 
 
@@ -70,7 +71,7 @@ class Machine:
 
     def ensure(self, **changes: object) -> tuple[str, ...]:
         asked: dict[str, object] = {"install": True, "source_dir": None, "download_only": False} | changes
-        return ensure_programs(self.home, report=Silent(), **asked)  # type: ignore[arg-type]
+        return ensure_programs(self.home, report=Mock(spec=ProgressReporter), **asked)  # type: ignore[arg-type]
 
 
 @pytest.fixture
