@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,9 +20,13 @@ from typing import Any
 import psutil
 import yaml
 
+from infrasim.host.process import identify, send_signal, wait_gone
+
 CLONE = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 180
 NODE = "n"
+# How long a process that was killed may take to be gone, on a machine that has much else to do.
+END_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,14 @@ def execute(*words: str, env: dict[str, str] | None = None, timeout_s: float = C
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def bytes_of(path: Path) -> bytes | None:
+    """What is in a file; None if it was a temporary one that has become another."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: str) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + timeout_s
@@ -56,21 +69,53 @@ def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: 
         time.sleep(0.05)
 
 
-def free_address(port: int = 623) -> str:
-    """A loopback address whose UDP port nobody has, away from those infrasim gives by itself.
+# A test run of several processes has a range for each. What is free now may be given only once all the same:
+# whom it was given to may not have it open yet, or not at the moment.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_given: set[tuple[str, int]] = set()
 
-    Each process of a test run that has several looks in a range of its own.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+def _is_free(kind: socket.SocketKind, address: str, port: int) -> bool:
+    """Whether nobody has that port, and nobody was given it; it is given with that."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    if (address, port) in _given:
+        return False
+    _given.add((address, port))
+    return True
+
+
+def free_address(port: int = 623) -> str:
+    """A loopback address whose UDP port nobody has, away from those infrasim gives by itself."""
     for number in range(1, 65536):
-        address = f"127.{9 + worker % 50}.{(os.getpid() + number) % 251}.{1 + number % 250}"
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((address, port))
-            except OSError:
-                continue
+        address = f"127.{9 + WORKER % 50}.{(os.getpid() + number) % 251}.{1 + number % 250}"
+        if _is_free(socket.SOCK_DGRAM, address, port):
             return address
     raise AssertionError("no loopback address is free")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has, and that the kernel gives to nobody who asks for any."""
+    for number in range(1000):
+        port = 20000 + WORKER % 10 * 1000 + (os.getpid() + number) % 1000
+        if _is_free(socket.SOCK_STREAM, "127.0.0.1", port):
+            return port
+    raise AssertionError("no port is free")
+
+
+def free_display() -> int:
+    """A VNC display that nobody has, far behind those infrasim gives by itself.
+
+    For a node that must find its own again, although for a while nobody keeps it.
+    """
+    for number in range(70):
+        display = 200 + WORKER % 10 * 70 + (os.getpid() + number) % 70
+        if _is_free(socket.SOCK_STREAM, "127.0.0.1", 5900 + display):
+            return display
+    raise AssertionError("no display is free")
 
 
 @dataclass(frozen=True)
@@ -159,12 +204,25 @@ class Lab:
         pid = found[process]
         return int(pid) if pid is not None else None
 
+    def kill(self, process: str, number: signal.Signals = signal.SIGKILL, name: str = NODE) -> int:
+        """End one of a node's processes by a signal, and see it gone; its pid."""
+        pid = self.pid(process, name)
+        assert pid is not None, f"there is no {process}"
+        identity = identify(pid)
+        assert identity is not None, f"{process} has ended"
+        assert send_signal(identity, number), f"{process} has ended"
+        assert wait_gone(identity, END_S), f"{process} does not end"
+        return pid
+
     def events(self, name: str = NODE) -> list[dict[str, Any]]:
         """Everything that happened to a node."""
-        path = self.logs / name / "events.jsonl"
-        if not path.exists():
+        try:
+            text = (self.logs / name / "events.jsonl").read_text()
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        # Of a line that is just being written a reader may see a part.
+        whole, _, _ = text.rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def count(self, event: str, name: str = NODE) -> int:
         """How often something happened."""
@@ -192,6 +250,17 @@ class Lab:
         ran = self.ipmitool(*words, options=options)
         assert ran.code == 0, f"ipmitool {' '.join(words)}: exit {ran.code}\n{ran.out}{ran.err}"
         return ran.out
+
+    def power_off(self) -> None:
+        """Cut the host's power over IPMI, and see it off.
+
+        The BMC's answer waits for the host's end, but only as long as that does not take long.
+        """
+        self.ipmi("power", "off")
+        wait_for(lambda: "is off" in self.ipmi("power", "status"), what="the host off")
+        status = self.status()
+        assert status["host"]["power"] == "off"
+        assert [entry["pid"] for entry in status["processes"] if entry["name"] == "qemu"] == [None]
 
     def raw(self, *numbers: int) -> bytes:
         """What the BMC answers to a raw request, which must succeed."""
@@ -233,8 +302,8 @@ class Lab:
 
     def names_on_disk(self) -> dict[str, bytes]:
         """Every file below the home, to see that nothing changed."""
-        files = (path for path in self.root.rglob("*") if path.is_file())
-        return {str(path): path.read_bytes() for path in files if ".cache" not in path.parts}
+        files = (path for path in self.root.rglob("*") if path.is_file() and ".cache" not in path.parts)
+        return {str(path): content for path in files if (content := bytes_of(path)) is not None}
 
     def stop_all(self) -> None:
         """Stop every node that was ever started, whatever its state."""
