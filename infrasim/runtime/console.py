@@ -46,10 +46,11 @@ def attach(home: Home, name: str) -> None:
         line = os.open(paths.pty, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as exc:
         raise HostError(f"cannot open {paths.pty}: {exc.strerror}") from exc
-    sys.stderr.write(f"Console of {name}. Ctrl-] detaches.\r\n")
-    sys.stderr.flush()
     try:
         with _raw_terminal():
+            # Whoever reads this types from now on to the host.
+            sys.stderr.write(f"Console of {name}. Ctrl-] detaches.\r\n")
+            sys.stderr.flush()
             ended = _converse(str(paths.serial_log), str(paths.state), line)
     finally:
         os.close(line)
@@ -121,13 +122,13 @@ def _size(path: str) -> int:
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Every key goes to the host, until the end; a pipe is left as it is."""
+    """Every key goes to the host, until the end, also what was typed early; a pipe is left as it is."""
     if not sys.stdin.isatty():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
     try:
-        tty.setraw(sys.stdin)
+        tty.setraw(sys.stdin, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,44 +13,53 @@ import pexpect
 from guest.build import Guest
 from lab import NODE, Lab, Ran
 
-BOOT_S = 240
-ANSWER_S = 60
-_EXIT = re.compile(r"exit=(\d+)\s*$")
+BOOT_S = 900
+ANSWER_S = 300
+# What the kernel says goes between any two letters of the shell's.
+_KERNEL = r"(?:\[ *\d+\.\d+\][^\n]*\n)*"
 
 
-def answer(terminal: pexpect.spawn[str], guest: Guest, line: str) -> str:
-    """What a command in the guest prints."""
-    # The shell's line editor may take the first key for a part of the terminal's answer: then it is a space.
-    terminal.sendline(f" {line}")
-    terminal.expect_exact(line)
-    terminal.expect_exact(guest.prompt)
-    return str(terminal.before).replace("\r", "")
+def say(terminal: pexpect.spawn[str], line: str) -> Ran:
+    """Run a line in the guest's shell: what it prints, and its exit code.
 
-
-def wake(terminal: pexpect.spawn[str], guest: Guest) -> None:
-    """Say something to a shell that has just begun.
-
-    Its line editor asks the terminal where the cursor is, and may take the first key
-    for a part of the answer.
+    The answer is what stands between two marks that nobody has said before, and that the line as it is typed
+    does not have. So it does not matter what a console shows again of an earlier time, nor how often the line
+    is echoed, by the shell's line editor or the kernel's.
     """
-    terminal.sendline("echo awake")
-    terminal.expect_exact("awake\r\n")
-    terminal.expect_exact(guest.prompt)
+    mark = secrets.token_hex(4)
+    # The line editor may take the first key for a part of the terminal's answer: then it is a space.
+    terminal.sendline(f" echo b''{mark}; {line}; echo e''{mark}=$?")
+    terminal.expect(_apart(f"b{mark}"))
+    terminal.expect(_apart(f"e{mark}=") + rf"{_KERNEL}(\d+){_KERNEL}\r")
+    assert isinstance(terminal.match, re.Match)
+    printed = str(terminal.before).replace("\r", "").removeprefix("\n")
+    return Ran(int(terminal.match.group(1)), printed, "")
+
+
+def _apart(letters: str) -> str:
+    """A pattern for letters with words of the kernel between them."""
+    return _KERNEL.join(map(re.escape, letters))
+
+
+def answer(terminal: pexpect.spawn[str], line: str) -> str:
+    """What a command in the guest prints."""
+    return say(terminal, line).out
+
+
+def order(terminal: pexpect.spawn[str], line: str) -> None:
+    """Run what ends the guest's system, so that there is nothing to hear."""
+    terminal.sendline(f" {line}")
 
 
 class Inside:
     """A shell in the guest of a node."""
 
-    def __init__(self, terminal: pexpect.spawn[str], guest: Guest) -> None:
+    def __init__(self, terminal: pexpect.spawn[str]) -> None:
         self.terminal = terminal
-        self._guest = guest
 
     def run(self, line: str) -> Ran:
         """Run one line in the guest."""
-        text = answer(self.terminal, self._guest, f'{line}; echo "exit=$?"').partition("\n")[2]
-        found = _EXIT.search(text)
-        assert found, text
-        return Ran(int(found.group(1)), text[: found.start()], "")
+        return say(self.terminal, line)
 
     def ipmi(self, *words: str) -> str:
         """Run ipmitool over KCS, which must succeed."""
@@ -74,15 +84,21 @@ def guest_settings(guest: Guest, **compute: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def shell(home: Lab, guest: Guest, node: str = NODE) -> Iterator[Inside]:
-    """The guest's shell, as soon as it has one."""
+def console(home: Lab, guest: Guest, node: str = NODE) -> Iterator[pexpect.spawn[str]]:
+    """The console of a node, as soon as the guest's shell has asked for a line since power-on."""
     argv = ["-m", "infrasim", "node", "console", node]
     terminal = pexpect.spawn(sys.executable, argv, env=home.env, timeout=ANSWER_S, encoding="latin-1")
     try:
         terminal.expect_exact("Ctrl-] detaches")
         if guest.prompt not in home.serial(node):
             terminal.expect_exact(guest.prompt, timeout=BOOT_S)
-        wake(terminal, guest)
-        yield Inside(terminal, guest)
+        yield terminal
     finally:
         terminal.close(force=True)
+
+
+@contextmanager
+def shell(home: Lab, guest: Guest, node: str = NODE) -> Iterator[Inside]:
+    """The guest's shell, as soon as it has one."""
+    with console(home, guest, node) as terminal:
+        yield Inside(terminal)

@@ -25,7 +25,7 @@ from infrasim.plan.model import IPMI_SIM, QEMU, SOCAT, NodePlan
 from infrasim.runtime.planning import plan
 from infrasim.runtime.workspace import write_workspace
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 180.0
 _PERIPHERAL = "/machine/peripheral/"
 _DEVICE = re.compile(r'(?P<indent> *)dev: (?P<driver>[^,]+), id "(?P<id>[^"]*)"')
 _PROPERTY = re.compile(r" *(?P<name>[\w.\[\]-]+) = (?P<value>.*)")
@@ -157,9 +157,11 @@ def paused(home: Lab, name: str = NODE, /, **settings: Any) -> Iterator[Machine]
 
         for spec in decided.processes:
             if spec.name not in (SOCAT, IPMI_SIM, QEMU):
-                start(spec.argv)
                 target = Path(spec.ready_target)
-                wait_for(target.exists, what=f"{spec.name} is ready")
+                # What is there is of one that was killed.
+                target.unlink(missing_ok=True)
+                start(spec.argv)
+                wait_for(target.exists, timeout_s=_PATIENCE_S, what=f"{spec.name} is ready")
         argv = list(decided.process(QEMU).argv)
         # Nobody looks at its screen, and another process may have taken the port since the plan was made.
         argv[argv.index("-vnc") + 1] = "none"

@@ -89,9 +89,8 @@ def test_links_are_made_by_the_start_and_gone_after_the_stop(home: Lab, net: Wir
     assert net.vsctl("list-ports", "sw0").split() == [mine["4"]["ifname"]]
     assert net.vsctl("get", "port", str(mine["4"]["ifname"]), "tag").strip() == "7"
     assert all_are_plugged_in(net, home)
-    listening = execute(*net.inside("ss", "-Hlntu")).out
-    assert "127.0.0.1:2222 " in listening
-    assert "0.0.0.0:1161 " in listening
+    assert net.hears("tcp", "127.0.0.1:2222")
+    assert net.hears("udp", "0.0.0.0:1161")
     # Power goes off and on again: QEMU lets go of them, and finds them again.
     first = home.pid("qemu")
     run_inside(home, net, "power", "off")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import pytest
 from guest.build import Guest
 from inside import Inside, shell
-from lab import Lab, lab
+from lab import Lab, lab, wait_for
 from wires import Wires, wires
 
 # The network without root that both nodes and the server of the network boot are on.
 RACK = {"network_mode": "socket", "network_name": "rack"}
 SERVER = "10.0.2.2"
-PINGS = 15
+PINGS = 60
 # Cards of the second node, by their name in its system, with the address on the other side.
 OTHER_SIDES = {"eth1": "10.77.0.1", "eth2": "10.77.1.1", "eth3": "10.77.2.1", "eth4": "10.77.3.1"}
 CARDS = [
@@ -56,6 +56,8 @@ def serve(home: Lab, net: Wires, guest: Guest) -> None:
         *("-netdev", network),
         *("-netdev", "hubport,id=a,hubid=0,netdev=server", "-netdev", "hubport,id=b,hubid=0,netdev=net0"),
     )
+    group = network.partition("mcast=")[2].partition(",")[0]
+    wait_for(lambda: net.hears("udp", group), what="the server on the nodes' network")
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +98,13 @@ def test_cards_lead_to_where_the_file_says(pair: Pair) -> None:
     home, guest = pair.home, pair.guest
     with shell(home, guest, "direct") as direct, shell(home, guest, "pxe") as pxe:
         direct.run("modprobe e1000e")
+        # The last card first: when all others have found their link, it has found none.
+        direct.run("ip link set eth5 up")
         for card, address in {"eth0": "10.0.2.91", **OTHER_SIDES}.items():
             own = address if card == "eth0" else address.removesuffix(".1") + ".2"
             direct.run(f"ip address add {own}/24 dev {card}; ip link set {card} up")
-        for card, address in OTHER_SIDES.items():
+        for card, address in {"eth0": SERVER, **OTHER_SIDES}.items():
             assert pings(direct, address), card
-        direct.run("ip link set eth5 up")
         carriers = direct.run("cat /sys/class/net/eth0/carrier /sys/class/net/eth5/carrier")
         assert carriers.out.split() == ["1", "0"]
         node = json.loads(home.must("node", "info", "direct", "--json"))

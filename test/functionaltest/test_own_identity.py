@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
-from inside import answer, wake
+from inside import answer, console
 from lab import NODE, Lab
-from test_guest_on_a_node import BOOT_S, console_of
 
 from infrasim.personality.smbios import (
     Baseboard,
@@ -136,16 +135,12 @@ def blocks(said: str) -> list[dict[str, str]]:
 
 def test_the_guest_sees_it(own: Lab, guest: Guest) -> None:
     own.ipmi("power", "on")
-    with console_of(own) as terminal:
-        if guest.prompt not in own.serial():
-            terminal.expect_exact(guest.prompt, timeout=BOOT_S)
-        wake(terminal, guest)
+    with console(own, guest) as terminal:
         found = {
-            number: blocks(answer(terminal, guest, f"dmidecode -t {number}"))
-            for number in (1, 2, 3, 4, 17, 38)
+            number: blocks(answer(terminal, f"dmidecode -t {number}")) for number in (1, 2, 3, 4, 17, 38)
         }
-        rows = [line for line in answer(terminal, guest, "ipmitool sdr list").splitlines() if "|" in line]
-        messages = answer(terminal, guest, "dmesg | grep ipmi_si")
+        rows = [line for line in answer(terminal, "ipmitool sdr list").splitlines() if "|" in line]
+        messages = answer(terminal, "dmesg | grep ipmi_si")
     (system,), (board,), (chassis,) = found[1], found[2], found[3]
     assert (system["Serial Number"], system["UUID"], system["SKU Number"]) == ("SYSTEM-1", UUID, "SKU-1")
     assert (board["Serial Number"], board["Asset Tag"]) == ("MACHINE-1", "RACK7-U12")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import signal
-import socket
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +17,14 @@ from guest.build import Guest
 from inside import Inside, guest_settings
 from inside import shell as shell_of
 from lab import CLONE, NODE, Lab, wait_for
+from paused import Machine, paused
 
 TOPOLOGIES = ("pci-bridges", "pcie-switch", "pcie-root-bus")
 GOLDEN = CLONE / "test/unittest/golden/plan"
 
 
-class Monitor:
-    """A QEMU of the test's own, asked over its monitor."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(60)
-        self._socket.connect(str(path))
-        self._lines = self._socket.makefile("r")
-        assert "QMP" in json.loads(self._lines.readline())
-        self.ask("qmp_capabilities")
-
-    def ask(self, command: str) -> Any:
-        """What it answers to one command."""
-        self._socket.sendall(json.dumps({"execute": command}).encode() + b"\n")
-        while "return" not in (answer := json.loads(self._lines.readline())):
-            assert "error" not in answer, answer
-        return answer["return"]
-
-    def close(self) -> None:
-        """Hang up."""
-        self._lines.close()
-        self._socket.close()
-
-
-@contextmanager
-def qemu_of(home: Lab) -> Iterator[Monitor]:
-    """The QEMU of a planned node, run by the test itself, with its firmware at work."""
-    plan = json.loads(home.must("node", "plan", NODE, "--json"))
-    (argv,) = (process["argv"] for process in plan["processes"] if process["name"] == "qemu")
-    place = home.root / "qmp"
-    (home.home / NODE / "run").mkdir(parents=True, exist_ok=True)
-    # The structures are written by a start; the table of QEMU itself will do here.
-    bare = [word for word in argv if not word.startswith("file=") and word != "-smbios"]
-    words = [*bare, "-qmp", f"unix:{place},server=on,wait=off"]
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        wait_for(lambda: place.exists() or process.poll() is not None, what="QEMU's monitor")
-        said = process.stderr.read().decode() if process.poll() is not None and process.stderr else ""
-        assert process.poll() is None, said
-        monitor = Monitor(place)
-        yield monitor
-        monitor.close()
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        # QEMU takes its sockets away only when it ends by itself.
-        for left in (place, home.home / NODE / "run" / "qmp.sock"):
-            left.unlink(missing_ok=True)
-
-
-def wanted(home: Lab) -> dict[str, tuple[str, int, int]]:
-    """Bus, slot and function of each device that the plan puts on a PCI bus."""
-    plan = json.loads(home.must("node", "plan", NODE, "--json"))
-    (argv,) = (process["argv"] for process in plan["processes"] if process["name"] == "qemu")
+def wanted(argv: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+    """Bus, slot and function of each device that a command line puts on a PCI bus."""
     found = {}
     for word in argv:
         given = dict(part.split("=", 1) for part in word.split(",") if "=" in part)
@@ -99,24 +45,31 @@ def seen(devices: list[dict[str, Any]], bus: str) -> Iterator[tuple[str, tuple[s
 @pytest.mark.parametrize("case", TOPOLOGIES)
 def test_qemu_has_every_device_in_its_place(scratch: Lab, case: str) -> None:
     compute = yaml.safe_load((GOLDEN / case / "node.yml").read_text())["compute"]
-    scratch.register(compute={**compute, "storage_backend": [], "kvm_enabled": False})
-    places = wanted(scratch)
-    assert places
     roots = {"pcie.1": 128}
 
-    def found(monitor: Monitor) -> dict[str, tuple[str, int, int]]:
+    def found(machine: Machine) -> dict[str, tuple[str, int, int]]:
         names = {number: name for name, number in roots.items()}
         return {
             name: place
-            for root in monitor.ask("query-pci")
+            for root in machine.ask("query-pci")
             for name, place in seen(root["devices"], names.get(root["bus"], "pcie.0"))
         }
 
-    with qemu_of(scratch) as monitor:
-        monitor.ask("cont")
-        # What is behind a bridge is seen when the firmware has numbered its bus.
-        wait_for(lambda: places.keys() <= found(monitor).keys(), what="the firmware's numbers of buses")
-        assert {name: place for name, place in found(monitor).items() if name in places} == places
+    with paused(scratch, compute={**compute, "storage_backend": []}) as machine:
+        places = wanted(machine.argv)
+        assert places
+        machine.ask("cont")
+        last: dict[str, tuple[str, int, int]] = {}
+
+        def all_are_there() -> bool:
+            """What is behind a bridge is seen when the firmware has numbered its bus; meanwhile anywhere."""
+            last.clear()
+            last.update((name, place) for name, place in found(machine).items() if name in places)
+            return last == places
+
+        with contextlib.suppress(AssertionError):
+            wait_for(all_are_there, what="the firmware's numbers of buses")
+        assert last == places
 
 
 # --- a guest
@@ -168,10 +121,12 @@ def test_the_threads_of_the_host_run_where_the_file_says(inside: tuple[Lab, Insi
     home, _ = inside
     cores = sorted(os.sched_getaffinity(0))
     pid = home.pid("qemu")
-    allowed = {
-        thread.name: re.findall(r"Cpus_allowed_list:\s*(\S+)", (thread / "status").read_text())[0]
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-    }
+    allowed = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        # A thread of QEMU's that had nothing to do for a while ends.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            status = (thread / "status").read_text()
+            allowed[thread.name] = re.findall(r"Cpus_allowed_list:\s*(\S+)", status)[0]
     assert allowed[str(pid)] == str(cores[0])
     assert Counter(allowed.values())[str(cores[-1])] >= 8, allowed
     assert home.count("not-pinned") == 0
@@ -197,7 +152,9 @@ def test_the_guest_sees_sockets_cores_threads_and_nodes(inside: tuple[Lab, Insid
 
 def test_the_guest_finds_every_device_behind_its_bus(inside: tuple[Lab, Inside]) -> None:
     home, shell = inside
-    places = wanted(home)
+    plan = json.loads(home.must("node", "plan", NODE, "--json"))
+    (argv,) = (process["argv"] for process in plan["processes"] if process["name"] == "qemu")
+    places = wanted(argv)
     listed = shell.run("for d in /sys/bus/pci/devices/*; do readlink $d; done").out.split()
     paths = {path.rpartition("/")[2]: path.split("/")[5:] for path in listed}
     trees = {tuple(step.partition(":")[2].partition(":")[2] for step in steps) for steps in paths.values()}

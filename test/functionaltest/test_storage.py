@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 from guest.build import Guest
-from inside import answer, wake
+from inside import BOOT_S, answer, console
 from lab import NODE, Lab, execute, lab, wait_for
-from test_guest_on_a_node import console_of
 
-BOOT_S = 240
 SECTOR = 512
 GIB = 1 << 30
 KINDS = (
@@ -154,25 +152,21 @@ def seen(guest: Guest, request: pytest.FixtureRequest) -> Iterator[dict[str, dic
             "storage_backend": backends,
         }
         home.start(compute=compute)
-        with console_of(home) as terminal:
-            if guest.prompt not in home.serial():
-                terminal.expect_exact(guest.prompt, timeout=BOOT_S)
-            wake(terminal, guest)
-            answer(terminal, guest, "echo 3 >/proc/sys/kernel/printk")
+        with console(home, guest) as terminal:
             terminal.timeout = BOOT_S
-            answer(terminal, guest, "modprobe -a " + DRIVERS[: DRIVERS.index(" mptsas")])
-            answer(terminal, guest, "modprobe -a " + DRIVERS[DRIVERS.index("mptsas") :])
-            answer(terminal, guest, 'r() { [ -f $1 ] && read -r v <$1; echo "=$1=$v"; v=; }')
+            answer(terminal, "modprobe -a " + DRIVERS[: DRIVERS.index(" mptsas")])
+            answer(terminal, "modprobe -a " + DRIVERS[DRIVERS.index("mptsas") :])
+            answer(terminal, 'r() { [ -f $1 ] && read -r v <$1; echo "=$1=$v"; v=; }')
             disks: dict[str, dict[str, str]] = {}
             deadline = time.monotonic() + BOOT_S
             # The drivers look for disks on their own time.
             while len(disks) < len(KINDS) and time.monotonic() < deadline:
                 disks = {}
                 for file in FILES:
-                    said = answer(terminal, guest, f"for d in /sys/block/*; do r $d/{file}; done")
+                    said = answer(terminal, f"for d in /sys/block/*; do r $d/{file}; done")
                     for name, value in re.findall(rf"=/sys/block/(\w+)/{file}=(.*)", said):
                         disks.setdefault(name, {})[file] = value.strip()
-                disks = {name: values for name, values in disks.items() if values["size"] != "0"}
+                disks = {name: values for name, values in disks.items() if values.get("size", "0") != "0"}
         by_size = {int(values["size"]) * SECTOR // GIB: values for values in disks.values()}
         yield {kind: by_size.get(number + 1, {}) for number, kind in enumerate(KINDS)}
 

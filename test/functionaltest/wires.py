@@ -15,6 +15,8 @@ from typing import Any
 
 from lab import execute, wait_for
 
+# A server that is bound does not listen at once, and a busy one takes its time.
+_PATIENT = ("--retry", "--timeout=120")
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
@@ -69,22 +71,27 @@ class Wires:
         self._must("ovsdb-tool", "create", database, OVS_SCHEMA)
         self.spawn("ovsdb-server", database, f"--remote=punix:{socket}")
         wait_for(socket.exists, what="the database of Open vSwitch")
-        self._must("ovs-vsctl", "--timeout=20", "--no-wait", "init")
+        self._must("ovs-vsctl", *_PATIENT, "--no-wait", "init")
         self.spawn("ovs-vswitchd", f"unix:{socket}")
         self.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
         self.ip("address", "add", address, "dev", bridge)
         self.ip("link", "set", bridge, "up")
 
+    def hears(self, protocol: str, place: str) -> bool:
+        """Whether somebody there is bound to that address and port."""
+        listed = execute(*self.inside("ss", "-Hln", f"--{protocol}")).out
+        return any(place in line.split() for line in listed.splitlines())
+
     def vsctl(self, *words: str) -> str:
         """Ask or order this Open vSwitch."""
-        return self._must("ovs-vsctl", "--timeout=20", *words)
+        return self._must("ovs-vsctl", *_PATIENT, *words)
 
     def close(self) -> None:
         """End and remove everything."""
         for process in reversed(self._started):
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                process.wait(60)
             process.kill()
             process.wait()
         execute("ip", "netns", "delete", self.name)

@@ -16,7 +16,8 @@ from infrasim.racadm.shell import LINE_MOST, Shell
 LOG = logging.getLogger(__name__)
 
 # Who is not logged in by then is cut off; of more than so many the oldest gives way.
-LOGIN_WITHIN_S = 30.0
+# Source: LoginGraceTime of sshd_config(5), its default.
+LOGIN_WITHIN_S = 120.0
 STRANGERS_MOST = 32
 # Wrong passwords on one connection. Source: MaxAuthTries of sshd_config(5).
 TRIES_MOST = 6
@@ -29,8 +30,9 @@ IDLE_MOST_S = 1800.0
 _ALIVE_EVERY_S = 60.0
 _ALIVE_MISSED_MOST = 3
 _BACKLOG = 100
-# A client takes what comes before the end of its connection, but not what comes together with it.
-_ANSWER_LEAVES_S = 1.0
+# A client takes what comes before the end of its connection, but not what comes together with it. Who has its
+# answer hangs up by itself; only one that does not is cut off then.
+_ANSWER_LEAVES_S = 10.0
 _RIGHTS = "rights"
 _FAILURE = 1
 

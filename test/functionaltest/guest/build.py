@@ -33,7 +33,9 @@ UNUSED_S = 7 * 24 * 3600
 
 # The shell's prompt on the first serial port, which says that the guest is up; root/etc/profile sets it.
 PROMPT = "test-guest# "
-CMDLINE = "console=ttyS0,115200 quiet"
+# The console has only what ends the system: a kernel that finds the machine too slow would say so amid the
+# answers that are read there.
+CMDLINE = "console=ttyS0,115200 loglevel=1"
 
 # The flavours that have IPMI drivers: Debian's, Ubuntu's.
 KERNEL_META_PACKAGES = ("linux-image-amd64", "linux-image-generic")
@@ -74,6 +76,7 @@ APPLETS = (
     "ip",
     "hostname",
     "acpid",
+    "usleep",
     "poweroff",
     "reboot",
     "udhcpc",
@@ -234,7 +237,11 @@ def download(package: Package, folder: Path) -> Path:
         for old in folder.glob(f"{package.name}_*.deb"):
             old.unlink()
         argv = ("apt-get", "download", "-q", f"{package.name}={package.version}")
-        command(*argv, cwd=folder, timeout_s=900)
+        # What is interrupted leaves half a file, which is not to be taken for the package.
+        with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as made:
+            command(*argv, cwd=Path(made), timeout_s=900)
+            for new in Path(made).glob(pattern):
+                new.rename(folder / new.name)
     found = list(folder.glob(pattern))
     if not found:
         raise GuestBuildError(f"apt-get download left no {pattern} in {folder}")
