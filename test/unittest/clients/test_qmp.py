@@ -94,7 +94,7 @@ async def connected(qemu: Qemu) -> AsyncIterator[HostMonitor]:
     await qemu.listen()
     monitor = HostMonitor("node-0")
     try:
-        await asyncio.wait_for(monitor.connect(qemu.path), 5)
+        await asyncio.wait_for(monitor.connect(qemu.path), 60)
         yield monitor
     finally:
         await monitor.close()
@@ -106,7 +106,7 @@ def play(qemu: Qemu, scene: Callable[[HostMonitor], Awaitable[None]]) -> None:
 
     async def whole() -> None:
         async with connected(qemu) as monitor:
-            await asyncio.wait_for(scene(monitor), 5)
+            await asyncio.wait_for(scene(monitor), 60)
 
     asyncio.run(whole())
 
@@ -253,7 +253,7 @@ def test_connect_waits_for_a_qemu_that_is_still_starting(qemu: Qemu) -> None:
         await asyncio.sleep(0.02)
         assert not waiting.done()
         await qemu.listen()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         await monitor.resume()
         await monitor.close()
         await qemu.close()
@@ -275,7 +275,7 @@ def test_connect_tries_again_after_a_bad_greeting(qemu: Qemu, greeting: bytes) -
         qemu.writer.close()
         assert not waiting.done()
         qemu.greeting = good
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         await monitor.close()
         await qemu.close()
 

@@ -280,7 +280,7 @@ def test_locked_waits_for_its_turn(tmp_path: Path) -> None:
     assert held is not None
     timer = threading.Timer(0.05, release_lock, (path, held))
     timer.start()
-    with locked(path, timeout_s=5, what="work"):
+    with locked(path, timeout_s=60, what="work"):
         assert is_locked(path)
     timer.join()
     assert not path.exists()
@@ -288,7 +288,7 @@ def test_locked_waits_for_its_turn(tmp_path: Path) -> None:
 
 def test_locked_gives_up(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locked(path, timeout_s=5, what="work"):
+    with locked(path, timeout_s=60, what="work"):
         with pytest.raises(DeadlineError) as caught, locked(path, timeout_s=0.01, what="stop of node a"):
             pytest.fail("held twice")
         assert is_locked(path)

@@ -63,7 +63,7 @@ def who(child: subprocess.Popen[bytes]) -> Identity:
 
 
 def wait_for_line(log: Path, line: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while line not in (log.read_text().splitlines() if log.exists() else ()):
         assert time.monotonic() < deadline, f"no {line!r} in {log}"
         time.sleep(0.002)
@@ -95,7 +95,7 @@ def test_zombie_is_not_alive(shell: Shell) -> None:
     child = shell("exec sleep 30")
     identity = who(child)
     child.send_signal(signal.SIGKILL)
-    assert wait_gone(identity, 5)
+    assert wait_gone(identity, 60)
     assert identify(child.pid) is None, "not reaped, but dead"
     assert not alive(identity)
     assert not send_signal(identity, signal.SIGTERM)
@@ -122,7 +122,7 @@ def test_stop_is_polite_first(shell: Shell, tmp_path: Path) -> None:
     child = shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done")
     identity = who(child)
     wait_for_line(tmp_path / "log", "up")
-    assert stop(identity, term_wait_s=5)
+    assert stop(identity, term_wait_s=60)
     assert child.wait() == 3
     assert (tmp_path / "log").read_text() == "up\nbye\n"
 
@@ -151,7 +151,7 @@ def test_stop_says_when_nothing_helps(shell: Shell, monkeypatch: pytest.MonkeyPa
 def test_wait_gone_has_a_deadline(shell: Shell) -> None:
     quick, slow = who(shell("exec sleep 0.02")), who(shell("exec sleep 30"))
     assert not wait_gone(slow, 0.01)
-    assert wait_gone(quick, 5)
+    assert wait_gone(quick, 60)
     assert wait_gone(quick, 0)
 
 
@@ -198,11 +198,11 @@ def test_spawn_of_nothing(tmp_path: Path) -> None:
 
 
 def test_run_returns_both_outputs(tmp_path: Path) -> None:
-    done = run(["/bin/sh", "-c", "pwd; echo $X >&2"], timeout_s=5, env={"X": "env"}, cwd=tmp_path)
+    done = run(["/bin/sh", "-c", "pwd; echo $X >&2"], timeout_s=60, env={"X": "env"}, cwd=tmp_path)
     assert (done.exit_code, done.stdout, done.stderr) == (0, f"{tmp_path}\n", "env\n")
-    assert run(["/bin/cat"], timeout_s=5, stdin="fed").stdout == "fed"
-    assert run(["/bin/cat"], timeout_s=5).stdout == "", "stdin is empty"
-    assert run(["printf", "\\377"], timeout_s=5).stdout == "�"
+    assert run(["/bin/cat"], timeout_s=60, stdin="fed").stdout == "fed"
+    assert run(["/bin/cat"], timeout_s=60).stdout == "", "stdin is empty"
+    assert run(["printf", "\\377"], timeout_s=60).stdout == "�"
 
 
 @pytest.mark.parametrize(
@@ -217,20 +217,20 @@ def test_run_returns_both_outputs(tmp_path: Path) -> None:
 def test_run_that_fails(script: str, message: str) -> None:
     argv = ["/bin/sh", "-c", script]
     with pytest.raises(ProgramError) as caught:
-        run(argv, timeout_s=5)
+        run(argv, timeout_s=60)
     assert caught.value.message == f"{command_line(argv)}: {message}"
-    assert run(argv, timeout_s=5, check=False).exit_code != 0
+    assert run(argv, timeout_s=60, check=False).exit_code != 0
 
 
 def test_run_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
-        run(["/no/such"], timeout_s=5)
+        run(["/no/such"], timeout_s=60)
     assert (caught.value.message, caught.value.hint) == (
         "cannot run /no/such: No such file or directory",
         "run: infrasim init",
     )
     with pytest.raises(HostError, match=r"^cannot run .*: Permission denied$"):
-        run([str(tmp_path)], timeout_s=5)
+        run([str(tmp_path)], timeout_s=60)
 
 
 def test_run_too_long() -> None:
@@ -320,34 +320,34 @@ def test_conversation_answers_line_by_line_errors_in_their_place() -> None:
     with conversation(
         'while read -r line; do echo "got $line"; echo wrong >&2; echo "$SECRET  "; done'
     ) as talk:
-        assert talk.ask("a\n", until="xyzzy", timeout_s=5) == ["got a", "wrong"]
-        assert talk.ask("b\nc\n", until="xyzzy", timeout_s=5) == ["got b", "wrong"]
-        assert talk.ask("", until="xyzzy", timeout_s=5) == ["got c", "wrong"]
+        assert talk.ask("a\n", until="xyzzy", timeout_s=60) == ["got a", "wrong"]
+        assert talk.ask("b\nc\n", until="xyzzy", timeout_s=60) == ["got b", "wrong"]
+        assert talk.ask("", until="xyzzy", timeout_s=60) == ["got c", "wrong"]
 
 
 def test_conversation_holds_nothing_back_of_a_program_that_buffers() -> None:
     # grep writes whole blocks unless it writes to a terminal.
     with conversation("exec grep -n .") as talk:
-        assert talk.ask("x\n", until="1:x", timeout_s=5) == []
+        assert talk.ask("x\n", until="1:x", timeout_s=60) == []
 
 
 def test_conversation_with_a_program_that_ends() -> None:
     with conversation("read -r line; echo first; printf last; exit 3") as talk:
         with pytest.raises(ProgramEndedError, match="exit code 3: first\nlast") as caught:
-            talk.ask("x\n", until="never", timeout_s=5)
+            talk.ask("x\n", until="never", timeout_s=60)
         assert caught.value.lines == ("first", "last")
         with pytest.raises(ProgramEndedError, match="it said nothing"):
-            talk.ask("more\n" * 10000, until="never", timeout_s=5)
+            talk.ask("more\n" * 10000, until="never", timeout_s=60)
 
 
 def test_conversation_has_a_deadline_and_close_kills() -> None:
     talk = Conversation(["/bin/sh", "-c", "trap '' TERM HUP; echo up; exec sleep 60"], env=dict(os.environ))
-    assert talk.ask("", until="up", timeout_s=5) == []
+    assert talk.ask("", until="up", timeout_s=60) == []
     begin = time.monotonic()
     with pytest.raises(DeadlineError, match="no answer in time"):
         talk.ask("", until="never", timeout_s=0.1)
     talk.close(wait_s=0.1)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 50, "not as long as it lives"
 
 
 def test_conversation_with_a_program_that_is_not_there() -> None:

@@ -77,7 +77,7 @@ def test_a_host_that_cannot_say_gets_the_time_of_a_system(
     home = Home(Path("/h"), Path("/l"))
     link = HostLink(make_plan(home, "a", "{}").host, home.node("a"), lambda event: None)
     monkeypatch.setattr(link, "_monitor", monitor)
-    assert asyncio.run(asyncio.wait_for(link.os_listens(), 5)) is listens
+    assert asyncio.run(asyncio.wait_for(link.os_listens(), 60)) is listens
 
 
 class Keyboard:
@@ -131,5 +131,5 @@ def test_the_key_of_the_firmware_is_pressed_until_its_menu_shows(
     link = HostLink(host, paths, lambda event: None)
     keyboard = Keyboard(paths.serial_log, list(lines))
     monkeypatch.setattr(link, "_monitor", keyboard)
-    asyncio.run(asyncio.wait_for(link.open_firmware_menu(), 20))
+    asyncio.run(asyncio.wait_for(link.open_firmware_menu(), 60))
     assert keyboard.done == done

@@ -73,7 +73,7 @@ def play(tmp_path: Path, make_plan: MakePlan) -> Callable[[Scene], None]:
             paths.bmc_settings.write_bytes(settings.content)
             supervisor = Supervisor(plan, paths)
             try:
-                await asyncio.wait_for(scene(supervisor), 5)
+                await asyncio.wait_for(scene(supervisor), 60)
             finally:
                 await supervisor.close()
 
@@ -183,7 +183,7 @@ def test_an_order_to_a_host_that_ends_is_no_trouble(
 ) -> None:
     host = Identity(1, 1, "boot")
     running = {QEMU: host}
-    monkeypatch.setattr(module, "_ENDS_WITHIN_S", 0.05)
+    monkeypatch.setattr(module, "_ENDS_WITHIN_S", 0.05 if case == "lives" else 60.0)
 
     async def scene(supervisor: Supervisor) -> None:
         monkeypatch.setattr(supervisor._children, "identity", running.get)

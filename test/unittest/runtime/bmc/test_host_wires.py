@@ -170,9 +170,9 @@ def test_an_order_is_settled_when_the_power_is_as_it_was_ordered(monkeypatch: py
         await asyncio.sleep(0)
         supervisor.machine.power = False
         supervisor.changed.set()
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 60)
         supervisor.changed = asyncio.Event()
-        await asyncio.wait_for(wires.settled(on=True), 1)
+        await asyncio.wait_for(wires.settled(on=True), 60)
 
     asyncio.run(scene())
 

@@ -63,7 +63,7 @@ def play(scene: Scene, port: int, *addresses: str) -> None:
         sockets = LanSockets(addresses, port, lambda data, peer: received.append((data, peer)))
         try:
             sockets.open()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await scene(sockets, received)
         finally:
             sockets.close()
@@ -225,10 +225,10 @@ def test_what_came_before_the_core_to_a_bound_socket_is_answered_through_it() ->
         place = bound.getsockname()
         sockets = LanSockets(["127.0.0.1"], place[1], lambda data, peer: came.put_nowait((data, peer)))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(5)
+            client.settimeout(60)
             client.sendto(b"asked", place)
             sockets.open([bound])
-            data, peer = await asyncio.wait_for(came.get(), 5)
+            data, peer = await asyncio.wait_for(came.get(), 60)
             assert data == b"asked"
             sockets.send(b"answered", peer)
             assert client.recvfrom(64) == (b"answered", place)

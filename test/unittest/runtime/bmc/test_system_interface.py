@@ -51,7 +51,7 @@ def play(folder: Path, scene: Callable[[Bmc, HostPeer], Awaitable[None]]) -> Non
         bmc, host = Bmc(folder), HostPeer()
         await bmc.door.open()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await host.connect(bmc.path)
                 await scene(bmc, host)
         finally:
@@ -172,7 +172,7 @@ def test_a_host_that_came_before_the_door_to_a_bound_socket_is_answered(tmp_path
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         bound.bind(str(bmc.path))
         bound.listen()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await host.connect(bmc.path)
             asked = asyncio.ensure_future(host.ask(0x06, 0x01))
             await asyncio.sleep(0)

@@ -13,7 +13,7 @@ GET_DEVICE_ID = (0x06, 0x01)
 
 async def until(check: Callable[[], object]) -> None:
     """Wait for what must come."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.001)
 
@@ -24,11 +24,15 @@ class EnginePeer:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int, bytes]] = []
         self.answers: dict[tuple[int, int], bytes | None] = {}
-        self.connections = 0
         self.port = 0
-        self.writer: asyncio.StreamWriter
+        self.writers: list[asyncio.StreamWriter] = []
         self.requests: list[VmRequest] = []
         self._server: asyncio.Server
+
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return len(self.writers)
 
     async def open(self) -> None:
         """Listen, at the port of the time before if there was one."""
@@ -38,16 +42,15 @@ class EnginePeer:
     async def close(self) -> None:
         """Go, with the connection."""
         self._server.close()
-        if self.connections:
-            self.writer.transport.abort()
+        if self.writers:
+            self.writers[-1].transport.abort()
 
     def send(self, wire: bytes) -> None:
         """Say something of its own accord."""
-        self.writer.write(wire)
+        self.writers[-1].write(wire)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writer = writer
+        self.writers.append(writer)
         stream = VmStream()
         while chunk := await reader.read(4096):
             for item in stream.feed(chunk):
@@ -86,7 +89,7 @@ class HostPeer:
 
     async def hear(self) -> list[VmRequest | VmAnswer | VmCommand]:
         """What comes next; hardware commands are kept in ``commands`` too."""
-        chunk = await asyncio.wait_for(self.reader.read(4096), 5)
+        chunk = await asyncio.wait_for(self.reader.read(4096), 60)
         if not chunk:
             raise ConnectionResetError
         items = self._stream.feed(chunk)
