@@ -32,13 +32,13 @@ class _Menu(Frozen):
 
 
 # Source: measured, SeaBIOS 1.16 and OVMF 2022.11, whose setup is an application called UiApp. On a
-# busy machine OVMF does not take keys that come faster.
+# busy machine OVMF does not take keys that come faster, and an emulated one takes minutes there.
 _MENUS = {
-    Firmware.SEABIOS: _Menu("esc", 0.05, 30.0, b"Select boot device:", (b"Booting from ",)),
+    Firmware.SEABIOS: _Menu("esc", 0.05, 120.0, b"Select boot device:", (b"Booting from ",)),
     Firmware.UEFI: _Menu(
         "f2",
         0.3,
-        120.0,
+        600.0,
         b'"UiApp" from ',
         (b"BdsDxe: starting Boot", b"BdsDxe: failed to ", b"BdsDxe: No bootable "),
     ),

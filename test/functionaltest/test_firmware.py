@@ -13,7 +13,7 @@ from guest.esp import boot_disk
 from inside import Inside, shell
 from lab import NODE, Lab, lab, wait_for
 
-FIRMWARE_S = 180.0
+FIRMWARE_S = 900.0
 
 # TPM2_CreatePrimary of an elliptic endorsement key: it comes from a seed of the TPM, so it is the same as
 # long as the TPM is. Source: TPM 2.0 library, part 3 section 24.1, part 2 sections 12.2 and 11.2.

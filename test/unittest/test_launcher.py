@@ -336,23 +336,24 @@ def test_after_a_failure_the_environment_is_made_from_scratch(machine: Machine) 
 
 
 def test_two_at_once_make_one_environment(machine: Machine) -> None:
-    machine.python("python3", "venv @", pip="sleep 0.5")
-    launcher = str(machine.clone / "bin" / "infrasim")
-    both = [
-        subprocess.Popen(
-            [launcher, "version"],
-            env=machine.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=30) for process in both]
+    logs = [machine.root / "first", machine.root / "second"]
+    # Whoever is first takes until the other one waits.
+    both_are_there = f"grep -q 'waiting for another call' {logs[0]} {logs[1]}"
+    machine.python("python3", "venv @", pip=f"until {both_are_there}; do sleep 0.05; done")
+    both = []
+    for log in logs:
+        with log.open("wb") as said:
+            words, env = [str(machine.clone / "bin" / "infrasim"), "version"], machine.environment()
+            both.append(
+                subprocess.Popen(
+                    words, env=machine.environment(), stdout=subprocess.PIPE, stderr=said, text=True
+                )
+            )
+    outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert [out for out, _ in said] == ["ran: version\n"] * 2
+    assert outputs == ["ran: version\n"] * 2
     assert sum("venv --clear" in line for line in machine.started()) == 1
-    assert sum("waiting for another call" in err for _, err in said) == 1
+    assert sum("waiting for another call" in log.read_text() for log in logs) == 1
 
 
 def test_a_clone_that_cannot_be_written_keeps_its_environment_in_the_cache(machine: Machine) -> None:

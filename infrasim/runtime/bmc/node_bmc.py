@@ -25,8 +25,10 @@ LOG = logging.getLogger(__name__)
 
 # How often the power-on hours are written.
 _HOURS_EVERY_S = 600.0
-# How long the answer to a reset has to reach its asker: QEMU drops what it did not read when we hang up.
+# How long the answer to a reset has to reach its asker at least, and at most if the host does not read it:
+# QEMU drops what it did not read when we hang up.
 _ANSWER_LEAVES_S = 0.05
+_ANSWER_KEEPS_S = 5.0
 
 
 class NodeBmc:
@@ -158,14 +160,19 @@ class NodeBmc:
         self._record("bmc-reset", kind="cold" if cold else "warm", seconds=self.core.settings.reset_s)
         if self._back:
             self._back.cancel()
-        self._back = asyncio.get_running_loop().call_later(_ANSWER_LEAVES_S, self._go_away)
+        loop = asyncio.get_running_loop()
+        at_last_s = loop.time() + _ANSWER_KEEPS_S
+        self._back = loop.call_later(_ANSWER_LEAVES_S, self._go_away, at_last_s)
 
-    def _go_away(self) -> None:
+    def _go_away(self, at_last_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._host_door.has_unread and loop.time() < at_last_s:
+            self._back = loop.call_later(_ANSWER_LEAVES_S, self._go_away, at_last_s)
+            return
         self._sockets.is_deaf = True
         self.core.sol.deactivate_all()
         self._lan.forget_all()
         self._host_door.close()
-        loop = asyncio.get_running_loop()
         self._back = loop.call_later(self.core.settings.reset_s, self._come_back)
 
     def _come_back(self) -> None:

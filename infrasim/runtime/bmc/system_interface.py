@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -49,6 +52,15 @@ class SystemInterfaceDoor:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._drop()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the host has not taken yet what was said to it. Source: unix(7), SIOCOUTQ."""
+        if self._writer is None or self._writer.is_closing():
+            return False
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        left = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return bool(left or self._writer.transport.get_write_buffer_size())
 
     def set_attention(self, *, asserted: bool, interrupt: bool, interrupts_enabled: bool) -> None:
         """Show the attention line to the host, if one is connected."""

@@ -14,6 +14,7 @@ from bmc_bench import SETTINGS, FakeChassis, FakeLoad
 from vm_peer import EnginePeer, HostPeer, until
 
 from infrasim.bmc_core.state import BmcState
+from infrasim.bmc_core.vm import VmAnswer, VmRequest
 from infrasim.errors import HostError
 from infrasim.jsonform import as_json
 from infrasim.paths import Home, NodePaths
@@ -196,6 +197,44 @@ def test_a_reset_takes_the_doors_away_for_a_while_and_keeps_the_state(
         assert await again.ask(APP, GET_GLOBAL_ENABLES) == enables
         assert place.chassis.orders == orders, "the host goes on"
         again.writer.close()
+
+    play(scene)
+
+
+def test_a_reset_waits_until_the_host_has_read_its_answer(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_bmc, "_ANSWER_KEEPS_S", RESET_S)
+
+    async def scene(place: Place) -> None:
+        host = place.host
+        await host.connect(place.paths.kcs_socket)
+        assert (await host.ask(APP, 0x01))[0] == 0
+        transport = host.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        host.writer.write(VmRequest(9, APP, 0, COLD_RESET, b"").wire())
+        await until(lambda: place.events)
+        await later(RESET_S / 2)
+        assert not place.bmc.is_away, "its answer is not read yet"
+        transport.resume_reading()
+        answers = [item for item in await host.hear() if isinstance(item, VmAnswer)]
+        assert [(item.sequence, item.content) for item in answers] == [(9, b"\0")]
+        await until(lambda: place.bmc.is_away)
+
+    play(scene)
+
+
+def test_a_host_that_does_not_read_does_not_keep_its_bmc_from_a_reset(play: Play) -> None:
+    async def scene(place: Place) -> None:
+        await place.host.connect(place.paths.kcs_socket)
+        transport = place.host.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        place.host.writer.write(VmRequest(9, APP, 0, COLD_RESET, b"").wire())
+        await until(lambda: place.events)
+        await later(node_bmc._ANSWER_KEEPS_S)
+        assert place.bmc.is_away
 
     play(scene)
 
