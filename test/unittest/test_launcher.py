@@ -343,12 +343,9 @@ def test_two_at_once_make_one_environment(machine: Machine) -> None:
     both = []
     for log in logs:
         with log.open("wb") as said:
-            words, env = [str(machine.clone / "bin" / "infrasim"), "version"], machine.environment()
-            both.append(
-                subprocess.Popen(
-                    words, env=machine.environment(), stdout=subprocess.PIPE, stderr=said, text=True
-                )
-            )
+            words = [str(machine.clone / "bin" / "infrasim"), "version"]
+            env = machine.environment()
+            both.append(subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=said, text=True))
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs == ["ran: version\n"] * 2
