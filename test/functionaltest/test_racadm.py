@@ -221,8 +221,7 @@ def test_sensors_read_the_same(dell: Lab, shell: Shell) -> None:
 
 def test_the_next_boot_is_the_bmcs(dell: Lab, shell: Shell) -> None:
     # A host that finds no system begins anew every minute, and uses what is set.
-    dell.ipmi("power", "off")
-    wait_for(lambda: dell.pid("qemu") is None, what="the host's end")
+    dell.power_off()
     shell.must("set iDRAC.ServerBoot.FirstBootDevice PXE")
     assert "Force PXE" in dell.ipmi("chassis", "bootparam", "get", "5")
     assert dell.status()["host"]["boot_override"] == "pxe"
@@ -333,20 +332,16 @@ def test_a_reset_of_the_bmc_takes_it_away_for_a_while(dell: Lab, shell: Shell) -
 
 def test_what_dies_comes_back(dell: Lab, shell: Shell) -> None:
     key = (dell.home / NODE / "ssh" / "host_keys").read_bytes()
-    pid = dell.pid("racadm")
-    assert pid is not None
-    os.kill(pid, 9)
+    pid = dell.kill("racadm")
     wait_for(lambda: dell.pid("racadm") not in (None, pid), what="another racadm")
     wait_for(lambda: shell.run("racadm getled").code == 0, what="a login")
     assert (dell.home / NODE / "ssh" / "host_keys").read_bytes() == key
 
 
 def test_it_outlives_its_supervisor(dell: Lab, shell: Shell) -> None:
-    pid, supervisor = dell.pid("racadm"), dell.pid("supervisor")
+    pid = dell.pid("racadm")
     assert pid is not None
-    assert supervisor is not None
-    os.kill(supervisor, 9)
-    wait_for(lambda: dell.status()["state"] == "degraded", what="its end")
+    dell.kill("supervisor")
     assert shell.run("racadm getled").code == 255, "nobody can say who may come in"
     dell.must("node", "start", NODE)
     assert dell.pid("racadm") == pid
