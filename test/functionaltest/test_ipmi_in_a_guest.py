@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from guest.build import Guest
-from inside import Inside, guest_settings, shell
+from inside import Inside, guest_settings, order, shell
 from lab import NODE, Lab, wait_for
 
 RESET_S = 1
@@ -289,7 +289,7 @@ def test_a_reset_by_the_watchdog_that_the_guest_set(running: Lab, inside: Inside
     running.ipmi("sel", "clear")
     boots = running.serial().count("SeaBIOS (")
     inside.raw(6, 0x24, 4, 0x01, 0, 0x10, 10, 0)
-    inside.terminal.sendline("ipmitool raw 6 0x22")
+    order(inside.terminal, "ipmitool raw 6 0x22")
     wait_for(lambda: running.serial().count("SeaBIOS (") > boots, what="another boot")
     assert "Hard reset" in running.ipmi("sel", "elist")
     assert "watchdog" in running.ipmi("chassis", "restart_cause")

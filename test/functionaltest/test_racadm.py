@@ -220,7 +220,7 @@ def test_sensors_read_the_same(dell: Lab, shell: Shell) -> None:
 
 
 def test_the_next_boot_is_the_bmcs(dell: Lab, shell: Shell) -> None:
-    # A host that finds no system begins anew every minute, and uses what is set.
+    # A host whose firmware begins anew just now would use what is set.
     dell.power_off()
     shell.must("set iDRAC.ServerBoot.FirstBootDevice PXE")
     assert "Force PXE" in dell.ipmi("chassis", "bootparam", "get", "5")

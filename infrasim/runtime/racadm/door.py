@@ -51,6 +51,7 @@ class Door:
         self._run = run
         self._shell = shell
         self._say = say
+        self._here: set[asyncssh.SSHServerConnection] = set()
         # In the order they came.
         self._strangers: dict[asyncssh.SSHServerConnection, None] = {}
         self._friends: set[asyncssh.SSHServerConnection] = set()
@@ -89,11 +90,16 @@ class Door:
     def came(self, connection: asyncssh.SSHServerConnection) -> None:
         """Somebody connected."""
         if len(self._strangers) >= STRANGERS_MOST:
-            next(iter(self._strangers)).abort()
+            # At once, because its end is told later: of many who come together as many have to go.
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
         self._strangers[connection] = None
+        self._here.add(connection)
 
     def went(self, connection: asyncssh.SSHServerConnection) -> None:
         """A connection ended."""
+        self._here.discard(connection)
         self._strangers.pop(connection, None)
         self._friends.discard(connection)
 
@@ -102,6 +108,9 @@ class Door:
         rights = await asyncio.to_thread(self._log_in, name, password)
         peer = connection.get_extra_info("peername")
         where = peer[0] if peer else "?"
+        if connection not in self._here:
+            LOG.warning("%s: %.64r went before it was judged", where, name)
+            return False
         if rights is None or len(self._friends) >= FRIENDS_MOST:
             why = "refused" if rights is None else "refused: there are too many"
             LOG.warning("%s: login of %.64r %s", where, name, why)

@@ -302,7 +302,7 @@ def test_orphans_come_to_an_adopting_process() -> None:
         "print(os.waitpid(int(said), 0)[0] == int(said))\n"
     )
     root = Path(__file__).parents[3]
-    done = run([sys.executable, "-c", script], timeout_s=20, env={**os.environ, "PYTHONPATH": str(root)})
+    done = run([sys.executable, "-c", script], timeout_s=120, env={**os.environ, "PYTHONPATH": str(root)})
     assert done.stdout == "True\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,17 +17,18 @@ from infrasim.host.table import find_processes, has_open
 
 pytestmark = pytest.mark.allow("process")
 
+# Other runs of these tests may go on at the same time.
+WORD = f"infrasim-test-table-{secrets.token_hex(8)}"
+
 
 def judge(argv: Sequence[str]) -> str | None:
-    return "mine" if "infrasim-test-table" in argv else None
+    return "mine" if WORD in argv else None
 
 
 @pytest.fixture
 def sleeper() -> subprocess.Popen[bytes]:
     script = "import sys, time; print('up', flush=True); time.sleep(600)"
-    child = subprocess.Popen(
-        [sys.executable, "-c", script, "", "infrasim-test-table"], stdout=subprocess.PIPE
-    )
+    child = subprocess.Popen([sys.executable, "-c", script, "", WORD], stdout=subprocess.PIPE)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
     return child
@@ -48,8 +50,8 @@ def test_empty_words_are_words(sleeper: subprocess.Popen[bytes]) -> None:
     with sleeper:
         list(find_processes(lambda argv: seen.append(tuple(argv))))
         sleeper.kill()
-    (argv,) = (argv for argv in seen if "infrasim-test-table" in argv)
-    assert argv[-2:] == ("", "infrasim-test-table")
+    (argv,) = (argv for argv in seen if WORD in argv)
+    assert argv[-2:] == ("", WORD)
 
 
 def test_this_process_is_not_found() -> None:

@@ -149,6 +149,14 @@ def test_the_oldest_stranger_gives_way() -> None:
     assert [bool(each.ends) for each in strangers] == [False, True] + [False] * doors().STRANGERS_MOST
 
 
+def test_as_many_give_way_as_come_together() -> None:
+    door = a_door()
+    strangers = [Connection() for _ in range(doors().STRANGERS_MOST + 5)]
+    for each in strangers:
+        door.came(as_ssh(each))
+    assert [each.ends for each in strangers] == [["abort"]] * 5 + [[]] * doors().STRANGERS_MOST
+
+
 def test_who_logged_in_is_no_stranger_and_does_not_give_way() -> None:
     door, friend = a_door(), Connection()
     door.came(as_ssh(friend))
@@ -162,10 +170,27 @@ def test_who_logged_in_is_no_stranger_and_does_not_give_way() -> None:
 def test_there_may_be_so_many_friends_and_no_more() -> None:
     door = a_door()
     friends = [Connection() for _ in range(doors().FRIENDS_MOST + 1)]
-    judged = [asyncio.run(door.judge(as_ssh(each), "a", "b")) for each in friends]
+    judged = []
+    for each in friends:
+        door.came(as_ssh(each))
+        judged.append(asyncio.run(door.judge(as_ssh(each), "a", "b")))
     assert judged == [True] * doors().FRIENDS_MOST + [False]
     door.went(as_ssh(friends[0]))
     assert asyncio.run(door.judge(as_ssh(friends[-1]), "a", "b"))
+
+
+def test_who_goes_before_the_judgement_takes_nobodys_place() -> None:
+    gone = Connection()
+
+    def leave(name: str, password: str) -> Privilege:
+        door.went(as_ssh(gone))
+        return USER
+
+    door = a_door(leave)
+    door.came(as_ssh(gone))
+    assert not asyncio.run(door.judge(as_ssh(gone), "a", "b"))
+    assert not door._friends
+    assert "rights" not in gone.info
 
 
 def test_a_reset_ends_the_others_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +199,7 @@ def test_a_reset_ends_the_others_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def scene() -> None:
         for each in (asker, other):
+            door.came(as_ssh(each))
             assert await door.judge(as_ssh(each), "a", "b")
         door.end_sessions(as_ssh(asker))
         assert (asker.ends, other.ends) == ([], ["close"])
