@@ -87,29 +87,28 @@ class Alerts:
 
         Source: IPMI 2.0 table 17-4.
         """
-        self._next(policies, 0, None, event, text)
+        self._next(policies, event, text, reached=False)
 
     def _next(
         self,
         policies: list[Policy],
-        place: int,
-        reached: Policy | None,
         event: PlatformEvent,
         text: Callable[[Policy], bytes],
+        *,
+        reached: bool,
     ) -> None:
-        """Go on at ``place``; ``reached`` is the entry before it if its alert was successful."""
-        while place < len(policies) and reached is not None and _is_skipped(policies[place], reached):
-            if policies[place].rule == 2:
-                return
-            place += 1
-        if place >= len(policies):
+        """Go on with these entries; ``reached``: the alert of the one before them was successful."""
+        if reached:
+            policies = _after_success(policies)
+        if not policies:
             return
-        policy = policies[place]
+        policy, *rest = policies
 
         def done(status: AlertStatus) -> None:
-            self._next(policies, place + 1, policy if status == AlertStatus.SENT else None, event, text)
+            self._next(rest, event, text, reached=status == AlertStatus.SENT)
 
-        if policy.channel == self._bmc.lan.number:
+        lan = self._bmc.lan
+        if policy.channel == lan.number and not lan.access.volatile.alerting_off:
             self.send(policy.destination, event, text(policy), done)
         else:
             done(AlertStatus.RETRIES_FAILED)
@@ -159,18 +158,20 @@ class Alerts:
             alert.done(status)
 
 
-def _is_skipped(policy: Policy, reached: Policy) -> bool:
-    """Whether the alert of ``reached`` having been successful means that this entry sends none."""
-    match policy.rule:
-        case 0:
-            return False
-        case 3:
-            return policy.channel == reached.channel
-        case 4:
-            # All destinations are of one type, SNMP traps.
-            return True
-        case _:
-            return True
+def _after_success(policies: list[Policy]) -> list[Policy]:
+    """Where to go on after an alert that was successful: the first of these sends, if there is one."""
+    while policies and policies[0].rule:
+        skipped, *policies = policies
+        match skipped.rule:
+            case 1:
+                pass
+            case 3:
+                while policies and policies[0].channel == skipped.channel:
+                    policies = policies[1:]
+            case _:
+                # Rule 2 ends it; so does 4, for all destinations are of one type, SNMP traps.
+                return []
+    return policies
 
 
 def _ignore(_status: AlertStatus) -> None:

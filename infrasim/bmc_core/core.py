@@ -127,6 +127,7 @@ class Bmc:
         if cold:
             self.messaging.forget()
             self.watchdog.stop()
+            self.events.end_postponement()
         self._reset(cold)
 
     def power_changed(self, *, on: bool) -> None:
@@ -134,6 +135,8 @@ class Bmc:
         self.chassis_control.power_changed(on=on)
         if on:
             lifecycle.host_started(self)
+        else:
+            self.events.end_postponement()
         self.sol.host_powered(on=on)
         self.dcmi.meter.power_changed()
 

@@ -78,6 +78,16 @@ class Events:
     def host_started(self) -> None:
         """The host was switched on or reset: the startup delays begin."""
         self._host_started_s = self._bmc.clock.now_s()
+        self.end_postponement()
+
+    def end_postponement(self) -> None:
+        """The host was switched off or reset, or the BMC was: what its software had postponed goes on.
+
+        Source: IPMI 2.0 section 30.2.
+        """
+        self._is_disabled = False
+        self._postponed_until_s = 0.0
+        self._work_later(self._wait_s())
 
     def postpone(self, value: int) -> int:
         """Set the postpone timer as Arm PEF Postpone Timer wants, and return what is left of it."""
@@ -144,7 +154,8 @@ class Events:
         done = self._act_on_power(actions)
         if actions & Action.ALERT:
             done |= Action.ALERT
-            self._alert(record, [each for each in matching if each.actions & Action.ALERT])
+            severity = max(each.severity for each in matching)
+            self._alert(record, [each for each in matching if each.actions & Action.ALERT], severity)
         return done
 
     def _act_on_power(self, actions: Action) -> Action:
@@ -158,8 +169,11 @@ class Events:
                 return action
         return Action(0)
 
-    def _alert(self, record: bytes, filters: list[Filter]) -> None:
-        """Run each alert policy that the filters name, once."""
+    def _alert(self, record: bytes, filters: list[Filter], severity: int) -> None:
+        """Run each alert policy that the filters name, once.
+
+        All tell the highest severity that any filter gives the event. Source: IPMI 2.0 table 17-2, byte 4.
+        """
         by_policy: dict[int, Filter] = {}
         for each in filters:
             by_policy.setdefault(each.policy, each)
@@ -167,15 +181,15 @@ class Events:
             self._host_started_s + self._bmc.pef_parameters.alert_startup_delay_s - self._bmc.clock.now_s()
         )
         for number, each in by_policy.items():
-            run = self._policy_run(record, number, each)
+            run = self._policy_run(record, number, each, severity)
             if delay_s > 0:
                 self._bmc.clock.later(delay_s, run)
             else:
                 run()
 
-    def _policy_run(self, record: bytes, number: int, cause: Filter) -> Callable[[], None]:
+    def _policy_run(self, record: bytes, number: int, cause: Filter, severity: int) -> Callable[[], None]:
         store = self._bmc.pef_parameters
-        event = event_of_record(record, severity=cause.severity)
+        event = event_of_record(record, severity=severity)
         sensor = self._bmc.sensors.entities.get((record[7], record[11]))
         if sensor is not None:
             event = dataclasses.replace(event, entity=sensor[0], entity_instance=sensor[1])

@@ -121,7 +121,9 @@ class ParameterStore:
         if number == 0:
             return bytes([REVISION, _COMPLETE if self._before is None else _IN_PROGRESS])
         parameter = self._find(number)
-        selector &= parameter.set_mask
+        # A selector that the parameter does not have says nothing.
+        selector = selector & parameter.set_mask if parameter.sets is not None else 0
+        block = block if parameter.blocks is not None else 0
         _check_selectors(parameter, selector, block)
         front = _selectors(parameter, selector, block)
         return bytes([REVISION]) + front + self.value(number, selector, block)

@@ -30,7 +30,10 @@ _OS_NAME = 4
 
 # Source: IPMI 2.0 tables 20-7 and 20-8. Off, and not known.
 _S0, _S5, _UNKNOWN, _NO_CHANGE = 0x00, 0x05, 0x2A, 0x7F
-_SYSTEM_STATES = frozenset((*range(0x0A), 0x20, 0x21, _UNKNOWN))
+# From S0 to G1; S5 by override, legacy on and off.
+_SYSTEM_STATES = frozenset((*range(0x0B), 0x20, 0x21, _UNKNOWN))
+# S4, S5 or one of them, G3, S5 by override, legacy off.
+_OFF_STATES = frozenset((0x04, _S5, 0x06, 0x07, 0x0A, 0x21))
 _DEVICE_STATES = frozenset((*range(4), _UNKNOWN))
 
 
@@ -140,10 +143,11 @@ def set_acpi_power_state(bmc: Bmc, request: Request) -> bytes:
 
 
 def get_acpi_power_state(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 20.7. A host without power is in S5, whatever its software said."""
+    """Source: IPMI 2.0 section 20.7. A host without power is in S5 or as its software said."""
     request.need(0)
     if not bmc.chassis.power_is_on():
-        return bytes([_S5, _UNKNOWN if bmc.acpi.device == _UNKNOWN else bmc.acpi.device])
+        system = bmc.acpi.system if bmc.acpi.system in _OFF_STATES else _S5
+        return bytes([system, _UNKNOWN if bmc.acpi.device == _UNKNOWN else bmc.acpi.device])
     return bytes([_S0 if bmc.acpi.system == _UNKNOWN else bmc.acpi.system, bmc.acpi.device])
 
 

@@ -407,6 +407,12 @@ def test_only_what_a_filter_wants_is_sent(alerted: Lab, listener: socket.socket)
     alerted.ipmi("pef", "policy", "enable", "1")
     alerted.ipmi("event", "2")
     assert trap(listener.recv(2000))[1] >> 16 == 2
+    # The channel's access: volatile, PEF alerting off, always available.
+    alerted.raw(6, 0x40, 1, 0xA2, 0)
+    alerted.ipmi("event", "1")
+    alerted.raw(6, 0x40, 1, 0x82, 0)
+    alerted.ipmi("event", "2")
+    assert trap(listener.recv(2000))[1] >> 16 == 2, "no temperature before it"
 
 
 def test_a_crossed_threshold_becomes_a_trap_that_freeipmi_reads(
@@ -494,7 +500,10 @@ def test_pef_tells_and_keeps_its_settings(running: Lab) -> None:
     running.raw(4, 0x12, 3, 60)
     assert running.raw(4, 0x11, 0xFE) == b"\xfe", "postponed for ever"
     assert running.raw(4, 0x11, 0xFF) == b"\xfe"
-    assert running.raw(4, 0x11, 0) == b"\0"
+    running.ipmi("power", "on")
+    running.ipmi("power", "reset")
+    wait_for(lambda: running.raw(4, 0x11, 0xFF) == b"\0", what="the end of that with the host's reset")
+    assert running.raw(4, 0x13, 5, 7, 9) == b"\x11\x28", "a block of a parameter that has none"
     running.raw(4, 0x14, 0, 0x34, 0x12)
     assert running.raw(4, 0x15)[6:8] == b"\x34\x12"
     assert running.ipmitool("raw", "4", "0x13", "99", "0", "0").code != 0

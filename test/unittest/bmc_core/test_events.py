@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from bmc_bench import SETTINGS, Bench
@@ -38,8 +39,10 @@ def set_filter(bench: Bench, actions: int, *, number: int = 1, policy: int = 1) 
     set_parameter(bench, bytes([6, number]) + entry)
 
 
-def set_policy(bench: Bench, entry: int, destination: int, *, rule: int = 0, string: int = 0) -> None:
-    set_parameter(bench, bytes([9, entry, 0x18 | rule, 0x10 | destination, string]))
+def set_policy(
+    bench: Bench, entry: int, destination: int, *, rule: int = 0, string: int = 0, channel: int = 1
+) -> None:
+    set_parameter(bench, bytes([9, entry, 0x18 | rule, channel << 4 | destination, string]))
 
 
 def set_destination(bench: Bench, number: int, *, kind: int = 0, timeout: int = 4, retries: int = 0) -> None:
@@ -231,6 +234,42 @@ def test_pef_is_disabled_until_the_timer_is_set_again() -> None:
     assert bench.chassis.orders == ["reset"]
 
 
+def switch_off(bench: Bench) -> None:
+    bench.chassis.on = False
+    bench.bmc.power_changed(on=False)
+
+
+def switch_on(bench: Bench) -> None:
+    bench.bmc.power_changed(on=True)
+
+
+def reset_host(bench: Bench) -> None:
+    bench.bmc.host_reset(by_guest=True)
+
+
+def reset_bmc(bench: Bench) -> None:
+    bench.bmc.reset(cold=True)
+
+
+@pytest.mark.parametrize("begin_anew", [switch_off, switch_on, reset_host, reset_bmc])
+@pytest.mark.parametrize("timer", [0xFE, 0x80])
+def test_what_was_postponed_goes_on_when_something_begins_anew(
+    begin_anew: Callable[[Bench], None], timer: int
+) -> None:
+    bench = pef_bench()
+    set_filter(bench, 0x01)
+    set_policy(bench, 1, 1)
+    set_destination(bench, 1)
+    bench.ask(S_E, 0x11, bytes([timer]))
+    happen(bench)
+    bench.clock.advance(1)
+    assert destinations(bench) == []
+    begin_anew(bench)
+    assert bench.ask(S_E, 0x11, b"\xff") == b"\x00\x00"
+    bench.clock.advance(1)
+    assert destinations(bench) == [1]
+
+
 def test_startup_delays() -> None:
     bench = pef_bench()
     set_filter(bench, 0x05)
@@ -293,8 +332,11 @@ def test_the_value_of_a_trap() -> None:
         ((0, 1, 0), (1, 2, 3), [1, 3]),
         ((0, 2, 0), (1, 2, 3), [1]),
         ((0, 2, 0), (2, 3), [2, 3]),
-        ((0, 3, 0), (1, 2, 3), [1, 3]),
+        ((0, 3, 0), (1, 2, 3), [1]),
+        ((0, 3, 0), (2, 3), [2, 3]),
         ((0, 4), (1, 2), [1]),
+        ((0, 4, 0), (1, 2, 3), [1]),
+        ((0, 4, 0), (2, 3), [2, 3]),
     ],
 )
 def test_alert_policies(rules: tuple[int, ...], reachable: tuple[int, ...], sent: list[int]) -> None:
@@ -306,6 +348,55 @@ def test_alert_policies(rules: tuple[int, ...], reachable: tuple[int, ...], sent
         set_destination(bench, number)
     happen(bench)
     assert destinations(bench) == sent
+
+
+def test_rule_3_goes_on_at_another_channel_than_that_of_its_entry() -> None:
+    bench = pef_bench()
+    set_filter(bench, 0x01)
+    set_policy(bench, 1, 1)
+    set_policy(bench, 2, 2, rule=3, channel=2)
+    set_policy(bench, 3, 3, channel=2)
+    set_policy(bench, 4, 4)
+    for number in (1, 4):
+        set_destination(bench, number)
+    happen(bench)
+    assert destinations(bench) == [1, 4]
+
+
+def test_no_event_sends_alerts_through_a_channel_that_has_them_off() -> None:
+    bench = pef_bench()
+    set_filter(bench, 0x01)
+    set_policy(bench, 1, 1)
+    set_destination(bench, 1)
+    access = (NetFn.APP, 0x40)
+    assert bench.ask(*access, b"\x01\xa2\x00") == b"\x00"
+    happen(bench)
+    assert destinations(bench) == []
+    # Alert Immediate is nobody's filter.
+    assert bench.ask(S_E, 0x16, b"\x01\x01\x00") == b"\x00"
+    assert destinations(bench) == [1]
+    assert bench.ask(*access, b"\x01\x82\x00") == b"\x00"
+    happen(bench)
+    assert destinations(bench) == [1, 1]
+
+
+def severity(datagram: bytes) -> int:
+    """Of a trap: the seventh byte behind GUID, sequence, time and UTC offset."""
+    return datagram[datagram.index(bytes.fromhex("11" * 4 + "2222")) + 16 + 10]
+
+
+def test_an_alert_tells_the_highest_severity_of_what_matches() -> None:
+    bench = pef_bench()
+    entry = bytes([0x80, 1, 1, 0x08, 0xFF, 0xFF, 1, 0xFF, 1, 0xFF, 0xFF, *bytes(9)])
+    set_parameter(bench, b"\x06\x01" + entry)
+    set_parameter(bench, b"\x06\x02" + entry[:3] + b"\x10" + entry[4:])
+    # One that does something else says how bad it is all the same; one that does not match says nothing.
+    set_parameter(bench, b"\x06\x09" + entry[:1] + b"\x20\x01\x20" + entry[4:])
+    set_parameter(bench, b"\x06\x0a" + entry[:3] + b"\x40" + entry[4:6] + b"\x02" + entry[7:])
+    set_policy(bench, 1, 1)
+    set_destination(bench, 1)
+    happen(bench)
+    assert [severity(datagram) for _, _, datagram in bench.network.traps] == [0x20]
 
 
 def test_an_event_specific_string() -> None:
@@ -379,6 +470,8 @@ def test_pef_capabilities_and_parameters() -> None:
     assert bench.ask(S_E, 0x13, b"\x06\x00\x00") == b"\xc9"
     assert bench.ask(S_E, 0x13, b"\x07\x01\x00") == b"\x00\x11\x01\xc0"
     assert bench.ask(S_E, 0x13, b"\x0d\x00\x01") == b"\x00\x11\x00\x01" + bytes(16)
+    assert bench.ask(S_E, 0x13, b"\x05\x07\x01") == b"\x00\x11\x28", "without selectors none counts"
+    assert bench.ask(S_E, 0x13, b"\x07\x01\x05") == b"\x00\x11\x01\xc0"
     assert bench.ask(S_E, 0x13, b"\x0f\x00\x00") == b"\x80"
     assert bench.ask(S_E, 0x12, b"\x05\x01") == b"\x82"
 

@@ -61,6 +61,11 @@ def test_acpi_state() -> None:
     assert bench.ask(APP, 0x06, b"\xff\x81") == b"\x00"
     assert bench.ask(APP, 0x07) == b"\x00\x03\x01"
     assert bench.ask(APP, 0x06, b"\x8b\x00") == b"\xcc"
+    bench.chassis.on = False
+    assert bench.ask(APP, 0x07) == b"\x00\x05\x01", "software said S3, which is not off"
+    assert bench.ask(APP, 0x06, b"\x8a\x00") == b"\x00"
+    assert bench.ask(APP, 0x07) == b"\x00\x0a\x01", "S5 by override"
+    bench.chassis.on = True
     host_started(bench.bmc)
     assert bench.ask(APP, 0x07) == b"\x00\x00\x2a"
 
