@@ -123,7 +123,9 @@ def schema() -> None:
 @config.command()
 @click.argument("targets", metavar="[FILE or NAME]...", nargs=-1)
 @set_option
-@click.option("-W", "--strict", is_flag=True, help="Take warnings for problems.")
+@click.option(
+    "-W", "--strict", is_flag=True, help="Take warnings, and what cannot be compared, for problems."
+)
 @click.option(
     "--file-only", is_flag=True, help="Do not compare with this machine, such as its files and KVM."
 )
@@ -152,7 +154,7 @@ def check(
         _print_json([verdict.as_json() for verdict in verdicts])
     else:
         _print_verdicts(verdicts)
-    if any(verdict.problems or (strict and verdict.warnings) for verdict in verdicts):
+    if any(each.problems or (strict and (each.warnings or each.unseen)) for each in verdicts):
         ctx.exit(int(ExitCode.USAGE))
 
 

@@ -223,9 +223,10 @@ def qemu_version(program: str, cache: Path) -> tuple[int, ...]:
     if kept.get("key") == key:
         return tuple(kept["version"])
     said = run([program, "--version"], timeout_s=20).stdout
-    found = re.search(r"version (\d+(?:\.\d+)*)", said)
+    found = re.search(r"QEMU emulator version (\d+(?:\.\d+)*)", said)
     if found is None:
-        raise HostError(f"{program} --version said {said.strip()!r}, not a version")
+        first = next(iter(said.strip().splitlines()), "")
+        raise HostError(f"{program} --version said {first!r}, not a version of QEMU")
     version = [int(part) for part in found.group(1).split(".")]
     write_cache(cache / "qemu.json", {"key": key, "version": version})
     return tuple(version)

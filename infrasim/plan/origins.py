@@ -119,7 +119,9 @@ def _given(document: Document, path: Path, value: Any) -> Origin | None:
     """The row of a value that the file or the command line gives; None for any other."""
     for spelling in _spellings(path):
         mark = document.stands_in(spelling)
-        if mark is None or _value_at(document, spelling) is None:
+        given = None if mark is None else _value_at(document, spelling)
+        # A text in place of a mapping is the value of one of its keys; the others are left out.
+        if mark is None or given is None or (spelling == path[:-1] and given != value):
             continue
         if mark.file == SET:
             return Origin(path, value, Source.SET)
@@ -138,14 +140,24 @@ def _spellings(path: Path) -> Iterator[Path]:
         if path[-1:] == (new,) and legacy.pattern(path[:-1]) == section:
             yield (*path[:-1], old_key)
     if len(path) > 1:
-        yield from (place for place in [path[:-1]] if not isinstance(place[-1], int))
+        yield path[:-1]
+    if path[-3:-2] == ("namespaces",):
+        # Of a number of namespaces each is what the drive says of itself.
+        yield (*path[:-3], path[-1])
 
 
 def _value_at(document: Document, path: Path) -> Any:
     """What the file has there; None also for a mapping or list, whose entries speak for themselves."""
     value: Any = document.values
+    step: Any
     for step in path:
-        value = value[step]
+        # A setting also stands where nothing is: below an empty mapping that it gives.
+        if not isinstance(value, dict | list):
+            return None
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
         return None
     return value

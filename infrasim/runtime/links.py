@@ -51,7 +51,10 @@ def _fault(link: LinkSpec, there: dict[str, Link]) -> tuple[str, str] | None:
             fault = _missing(link.to, "bridge", bridges, how)
             return fault if fault or link.make else links.helper_fault(link.to)
         case LinkKind.OPENVSWITCH:
-            bridges = list(links.ovs_bridges())
+            try:
+                bridges = list(links.ovs_bridges())
+            except InfrasimError as exc:
+                return f"Open vSwitch does not say which bridges it has: {exc.message}", exc.hint
             return _missing(
                 link.to, "bridge of Open vSwitch", bridges, f"make one with: ovs-vsctl add-br {link.to}"
             )

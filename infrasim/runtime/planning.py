@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from infrasim.errors import HostError, InvalidNodeFile, MissingProgramsError, Problem
+from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, MissingProgramsError, Problem
 from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from infrasim.spec.document import Document, Setting
     from infrasim.spec.load import LoadedNode
     from infrasim.spec.node import NodeSpec
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class Planned(Frozen):
@@ -185,12 +188,35 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> Decided:
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:
-    from infrasim.plan.identity import problem
+    """This machine with that QEMU, whatever is wrong with which is a problem of its key."""
+    with _blamed_on_own_qemu():
+        if find_program(program) is None:
+            raise HostError(f"there is no program {program}")
+        facts = probe.with_qemu(facts, home.cache, program)
+    return replace(facts, ask_qemu=_blaming(facts.ask_qemu), try_qemu=_blaming(facts.try_qemu))
 
-    if find_program(program) is None:
-        hint = "leave it out for the usual QEMU"
-        raise problem("compute.qemu_bin", f"there is no program {program}", hint)
-    return probe.with_qemu(facts, home.cache, program)
+
+def _blaming(ask: Callable[[A], R] | None) -> Callable[[A], R] | None:
+    """A question to a node's own QEMU whose failure is a problem of its key."""
+    if ask is None:
+        return None
+
+    def asked(what: A) -> R:
+        with _blamed_on_own_qemu():
+            return ask(what)
+
+    return asked
+
+
+@contextlib.contextmanager
+def _blamed_on_own_qemu() -> Iterator[None]:
+    from infrasim.plan.fault import problem
+
+    try:
+        yield
+    except InfrasimError as exc:
+        message = next(iter(exc.message.splitlines()), "")
+        raise problem("compute.qemu_bin", message, "leave it out for the usual QEMU") from exc
 
 
 def _facts_inside(namespace: str, facts: HostFacts) -> HostFacts:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from infrasim.cli import config, main
+from infrasim.errors import HostError
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.paths import HOME_VARIABLE, Home
@@ -139,6 +140,20 @@ def test_warnings_are_told_apart_and_are_no_failure_unless_strict(infrasim: Run)
     assert infrasim("check", "-W", "big.yml") == (2, fine, said)
     assert infrasim("check", "--file-only", "-W", "big.yml")[0] == 0
     assert infrasim("check", "-W", "big.yml", "--set", "compute.memory.size=512")[0] == 0
+
+
+def test_what_cannot_be_compared_is_no_failure_unless_strict(
+    infrasim: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(cache: Path, *, with_kvm: bool) -> HostFacts:
+        raise HostError("socat is not installed")
+
+    monkeypatch.setattr(probe, "gather_facts", missing)
+    fine = "good.yml: ok (node good, type quanta_d51)\n"
+    said = "good.yml: not compared with this machine: socat is not installed\n"
+    assert infrasim("check", "good.yml") == (0, fine, said)
+    assert infrasim("check", "-W", "good.yml") == (2, fine, said)
+    assert infrasim("check", "-W", "--file-only", "good.yml") == (0, fine, "")
 
 
 def test_a_setting_is_checked_like_the_file(infrasim: Run) -> None:

@@ -340,13 +340,23 @@ def test_qemu_version(
     assert len(asked) == 2
 
 
-def test_qemu_that_says_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("hello\n", "hello"),
+        ("", ""),
+        ("ls (GNU coreutils) 9.1\nGNU GPL version 3 or later\n", "ls (GNU coreutils) 9.1"),
+    ],
+)
+def test_what_says_no_version_of_qemu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, first: str
+) -> None:
     program = tmp_path / "qemu"
     program.touch()
-    monkeypatch.setattr(probe, "run", lambda argv, **_: Finished(tuple(argv), 0, "hello\n", ""))
+    monkeypatch.setattr(probe, "run", lambda argv, **_: Finished(tuple(argv), 0, said, ""))
     with pytest.raises(HostError) as caught:
         probe.qemu_version(str(program), tmp_path / "cache")
-    assert caught.value.message == f"{program} --version said 'hello', not a version"
+    assert caught.value.message == f"{program} --version said {first!r}, not a version of QEMU"
 
 
 def test_missing_program() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+import pytest
+
 from infrasim.host.facts import HostFacts, KvmVerdict
 from infrasim.paths import Home, shipped_types
 from infrasim.personality.registry import load_type
@@ -64,6 +66,39 @@ def test_where_a_value_is_from() -> None:
     assert said(found, "bmc.cipher_suites") == ([17], "bmc.yml:3")
     assert said(found, "bmc.startnow") == (False, "--set")
     assert said(found, "compute.kernel") == (None, "built-in")
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "value", "source"),
+    [
+        ("compute.memory={size: 2048}", "compute.memory.size", 2048, "--set"),
+        ("compute.memory={size: 2048}", "compute.memory.nodes", 1, "built-in"),
+        ("compute.networks=[{}]", "compute.networks[0].network_mode", "nat", "built-in"),
+        ("compute.networks[2]={device: e1000}", "compute.networks[2].device", "e1000", "--set"),
+        ("bmc={}", "bmc.username", "admin", "built-in"),
+        ("compute.smbios={type1: {sn: a}}", "compute.smbios.type1.sn", "a", "--set"),
+        ("compute.cloud_init={}", "compute.cloud_init.meta_data", None, "built-in"),
+        ("compute.cdrom=/tmp/x.img", "compute.cdrom.file", "/tmp/x.img", "--set"),
+        ("compute.cdrom=/tmp/x.img", "compute.cdrom.controller", "ahci", "built-in"),
+        ("compute.cdroms=[/tmp/x.img]", "compute.cdroms[0].file", "/tmp/x.img", "--set"),
+        ("compute.cdroms=[/tmp/x.img]", "compute.cdroms[0].bootindex", None, "built-in"),
+        ("compute.numa_control=true", "compute.numa_control.cores", None, "built-in"),
+    ],
+)
+def test_what_a_setting_gives_and_what_is_left_out_below_it(
+    given: str, key: str, value: object, source: str
+) -> None:
+    assert said(rows(TEXT, given), key) == (value, source)
+
+
+def test_what_a_shorthand_stands_for_is_of_the_file() -> None:
+    found = rows(
+        "compute:\n  storage_backend:\n  - {type: nvme, namespaces: 2, size: 4}\n  cdroms: [/a.iso]\n"
+    )
+    assert said(found, "compute.cdroms[0].file") == ("/a.iso", "n.yml:4")
+    assert said(found, "compute.cdroms[0].controller") == ("ahci", "built-in")
+    for number in range(2):
+        assert said(found, f"compute.storage_backend[0].namespaces[{number}].size") == (4, "n.yml:3")
 
 
 def test_what_is_decided_for_the_node() -> None:

@@ -232,6 +232,29 @@ def test_a_qemu_that_is_not_there_hides_nothing_else(home: Home) -> None:
 
 
 @pytest.mark.allow("process")
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("echo 'a tool, version 3'", "--version said 'a tool, version 3', not a version of QEMU"),
+        ("exit 1", "exit code 1"),
+        ('[ "$1" = --version ] && echo "QEMU emulator version 9.1.2"', "exit code 1"),
+    ],
+)
+def test_a_qemu_that_is_none_is_a_problem_of_its_key(
+    home: Home, tmp_path: Path, does: str, says: str
+) -> None:
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    found = verdict(home, f"compute:\n  qemu_bin: {program}\n  cpu: {{type: host}}\n")
+    first, second = map(str, found.problems)
+    assert first.startswith(f"n.yml:2:13: compute.qemu_bin: {program} ")
+    assert says in first and first.endswith("(leave it out for the usual QEMU)")
+    assert second.startswith("n.yml:3:15: compute.cpu.type: ")
+    assert found.unseen == ""
+
+
+@pytest.mark.allow("process")
 def test_a_qemu_of_ones_own_that_has_more_is_accepted_and_else_named(home: Home, tmp_path: Path) -> None:
     properties = {
         "isa-serial": ["chardev", "index"],

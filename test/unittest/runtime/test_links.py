@@ -208,6 +208,26 @@ def test_what_is_missing_is_told_with_what_is_there(machine: Machine, make_plan:
     }
 
 
+def test_a_switch_that_does_not_answer_hides_nothing_else(
+    machine: Machine, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> tuple[str, ...]:
+        raise ProgramError("ovs-vsctl list-br: exit code 1: database connection failed")
+
+    monkeypatch.setattr(machine, "ovs_bridges", fails)
+    del machine.there["lab"]
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_links.check_links(make_plan(HOME, "n", CARDS))
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("compute.networks[0].network_name", "there is no bridge 'lab' on this machine"),
+        (
+            "compute.networks[3].network_name",
+            "Open vSwitch does not say which bridges it has: ovs-vsctl list-br: exit code 1: database "
+            "connection failed",
+        ),
+    ]
+
+
 def test_a_bridge_of_the_helper_is_checked_and_not_made(machine: Machine, plan: NodePlan) -> None:
     link = LinkSpec(LinkKind.BRIDGE, "", "compute.networks[0].network_name", "lab", make=False)
     helped = dataclasses.replace(plan, links=(link,))
