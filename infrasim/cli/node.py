@@ -51,12 +51,18 @@ def _warn(warnings: tuple[Problem, ...]) -> None:
 @_json
 def start(name: str, no_install: bool, given: tuple[str, ...], as_json: bool) -> None:
     """Start a node; on a fresh machine also install what it needs."""
+    from infrasim.host.process import uninterrupted
     from infrasim.runtime.node import start as start_node
 
     home = Home.from_environment()
     settings = settings_of(given)
     _prepare(home, name, install=not no_install)
     started = _with_extras(home, lambda: start_node(home, name, settings=settings), install=not no_install)
+    with uninterrupted():
+        _tell_of_start(home, name, started, as_json=as_json)
+
+
+def _tell_of_start(home: Home, name: str, started: Started, *, as_json: bool) -> None:
     _warn(started.warnings)
     if as_json:
         _show_status(name)

@@ -193,16 +193,20 @@ def remove_tree(path: Path, *, inside: Path) -> None:
         raise _cannot("remove", path, exc) from exc
 
 
-def last_lines(path: Path, count: int = 20) -> tuple[str, ...]:
-    """The last ``count`` lines of a log, empty if there is none; reads at most 64 KiB."""
+def last_lines(path: Path, count: int = 20, *, end: int | None = None) -> tuple[str, ...]:
+    """The last ``count`` lines of a log, empty if there is none; reads at most 64 KiB.
+
+    What is behind ``end``, a number of bytes, does not count.
+    """
     try:
         with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 65536))
-            text = stream.read().decode(errors="replace")
+            if end is None:
+                end = stream.seek(0, os.SEEK_END)
+            start = stream.seek(max(0, end - 65536))
+            text = stream.read(end - start).decode(errors="replace")
     except OSError:
         return ()
-    return tuple(text.splitlines()[-count:])
+    return tuple(text.splitlines()[-count:]) if count else ()
 
 
 def _open_lock(path: Path) -> int:

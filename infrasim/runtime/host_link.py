@@ -21,10 +21,14 @@ from infrasim.runtime.machine import Event, HostBroken, HostReset
 class _Menu(Frozen):
     """How a firmware's menu is entered: ``key`` is pressed until it ``shows`` on the serial port.
 
+    Not before it ``listens``, by one of these words: a key that comes while a keyboard is made ready may be
+    taken for the keyboard's answer, and then none is heard.
+
     What it says there if it goes on to boot is ``boots``. Times in seconds.
     """
 
     key: str
+    listens: tuple[bytes, ...]
     press_every_s: float
     give_up_s: float
     shows: bytes
@@ -34,9 +38,17 @@ class _Menu(Frozen):
 # Source: measured, SeaBIOS 1.16 and OVMF 2022.11, whose setup is an application called UiApp. On a
 # busy machine OVMF does not take keys that come faster, and an emulated one takes minutes there.
 _MENUS = {
-    Firmware.SEABIOS: _Menu("esc", 0.05, 120.0, b"Select boot device:", (b"Booting from ",)),
+    Firmware.SEABIOS: _Menu(
+        "esc",
+        (b"iPXE (http", b"Press ESC "),
+        0.05,
+        120.0,
+        b"Select boot device:",
+        (b"Booting from ",),
+    ),
     Firmware.UEFI: _Menu(
         "f2",
+        (b"",),
         0.3,
         600.0,
         b'"UiApp" from ',
@@ -44,8 +56,8 @@ _MENUS = {
     ),
 }
 
-# How long QEMU's last events may lag behind its end.
-_LAST_WORDS_S = 0.5
+# How long it may take to read QEMU's last events once it has ended, on a machine that has much else to do.
+_LAST_WORDS_S = 10.0
 
 # A QEMU that is stopped or too busy to say whether anybody listens is taken to have a system.
 _LISTENS_WITHIN_S = 1.0
@@ -185,7 +197,9 @@ class HostLink:
         give_up = time.monotonic() + menu.give_up_s
         start = len(self._serial_output())
         while self._monitor and time.monotonic() < give_up:
-            await self._monitor.press_key(menu.key)
+            said = self._serial_output()[start:]
+            if any(words in said for words in menu.listens):
+                await self._monitor.press_key(menu.key)
             await asyncio.sleep(menu.press_every_s)
             said = self._serial_output()[start:]
             if menu.shows in said:
@@ -196,6 +210,7 @@ class HostLink:
 
     async def last_words(self, code: int | None) -> bool:
         """After QEMU's end: whether the host switched itself off, or else died."""
+        was_heard = self._monitor is not None
         if self._monitor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._monitor.closed(), _LAST_WORDS_S)
@@ -204,7 +219,8 @@ class HostLink:
         await self.close()
         if self._shut_down_by_guest is not None:
             return self._shut_down_by_guest
-        return code == 0
+        # One that was told to end before anybody listened ends with 0 too, and no guest ran on it.
+        return was_heard and code == 0
 
     def _serial_output(self) -> bytes:
         try:

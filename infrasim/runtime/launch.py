@@ -18,6 +18,9 @@ from infrasim.paths import NodePaths
 
 GO = "go\n"
 
+# What a supervisor says of a start that somebody ended.
+STOPPED_MEANWHILE = "the node was stopped while it was starting"
+
 _START_WAIT_S = 200.0
 
 

@@ -83,8 +83,9 @@ def show_logs(home: Home, name: str, wanted: Sequence[str], *, lines: int, follo
 def _stream(files: dict[str, Path], *, lines: int, follow: bool) -> Iterator[str]:
     offsets = {}
     for word, path in files.items():
-        offsets[word] = path.stat().st_size if path.exists() else 0
-        for line in last_lines(path, lines):
+        # What comes from now on is shown by following, and only there.
+        end = offsets[word] = _size(path)
+        for line in last_lines(path, lines, end=end):
             yield _labelled(word, line, alone=len(files) == 1)
     while follow:
         for word, path in files.items():
@@ -93,15 +94,24 @@ def _stream(files: dict[str, Path], *, lines: int, follow: bool) -> Iterator[str
         time.sleep(_POLL_S)
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _new_lines(path: Path, offsets: dict[str, int], word: str) -> list[str]:
     """Whole lines that came since; a log that shrank was begun anew."""
-    size = path.stat().st_size if path.exists() else 0
+    size = _size(path)
     before = b""
     if size < offsets[word]:
         before, offsets[word] = unread(path, offsets[word]), 0
     if size == offsets[word]:
         return before.decode(errors="replace").splitlines()
-    with path.open("rb") as stream:
+    data = b""
+    # Somebody may just be cleaning up.
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
         stream.seek(offsets[word])
         data = stream.read()
     whole, end, _ = data.rpartition(b"\n")

@@ -32,7 +32,7 @@ FIRMWARE_SETTLES_S = 3.0
 TERM_WAIT_S = 2.0
 
 
-_RENEWING = (ChildState.RUNNING, ChildState.STARTING)
+_RENEWING = (ChildState.RUNNING, ChildState.STARTING, ChildState.STOPPING)
 _LIVING = (ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING)
 
 
@@ -248,7 +248,8 @@ Action = (
 class Child:
     """One child as the machine sees it. ``deaths`` are times on the caller's clock, in seconds.
 
-    ``ends_with_host``: it ends of itself when the host does, and waits anew for the next one.
+    ``ends_with_host``: it ends of itself when the host does, and waits anew for the next one. ``met_host``:
+    a host was started that finds it.
     ``stands_alone``: no other waits for it to start, nor it for any other.
     """
 
@@ -258,6 +259,7 @@ class Child:
     restarts: int = 0
     deaths: list[float] = field(default_factory=list)
     ends_with_host: bool = False
+    met_host: bool = False
     stands_alone: bool = False
 
 
@@ -339,6 +341,7 @@ class NodeMachine:
                 for name, restarts in adopted.items():
                     self.children[name].state = ChildState.RUNNING
                     self.children[name].restarts = restarts
+                    self.children[name].met_host = QEMU in adopted
                 self.override, self._keeps_override = override, keep
                 self.power_wanted = power
                 if is_up:
@@ -385,6 +388,9 @@ class NodeMachine:
         for child in self.children.values():
             if child.state is ChildState.DOWN and self._wanted(child) and self._may_start(child):
                 child.state = ChildState.STARTING
+                if child is self.host:
+                    for other in self.children.values():
+                        other.met_host = True
                 actions += [Spawn(child.name), StartTimer(f"ready:{child.name}", child.ready_timeout_s)]
         if self._host_waits and all(self._is_settled(child) for child in self._before(self.host)):
             self._host_waits = False
@@ -449,10 +455,13 @@ class NodeMachine:
         if was not in _LIVING:
             return []
         child.state = ChildState.DOWN
+        child.met_host = False
         timers = ("ready", "term", "kill", *(("soft", "firmware") if child.name == QEMU else ()))
         if child.name == QEMU:
             self._firmware_settles = self._host_waits = False
         actions: list[Action] = [StopTimer(f"{kind}:{child.name}") for kind in timers]
+        if child.name == QEMU and self.phase is not Phase.STOPPING:
+            actions += self._end_what_ends_with_host()
         details: dict[str, str | int | float | None] = {"process": child.name, "exit_code": code}
         if self.phase is Phase.STOPPING:
             return [*actions, Report("ended", details), *self._stop_next()]
@@ -474,6 +483,14 @@ class NodeMachine:
         if self.phase is Phase.STARTING:
             return [*actions, StartFailed(child.name, code, timed_out=False), *self._stop()]
         return actions + self._restart_later(child, now_s)
+
+    def _end_what_ends_with_host(self) -> list[Action]:
+        """The host is gone: what was to end with it may not have yet, and the next one must not find that."""
+        actions: list[Action] = []
+        for child in self.children.values():
+            if child.ends_with_host and child.met_host and child.state is ChildState.RUNNING:
+                actions += self._end(child)
+        return actions
 
     def _restart_later(self, child: Child, now_s: float) -> list[Action]:
         child.deaths = [at for at in child.deaths if at > now_s - DEATHS_WINDOW_S] + [now_s]

@@ -32,7 +32,7 @@ from infrasim.host.namespace import inside
 from infrasim.host.process import Identity, alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
-from infrasim.runtime.launch import Launch, become_supervisor
+from infrasim.runtime.launch import STOPPED_MEANWHILE, Launch, become_supervisor
 from infrasim.runtime.logs import claim_logs
 from infrasim.runtime.planning import (
     Planned,
@@ -144,6 +144,16 @@ def _check_settings(home: Home, paths: NodePaths, settings: tuple[Setting, ...])
 
 
 def _start_stopped(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Started:
+    """Plan, write and start; an interrupt leaves nothing running, whenever it comes."""
+    try:
+        return _start_somewhere(home, paths, settings)
+    except KeyboardInterrupt:
+        # The supervisor has a session of its own and did not hear it.
+        stop_all_of(paths)
+        raise
+
+
+def _start_somewhere(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Started:
     """Plan, write and start; again with other addresses if another home took one in between."""
     for tries_left in reversed(range(_ADDRESS_TRIES)):
         with contextlib.closing(Launch(paths)) as launch:
@@ -151,10 +161,6 @@ def _start_stopped(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) 
             try:
                 launch.go()
                 return Started(planned.plan, planned.warnings, planned=planned)
-            except KeyboardInterrupt:
-                # The supervisor has a session of its own and did not hear it.
-                stop_all_of(paths)
-                raise
             except InfrasimError as exc:
                 # A supervisor that was killed ended nothing of what it had started.
                 stop_all_of(paths)
@@ -168,6 +174,9 @@ def lost_an_address(error: InfrasimError, decided: NodePlan) -> bool:
 
     For a moment nobody may have it: another home's supervisor lets go of it for its own QEMU.
     """
+    if error.message == STOPPED_MEANWHILE:
+        # Whoever has a port of it now was given it because this node gave it back.
+        return False
     in_use = os.strerror(errno.EADDRINUSE) in error.message
     return isinstance(error, (HostError, ProgramError)) and (in_use or port_holder(decided) is not None)
 

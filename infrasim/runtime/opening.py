@@ -38,7 +38,7 @@ FILE_NAME = ".opening"
 # What a supervisor says of a start that went well.
 STARTED = b'{"ok": true}\n'
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = 10.0
 _COMMAND_ENDS_MS = 100
 _LOOK_AGAIN_S = 0.0003
 # Clients that may wait for the supervisor.

@@ -6,6 +6,7 @@ Written by the supervisor alone; read by every command, which checks each proces
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from infrasim.frozen import Frozen
 from infrasim.host.files import write_atomic
 from infrasim.host.process import Identity
 from infrasim.jsonform import as_json, from_json
+
+_READ_TRIES = 3
+_READ_AGAIN_S = 0.01
 
 # What the supervisor is called among the processes of its node.
 SUPERVISOR = "supervisor"
@@ -80,7 +84,13 @@ def state_text(state: NodeState) -> str:
 
 def read_state(path: Path) -> NodeState | None:
     """The recorded state; None if there is none or it is damaged."""
-    try:
-        return from_json(NodeState, json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        return None
+    for tries_left in reversed(range(_READ_TRIES)):
+        try:
+            return from_json(NodeState, json.loads(path.read_bytes()))
+        except OSError:
+            return None
+        except ValueError:
+            if tries_left:
+                # On a full disk it is written over where it is, and may have been half-way.
+                time.sleep(_READ_AGAIN_S)
+    return None

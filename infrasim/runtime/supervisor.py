@@ -31,6 +31,7 @@ from infrasim.runtime.children import Children, wait_ready
 from infrasim.runtime.control import ControlServer
 from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
+from infrasim.runtime.launch import STOPPED_MEANWHILE
 from infrasim.runtime.machine import (
     Action,
     Begin,
@@ -76,8 +77,8 @@ _JOINS_WITHIN_S = 2.0
 # How often the length of the serial log is looked at; a host prints a few megabytes per second at most.
 _SERIAL_LOG_EVERY_S = 5.0
 _JOINING_LOOKS_EVERY_S = 0.05
-# QEMU closes its monitor before it ends.
-_ENDS_WITHIN_S = 1.0
+# QEMU closes its monitor before it ends, and may then wait for a processor.
+_ENDS_WITHIN_S = 5.0
 
 
 class Begun(Frozen):
@@ -333,7 +334,7 @@ class Supervisor:
             case StartFailed(name, code, timed_out):
                 self._failure = self._start_error(name, code, timed_out)
             case Finished():
-                self._settle(self._failure or ProgramError("the node was stopped while it was starting"))
+                self._settle(self._failure or ProgramError(STOPPED_MEANWHILE))
                 self.finished.set()
             case _:
                 assert_never(action)

@@ -378,6 +378,8 @@ def test_last_lines(tmp_path: Path) -> None:
     path.write_bytes(b"one\ntwo\xff\nthree")
     assert last_lines(path, 2) == ("two�", "three")
     assert last_lines(path) == ("one", "two�", "three")
+    assert last_lines(path, 0) == ()
+    assert last_lines(path, 1, end=4) == ("one",)
     path.write_text("".join(f"{number:07}\n" for number in range(20_000)))
     assert last_lines(path, 1) == ("0019999",)
     assert len(last_lines(path, 100_000)) == 65536 // 8

@@ -80,8 +80,11 @@ def test_a_host_that_cannot_say_gets_the_time_of_a_system(
     assert asyncio.run(asyncio.wait_for(link.os_listens(), 60)) is listens
 
 
+BOOT = ("SeaBIOS\n", "Press ESC for boot menu.\n")
+
+
 class Keyboard:
-    """A monitor whose firmware says its next line on the serial port at each key or reset."""
+    """A monitor whose firmware says a line on the serial port as it begins and at each key or reset."""
 
     def __init__(self, log: Path, lines: list[str]) -> None:
         self.log = log
@@ -96,8 +99,18 @@ class Keyboard:
         """As ``HostMonitor``."""
         self._go_on("reset")
 
+    async def begin(self) -> None:
+        """What it says before it listens to keys, and then that it does."""
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            assert self.done == []
+            self._say()
+
     def _go_on(self, what: str) -> None:
         self.done.append(what)
+        self._say()
+
+    def _say(self) -> None:
         with self.log.open("a") as stream:
             stream.write(self.lines.pop(0) if self.lines else "")
 
@@ -105,8 +118,13 @@ class Keyboard:
 @pytest.mark.parametrize(
     ("firmware", "lines", "done"),
     [
-        (Firmware.SEABIOS, ["SeaBIOS\n", "Select boot device:\n"], ["esc", "esc"]),
-        (Firmware.SEABIOS, ["Booting from Hard Disk\n", "", "Select boot device:"], ["esc", "reset", "esc"]),
+        (Firmware.SEABIOS, [*BOOT, "Press Ctrl-B\n", "Select boot device:\n"], ["esc", "esc"]),
+        (Firmware.SEABIOS, ["SeaBIOS\n", "iPXE (http://ipxe.org)\n", "Select boot device:\n"], ["esc"]),
+        (
+            Firmware.SEABIOS,
+            [*BOOT, "Booting from Hard Disk\n", "".join(BOOT), "Select boot device:"],
+            ["esc", "reset", "esc"],
+        ),
         (Firmware.UEFI, ["", 'BdsDxe: loading Boot0000 "UiApp" from Fv(1)\n'], ["f2", "f2"]),
         (
             Firmware.UEFI,
@@ -131,5 +149,58 @@ def test_the_key_of_the_firmware_is_pressed_until_its_menu_shows(
     link = HostLink(host, paths, lambda event: None)
     keyboard = Keyboard(paths.serial_log, list(lines))
     monkeypatch.setattr(link, "_monitor", keyboard)
-    asyncio.run(asyncio.wait_for(link.open_firmware_menu(), 60))
+
+    async def boot() -> None:
+        begins = asyncio.ensure_future(link.open_firmware_menu())
+        if firmware is Firmware.SEABIOS:
+            await keyboard.begin()
+        await asyncio.wait_for(begins, 60)
+
+    asyncio.run(boot())
     assert keyboard.done == done
+
+
+class Ended:
+    """The monitor of a QEMU that has ended and said this before."""
+
+    def __init__(self, *events: dict[str, object]) -> None:
+        self.events = events
+
+    async def closed(self) -> None:
+        """As ``HostMonitor``."""
+
+    async def close(self) -> None:
+        """As ``HostMonitor``."""
+
+    def waiting_events(self) -> tuple[dict[str, object], ...]:
+        """As ``HostMonitor``."""
+        return self.events
+
+
+def shutdown(*, guest: bool) -> dict[str, object]:
+    return {"event": "SHUTDOWN", "data": {"guest": guest}}
+
+
+@pytest.mark.parametrize(
+    ("monitor", "code", "by_guest"),
+    [
+        (Ended(shutdown(guest=True)), 0, True),
+        (Ended(shutdown(guest=False)), 0, False),
+        (Ended(), 0, True),
+        (Ended(), -9, False),
+        # It was told to end before anybody listened: nothing ran on it.
+        (None, 0, False),
+    ],
+    ids=["guest", "told", "says nothing", "killed", "nobody listened"],
+)
+def test_who_ended_a_host(
+    make_plan: MakePlan,
+    monkeypatch: pytest.MonkeyPatch,
+    monitor: Ended | None,
+    code: int,
+    by_guest: bool,
+) -> None:
+    home = Home(Path("/h"), Path("/l"))
+    link = HostLink(make_plan(home, "a", "{}").host, home.node("a"), lambda event: None)
+    monkeypatch.setattr(link, "_monitor", monitor)
+    assert asyncio.run(link.last_words(code)) is by_guest

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from infrasim.errors import HostError, UsageError
+from infrasim.host.files import last_lines
 from infrasim.paths import Home, NodePaths
 from infrasim.runtime.logs import claim_logs, show_logs
 from infrasim.runtime.workspace import remove_workspace
@@ -81,6 +82,21 @@ def test_following(home: Home, paths: NodePaths, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("infrasim.runtime.logs.time.sleep", lambda _: next(steps)())
     stream = show_logs(home, "a", ["qemu"], lines=1, follow=True)
     assert [next(stream) for _ in range(5)] == ["two", "three", "four", "new", "again"]
+
+
+def test_a_line_that_comes_while_the_first_ones_are_read_is_shown_once(
+    home: Home, paths: NodePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = paths.log("qemu")
+
+    def read_late(path: Path, count: int, *, end: int | None = None) -> tuple[str, ...]:
+        log.write_text("one\ntwo\nthree\n")
+        return last_lines(path, count, end=end)
+
+    monkeypatch.setattr("infrasim.runtime.logs.last_lines", read_late)
+    stream = show_logs(home, "a", ["qemu"], lines=1, follow=True)
+    assert [next(stream), next(stream)] == ["two", "three"]
+    assert list(show_logs(home, "a", ["qemu"], lines=0, follow=False)) == []
 
 
 def test_following_a_log_that_does_not_exist_yet(

@@ -1178,6 +1178,43 @@ def test_a_tpm_that_ends_with_its_host_waits_for_the_next_one_without_counting_a
     assert node.machine.children[SWTPM].restarts == 0
 
 
+def test_a_tpm_that_outlives_its_host_is_ended_before_the_next_one_finds_it() -> None:
+    node = Node(tpm=True).up()
+    for _ in range(2 * DEATHS_ALLOWED):
+        node.do(OFF)
+        assert node.do(Exited(QEMU, 0))[-3:-1] == ["SIGTERM swtpm", "timer kill:swtpm 2s"]
+        assert not node.machine.degraded
+        assert node.do(ON) == ["report power-on"], "it waits for its TPM"
+        assert node.do(Exited(SWTPM, -15)) == [
+            "cancel kill:swtpm",
+            "report ended process=swtpm exit_code=-15",
+            "spawn swtpm",
+            "timer ready:swtpm 10s",
+        ]
+        assert "spawn qemu" in node.do(Ready(SWTPM))
+        node.do(HostWaits())
+        node.do(Ready(QEMU))
+    assert node.machine.children[SWTPM].restarts == 0
+
+
+def test_a_tpm_that_is_there_for_the_next_host_stays() -> None:
+    node = Node(tpm=True).up()
+    node.do(OFF)
+    node.do(Exited(SWTPM, 0))
+    node.do(Ready(SWTPM))
+    assert node.do(Exited(QEMU, 0))[-1] == "report ended process=qemu exit_code=0"
+    assert "spawn qemu" in node.do(ON)
+
+
+def test_a_host_that_dies_takes_its_tpm_with_it() -> None:
+    node = Node(tpm=True)
+    node.do(Begin(True, {SOCAT: 0, SWTPM: 0, IPMI_SIM: 0, QEMU: 0}))
+    assert "SIGTERM swtpm" in node.do(Exited(QEMU, -9))
+    assert node.do(TimerFired("restart:qemu")) == []
+    node.do(Exited(SWTPM, 0))
+    assert "spawn qemu" in node.do(Ready(SWTPM))
+
+
 def test_a_tpm_that_crashes_is_a_death() -> None:
     node = Node(tpm=True).up()
     assert node.do(Exited(SWTPM, -11))[-1] == "timer restart:swtpm 0.2s"

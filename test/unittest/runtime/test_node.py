@@ -26,6 +26,7 @@ from infrasim.host.process import identify
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import PortSpec
 from infrasim.runtime import node, passthrough, planning
+from infrasim.runtime.launch import STOPPED_MEANWHILE
 from infrasim.runtime.state import NodeState, write_state
 from infrasim.runtime.workspace import write_workspace
 from infrasim.spec.setting import parse_settings
@@ -333,6 +334,8 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
         ),
         (DeadlineError("Address already in use"), False, 1),
         (DeadlineError("no report"), True, 1),
+        # Whoever ended the start does not want it tried again, although somebody has its port by now.
+        (ProgramError(STOPPED_MEANWHILE), True, 1),
     ],
 )
 def test_what_a_failed_start_left_is_ended_before_the_next_and_after_the_last(
@@ -343,6 +346,22 @@ def test_what_a_failed_start_left_is_ended_before_the_next_and_after_the_last(
         node.start(prepared(launched, port_taken), "a")
     assert caught.value is first
     assert launched.seen == ["go", "stop", "close"] * tried
+
+
+@pytest.mark.parametrize("moment", ["_prepare", "go", "close"])
+def test_an_interrupt_leaves_nothing_whenever_it_comes(
+    prepared: Callable[[Launched, bool], Home], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    launched = Launched(None)
+    home = prepared(launched, False)
+
+    def interrupted(*arguments: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(node if moment == "_prepare" else launched, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        node.start(home, "a")
+    assert launched.seen[-1] == "stop"
 
 
 def test_a_start_that_lost_an_address_tries_again(prepared: Callable[[Launched, bool], Home]) -> None:

@@ -36,6 +36,15 @@ def test_state_survives(tmp_path: Path) -> None:
     assert STATE.identities() == (Identity(11, 101, "boot"),)
 
 
+def test_a_state_that_is_just_being_written_over_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("{")
+    monkeypatch.setattr("infrasim.runtime.state.time.sleep", lambda _: write_state(path, STATE))
+    assert read_state(path) == STATE
+
+
 @pytest.mark.parametrize(
     "text",
     [
