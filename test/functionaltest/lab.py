@@ -73,6 +73,7 @@ def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: 
 # whom it was given to may not have it open yet, or not at the moment.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given: set[tuple[str, int]] = set()
+_displays: list[int] = []
 
 
 def _is_free(kind: socket.SocketKind, address: str, port: int) -> bool:
@@ -111,9 +112,12 @@ def free_display() -> int:
 
     For a node that must find its own again, although for a while nobody keeps it.
     """
-    for number in range(70):
-        display = 200 + WORKER % 10 * 70 + (os.getpid() + number) % 70
+    for number in range(19):
+        display = 20 + WORKER % 4 * 19 + (len(_displays) + number) % 19
+        # There are few, so each is given again, as late as possible.
+        _given.discard(("127.0.0.1", 5900 + display))
         if _is_free(socket.SOCK_STREAM, "127.0.0.1", 5900 + display):
+            _displays.append(display)
             return display
     raise AssertionError("no display is free")
 
@@ -179,6 +183,13 @@ class Lab:
         path = self.root / f"{name}.yml"
         path.write_text(yaml.safe_dump(content))
         return path
+
+    def never_up(self) -> dict[str, str]:
+        """What makes a host wait for somebody who does not come, before it greets: its start is never done.
+
+        For whatever is to happen during a start, as ``compute``.
+        """
+        return {"extra_option": f"-chardev socket,id=waits,abstract=on,path={self.root},server=on,wait=on"}
 
     def register(self, name: str = NODE, /, **settings: Any) -> None:
         """Register a node, in place of an older one of that name."""

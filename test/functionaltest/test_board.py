@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from pathlib import Path
 
 import pytest
-from lab import NODE, Lab, execute, wait_for
+from lab import NODE, Lab, free_display, free_port, wait_for
 
-TPM = {"tpm": 2.0}
 ENDS = 7
 
 
@@ -22,6 +19,15 @@ def began_by_its_opening(home: Lab) -> bool:
 def wait_for_another_tpm(home: Lab, old: int | None) -> None:
     """Wait for the emulator that the next host is to find."""
     wait_for(lambda: home.pid("swtpm") not in (None, old), what="another TPM")
+
+
+def wait_for_a_host(home: Lab) -> None:
+    """Wait for one that was let go, and so has begun with its TPM."""
+
+    def states() -> dict[str, str]:
+        return {entry["name"]: entry["state"] for entry in home.status()["processes"]}
+
+    wait_for(lambda: states()["qemu"] == "running", what="a host with a TPM")
 
 
 def ends_of_tpms(home: Lab) -> int:
@@ -53,18 +59,15 @@ def test_a_board_with_every_option_boots_and_tells(scratch: Lab, board: str) -> 
 
 
 def test_a_tpm_lives_with_its_host(scratch: Lab) -> None:
-    scratch.start(compute={"memory": {"size": 256}, **TPM})
+    scratch.start(compute={"memory": {"size": 256}, "tpm": 2.0, "vnc_display": free_display()})
     kept = scratch.home / NODE / "tpm" / "tpm2-00.permall"
     wait_for(kept.exists, what="the TPM's memory")
-    # More often than a child may die in that time. A host that ends before it spoke to its TPM leaves it to
-    # the next, so there may be more hosts than TPMs.
-    for _ in range(2 * ENDS):
-        if ends_of_tpms(scratch) < ENDS:
-            scratch.ipmi("power", "off")
-            scratch.ipmi("power", "on")
-            wait_for(lambda: scratch.pid("qemu") and scratch.pid("swtpm"), what="a host with a TPM")
-    assert ends_of_tpms(scratch) >= ENDS
-    wait_for(lambda: scratch.pid("qemu"), what="the host")
+    # More often than a child may die in that time.
+    for number in range(ENDS):
+        scratch.power_off()
+        scratch.ipmi("power", "on")
+        wait_for_a_host(scratch)
+        assert ends_of_tpms(scratch) == number + 1
     assert scratch.status()["state"] == "running"
     assert scratch.count("died") == scratch.count("gave-up") == 0
 
@@ -73,38 +76,37 @@ def test_a_tpm_lives_with_its_host(scratch: Lab) -> None:
     assert began_by_its_opening(scratch)
     assert scratch.pid("swtpm")
 
-    supervisor, swtpm = scratch.pid("supervisor"), scratch.pid("swtpm")
-    assert supervisor
-    os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: scratch.pid("supervisor") is None, what="the end of the supervisor")
+    swtpm = scratch.pid("swtpm")
+    scratch.kill("supervisor")
     scratch.must("node", "start", NODE)
     assert scratch.pid("swtpm") == swtpm, "it was adopted"
     scratch.ipmi("power", "cycle")
     wait_for_another_tpm(scratch, swtpm)
+    wait_for_a_host(scratch)
     assert scratch.status()["state"] == "running"
 
-    crashed = scratch.pid("swtpm")
-    assert crashed
-    os.kill(crashed, signal.SIGKILL)
+    crashed = scratch.kill("swtpm")
     wait_for_another_tpm(scratch, crashed)
     assert scratch.count("died") == 1
 
 
 def test_further_names_and_doors(scratch: Lab, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     terminal, serial = tmp_path / "pty", tmp_path / "serial"
     scratch.start(
         sol_device=str(terminal),
         serial_socket=str(serial),
         ipmi_console_port=port,
-        compute={"memory": {"size": 256}, "force_shutdown": False},
+        compute={"memory": {"size": 256}, "force_shutdown": False, "vnc_display": free_display()},
     )
     assert terminal.is_char_device()
     assert serial.is_socket()
-    said = execute("sh", "-c", f"(echo 'sel_clear 0x20'; sleep 1) | socat -t 2 - TCP:127.0.0.1:{port}").out
-    assert "> " in said
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as console:
+        console.sendall(b"sel_clear 0x20\n")
+        said = b""
+        while not said.endswith(b"> "):
+            said += (more := console.recv(4096))
+            assert more, said
     scratch.must("node", "stop", NODE)
     # No system listened, so the power was cut, but it was asked.
     assert scratch.count("power-soft") == 1

@@ -31,7 +31,7 @@ from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.registry import load_type, type_names
 from infrasim.personality.smbios import dump_bytes
 
-BOOT_S = 120
+BOOT_S = 240
 MEMORY_MIB = 256
 # Nothing the table has to do with, and each of these takes an emulated processor seconds.
 CMDLINE = "quiet nosmp acpi=off pci=off mitigations=off nokaslr cryptomgr.notests"
@@ -73,7 +73,12 @@ def boot(home: Lab, guest: Guest, name: str) -> Shown:
     def shown(file: str) -> bytes | None:
         return block(home.serial().replace("\r", ""), file)
 
-    wait_for(lambda: shown("DMI"), timeout_s=BOOT_S, what="the table on the serial port")
+    # Each may come garbled, and is printed again and again.
+    wait_for(
+        lambda: shown("DMI") and shown("smbios_entry_point"),
+        timeout_s=BOOT_S,
+        what="the table on the serial port",
+    )
     entry_point, table = shown("smbios_entry_point"), shown("DMI")
     assert entry_point and table
     return Shown(entry_point, table)

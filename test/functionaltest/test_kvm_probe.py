@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from lab import CLONE, NODE, Lab, execute, wait_for
+from lab import CLONE, COMMAND_TIMEOUT_S, NODE, Lab, execute, wait_for
 
 from infrasim.host.probe import KVM_PROBE_CODE, run_probe_guest
-from infrasim.host.process import alive, identify
+from infrasim.host.process import Identity, alive, boot_id
 
 SUCCESS = 0x21
 
@@ -29,15 +30,15 @@ def test_the_guest_takes_its_exception_under_emulation() -> None:
 def test_a_guest_that_hangs_ends_even_if_infrasim_was_killed(tmp_path: Path) -> None:
     started = tmp_path / "started"
     hangs = tmp_path / "qemu"
-    hangs.write_text(f"#!/bin/sh\necho $$ >{started}.new\nmv {started}.new {started}\nwhile :; do :; done\n")
+    # It says when it began, kills who asked, and spins.
+    lines = (f"cat /proc/$$/stat >{started}", "kill -KILL $PPID", "while :; do :; done")
+    hangs.write_text("\n".join(("#!/bin/sh", *lines, "")))
     hangs.chmod(0o700)
-    words = f"from infrasim.host.probe import run_probe_guest as run; run({str(hangs)!r}, 'tcg', timeout_s=1)"
+    words = f"from infrasim.host.probe import run_probe_guest as run; run({str(hangs)!r}, 'tcg', timeout_s=2)"
     asker = subprocess.Popen([sys.executable, "-c", words], cwd=CLONE)
-    wait_for(started.exists, what="the guest")
-    guest = identify(int(started.read_text()))
-    assert guest is not None
-    asker.kill()
-    asker.wait()
+    assert asker.wait(COMMAND_TIMEOUT_S) == -signal.SIGKILL
+    pid, _, *fields = started.read_text().split()
+    guest = Identity(int(pid), int(fields[19]), boot_id())
     wait_for(lambda: not alive(guest), what="the end of the guest")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab
 
 
 def test_status_json_is_the_documented_object(running: Lab) -> None:
@@ -68,11 +68,13 @@ def test_logs_by_name_and_followed(running: Lab) -> None:
     assert "events     | " in running.must("node", "logs", NODE)
     ran = running.infrasim("node", "logs", NODE, "nolog")
     assert (ran.code, ran.err.splitlines()[0]) == (2, "infrasim: there is no log 'nolog'")
-    words = [sys.executable, "-m", "infrasim", "node", "logs", NODE, "events", "-f", "-n", "0"]
+    assert running.must("node", "logs", NODE, "events", "-n", "0") == ""
+    words = [sys.executable, "-m", "infrasim", "node", "logs", NODE, "events", "-f", "-n", "1"]
     with subprocess.Popen(words, env=running.env, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
-        wait_for(lambda: follower.poll() is None, what="the follower")
         try:
+            # It shows what was before once it knows from where on it follows.
+            assert "node-up" in follower.stdout.readline()
             running.ipmi("chassis", "identify", "1")
             while "identify" not in (line := follower.stdout.readline()):
                 assert line, "the follower ended"
@@ -95,7 +97,7 @@ def test_doctor_finds_this_machine_fit(running: Lab) -> None:
 def test_the_screen_speaks_vnc_on_loopback_only(running: Lab) -> None:
     port = running.status()["vnc"]["port"]
     with socket.create_connection(("127.0.0.1", port), timeout=30) as viewer:
-        assert viewer.recv(12).startswith(b"RFB 003.")
+        assert viewer.recv(12, socket.MSG_WAITALL).startswith(b"RFB 003.")
     for process in running.processes():
         for address in process.addresses():
             assert address.startswith("127.") or address == "::1", process

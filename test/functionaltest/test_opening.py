@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab import NODE, Lab, lab, wait_for
+from lab import COMMAND_TIMEOUT_S, NODE, Lab, free_display, lab, wait_for
 
 # The word in a supervisor's command line that says how it began.
 GOES_ON = "go-on"
@@ -23,8 +23,8 @@ GOES_ON = "go-on"
 def stopped(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A home whose node ran once and can be started by its opening."""
     with lab(lambda: bool(request.session.testsfailed)) as scratch:
-        # A display that tests beside these do not take.
-        scratch.start(compute={"vnc_display": 47})
+        # One that tests beside these do not take while the node is stopped.
+        scratch.start(compute={"vnc_display": free_display()})
         scratch.must("node", "stop", NODE)
         yield scratch
 
@@ -79,9 +79,7 @@ def test_what_the_bmc_kept_decides_and_shows_from_the_first_answer(stopped: Lab)
 def test_children_of_the_opening_are_restarted_with_their_exit(stopped: Lab, name: str) -> None:
     stopped.must("node", "start", NODE)
     assert GOES_ON in began_as(stopped)
-    pid = stopped.pid(name)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    pid = stopped.kill(name)
     wait_for(lambda: stopped.pid(name) not in (None, pid), what=f"another {name}")
     died = [entry for entry in stopped.events() if entry["event"] == "died"]
     assert (died[0]["process"], died[0]["exit_code"]) == (name, -9)
@@ -89,10 +87,8 @@ def test_children_of_the_opening_are_restarted_with_their_exit(stopped: Lab, nam
 
 def test_children_outlive_a_supervisor_that_was_an_opening(stopped: Lab) -> None:
     stopped.must("node", "start", NODE)
-    supervisor, host = stopped.pid("supervisor"), stopped.pid("qemu")
-    assert supervisor is not None
-    os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: stopped.pid("supervisor") is None, what="the end of the supervisor")
+    host = stopped.pid("qemu")
+    stopped.kill("supervisor")
     stopped.must("node", "start", NODE)
     assert stopped.pid("qemu") == host
     assert stopped.count("adopted") == 3
@@ -134,5 +130,5 @@ def test_sigterm_to_a_starting_supervisor_ends_the_start(stopped: Lab) -> None:
     supervisor = stopped.pid("supervisor")
     if supervisor:
         os.kill(supervisor, signal.SIGTERM)
-    starting.communicate(timeout=60)
+    starting.communicate(timeout=COMMAND_TIMEOUT_S)
     wait_for(lambda: stopped.leftovers() == [] or not supervisor, what="everything gone")

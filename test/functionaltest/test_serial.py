@@ -10,7 +10,7 @@ import psutil
 from lab import NODE, Lab, execute, wait_for
 from outpour import counting_disk, numbered, pour, session, shown
 
-WAIT_S = 60
+WAIT_S = 240
 
 
 def activate(home: Lab) -> pexpect.spawn[str]:
@@ -29,13 +29,21 @@ def deactivate(terminal: pexpect.spawn[str]) -> None:
     terminal.close()
 
 
+def power_off(home: Lab) -> None:
+    """Cut the host's power and see all on the line that it had said: socat forks for each connection."""
+    home.power_off()
+    socat = home.pid("socat")
+    assert socat is not None
+    wait_for(lambda: not psutil.Process(socat).children(), what="the end of the line")
+
+
 def firmware_text(text: str) -> str:
     """What was printed, whatever the terminal between made of line ends."""
     return text.replace("\r", "").replace("\n", "")
 
 
 def test_sol_shows_the_firmware_from_its_first_byte(running: Lab) -> None:
-    running.ipmi("power", "off")
+    power_off(running)
     terminal = activate(running)
     running.ipmi("power", "on")
     terminal.expect_exact("No bootable device")
@@ -48,12 +56,12 @@ def test_sol_shows_the_firmware_from_its_first_byte(running: Lab) -> None:
 
 def test_no_byte_of_much_output_is_lost(running: Lab) -> None:
     """Two megabytes, as fast as serial-over-LAN carries them: a host that prints faster waits."""
-    running.ipmi("power", "off")
+    power_off(running)
     said = running.root / "said"
     expected = numbered(240_000)
     with session(running, said):
         host = pour(running, 240_000)
-        wait_for(lambda: b"%08x" % 239_999 in said.read_bytes()[-64:], what="the last line")
+        wait_for(lambda: b"%08x" % 239_999 in said.read_bytes()[-64:], timeout_s=WAIT_S, what="the last line")
         host.join()
     assert expected in shown(said)
     assert expected in (running.logs / NODE / "serial.log").read_bytes()
@@ -74,13 +82,13 @@ def test_a_host_that_prints_as_fast_as_it_can(scratch: Lab) -> None:
     said = scratch.root / "said"
     with session(scratch, said):
         scratch.ipmi("power", "on")
-        wait_for(lambda: b"%08x" % 14_999 in said.read_bytes()[-64:], what="the last line")
+        wait_for(lambda: b"%08x" % 14_999 in said.read_bytes()[-64:], timeout_s=WAIT_S, what="the last line")
     assert numbered(15_000) in shown(said)
     assert numbered(15_000) in (scratch.logs / NODE / "serial.log").read_bytes()
 
 
 def test_keys_typed_over_sol_reach_the_host(running: Lab) -> None:
-    running.ipmi("power", "off")
+    power_off(running)
     terminal = activate(running)
     running.ipmi("chassis", "bootdev", "bios")
     running.ipmi("power", "on")
@@ -93,18 +101,15 @@ def test_keys_typed_over_sol_reach_the_host(running: Lab) -> None:
 
 
 def test_sol_works_again_after_socat_was_killed(running: Lab) -> None:
-    import os
-    import signal
-
     restarts = running.count("restart")
-    socat = running.pid("socat")
-    assert socat is not None
-    os.kill(socat, signal.SIGKILL)
+    running.kill("socat")
     wait_for(lambda: running.count("restart") > restarts, what="the restart")
     wait_for(lambda: running.status()["state"] == "running", what="the node to be whole")
     wait_for(lambda: running.ipmitool("mc", "info").code == 0, what="the BMC")
     # QEMU tries once a second to connect again; socat forks for it.
-    wait_for(lambda: psutil.Process(running.pid("socat")).children(), what="QEMU on the line")
+    another = running.pid("socat")
+    assert another is not None
+    wait_for(lambda: psutil.Process(another).children(), what="QEMU on the line")
     terminal = activate(running)
     running.ipmi("power", "reset")
     terminal.expect_exact("SeaBIOS")
@@ -114,7 +119,7 @@ def test_sol_works_again_after_socat_was_killed(running: Lab) -> None:
 def test_serial_log_begins_anew_at_power_on_and_keeps_the_last_one(running: Lab) -> None:
     running.ipmi("power", "on")
     wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
-    running.ipmi("power", "off")
+    power_off(running)
     before = running.serial()
     running.ipmi("power", "on")
     wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
@@ -124,7 +129,7 @@ def test_serial_log_begins_anew_at_power_on_and_keeps_the_last_one(running: Lab)
 
 
 def test_console_shows_and_types_and_detaches(running: Lab) -> None:
-    running.ipmi("power", "off")
+    power_off(running)
     argv = ["-m", "infrasim", "node", "console", NODE]
     terminal = pexpect.spawn(sys.executable, argv, env=running.env, timeout=WAIT_S, encoding="latin-1")
     terminal.expect_exact("Ctrl-] detaches")
@@ -143,7 +148,7 @@ def test_console_shows_and_types_and_detaches(running: Lab) -> None:
 
 
 def test_console_detaches_from_a_host_that_reads_nothing(running: Lab) -> None:
-    running.ipmi("power", "off")
+    power_off(running)
     argv = ["-m", "infrasim", "node", "console", NODE]
     terminal = pexpect.spawn(sys.executable, argv, env=running.env, timeout=WAIT_S, encoding="latin-1")
     terminal.expect_exact("Ctrl-] detaches")
@@ -177,10 +182,17 @@ def test_a_node_without_sol_has_no_socat_and_still_a_serial_log(scratch: Lab) ->
 def test_what_the_host_printed_last_is_a_fru_device(scratch: Lab) -> None:
     """As in ipmi_sim; ``fru print`` only wonders at it, for it is text."""
     scratch.start(bmc={"historyfru": 99})
-    wait_for(lambda: "No bootable device" in scratch.serial(), what="the firmware's last words")
+    last_words = "No bootable device.\r\n"
+    wait_for(
+        lambda: scratch.serial().endswith(last_words), timeout_s=WAIT_S, what="the firmware's last words"
+    )
     saved = scratch.root / "history"
-    scratch.ipmi("fru", "read", "99", str(saved))
-    history = saved.read_bytes()
-    assert (scratch.logs / NODE / "serial.log").read_bytes().endswith(history)
-    assert b"No bootable device" in history
+
+    def history() -> bytes:
+        scratch.ipmi("fru", "read", "99", str(saved))
+        return saved.read_bytes()
+
+    # The log and the BMC each have the line at their own time.
+    wait_for(lambda: history().endswith(last_words.encode()), what="the firmware's last words in the BMC")
+    assert (scratch.logs / NODE / "serial.log").read_bytes().endswith(history())
     assert "FRU Device ID (99)" not in scratch.ipmi("fru", "print"), "no record names it"

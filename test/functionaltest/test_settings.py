@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
-from lab import NODE, Lab, wait_for
+from lab import NODE, Lab
 
 SET = "--set"
 
@@ -34,10 +32,7 @@ def test_a_setting_acts_until_the_node_is_stopped(scratch: Lab) -> None:
     refused = scratch.infrasim("node", "start", NODE, SET, "compute.memory.size=192")
     assert refused.code == 2
     assert "runs already, so --set cannot act" in refused.err
-    supervisor = scratch.pid("supervisor")
-    assert supervisor is not None
-    os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: scratch.status()["state"] != "running", what="a dead supervisor")
+    scratch.kill("supervisor")
     scratch.must("node", "start", NODE)
     assert memory(scratch) == "128", "a new supervisor goes on with the plan that runs"
     wrong = scratch.infrasim("node", "restart", NODE, SET, "compute.nonsense=1")

@@ -79,12 +79,12 @@ def test_the_firmware_boots_from_each_kind_in_the_order_of_bootindex(scratch: La
         # The end of the firmware's "Booting from Hard Disk..." may stand in the middle of the first name.
         return re.findall(r"<([\w-]+)>", re.sub(r"[.\r\n]", "", scratch.serial()))
 
-    wait_for(lambda: len(said()) >= len(KINDS), what="a boot from every disk")
+    wait_for(lambda: len(said()) >= len(KINDS), timeout_s=BOOT_S, what="a boot from every disk")
     assert said() == expected
     # An override renumbers every device; a host that boots only from disks keeps their order.
     scratch.ipmi("chassis", "bootdev", "disk")
     scratch.ipmi("power", "reset")
-    wait_for(lambda: len(said()) >= 2 * len(KINDS), what="a boot with an override")
+    wait_for(lambda: len(said()) >= 2 * len(KINDS), timeout_s=BOOT_S, what="a boot with an override")
     assert said() == expected * 2
     assert scratch.status()["host"]["boot_override"] is None
     assert not [event for event in scratch.events() if "error" in event["event"]]
@@ -166,6 +166,7 @@ def seen(guest: Guest, request: pytest.FixtureRequest) -> Iterator[dict[str, dic
                     said = answer(terminal, f"for d in /sys/block/*; do r $d/{file}; done")
                     for name, value in re.findall(rf"=/sys/block/(\w+)/{file}=(.*)", said):
                         disks.setdefault(name, {})[file] = value.strip()
+                # One that came between two questions has a part of its files; all are asked again.
                 disks = {name: values for name, values in disks.items() if values.get("size", "0") != "0"}
         by_size = {int(values["size"]) * SECTOR // GIB: values for values in disks.values()}
         yield {kind: by_size.get(number + 1, {}) for number, kind in enumerate(KINDS)}
@@ -210,9 +211,13 @@ def stranger(image: Path) -> Iterator[subprocess.Popen[bytes]]:
     ]
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        # Its monitor greets when the machine is made.
+        # It greets before it has made its machine, and answers afterwards.
         assert b"QMP" in process.stdout.readline()
+        process.stdin.write(b'{"execute": "qmp_capabilities"}\n')
+        process.stdin.flush()
+        assert b"return" in process.stdout.readline()
         try:
             yield process
         finally:
