@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Privilege
-from infrasim.bmc_core.message import Request
+from infrasim.bmc_core.message import Refused, Request
 from infrasim.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -33,5 +33,47 @@ class Command(Frozen):
 
 
 def ask_engine(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """The handler of everything ipmi_sim owns: SEL, sensors, FRU."""
+    """Ask ipmi_sim, which owns SEL, sensors and FRU. It takes requests of any length: see :func:`sized`."""
     return bmc.engine.ask_at_once(request.netfn, request.command, request.data, lun=request.lun)
+
+
+def sized(run: Handler, least: int, most: int | None = None) -> Handler:
+    """The handler that has ``run`` answer requests of ``least`` to ``most`` bytes, as in ``Request.need``."""
+
+    def handle(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+        request.need(least, most)
+        return run(bmc, request)
+
+    return handle
+
+
+def answered(found: bytes | Awaitable[bytes], change: Callable[[bytes], bytes]) -> bytes | Awaitable[bytes]:
+    """``change`` of an answer, now if it is there already."""
+
+    async def later(found: Awaitable[bytes]) -> bytes:
+        return change(await found)
+
+    return change(found) if isinstance(found, bytes) else later(found)
+
+
+def cured(
+    bmc: Bmc,
+    request: Request,
+    refuse: Callable[[Refused], Awaitable[Refused]],
+    answer: Callable[[bytes], bytes] = bytes,
+) -> bytes | Awaitable[bytes]:
+    """Ask ipmi_sim, and tell its answer or refusal as IPMI has it."""
+
+    async def finish(found: Awaitable[bytes] | Refused) -> bytes:
+        try:
+            if isinstance(found, Refused):
+                raise found
+            return answer(await found)
+        except Refused as refusal:
+            raise await refuse(refusal) from None
+
+    try:
+        found = ask_engine(bmc, request)
+    except Refused as refusal:
+        return finish(refusal)
+    return answer(found) if isinstance(found, bytes) else finish(found)

@@ -21,6 +21,7 @@ from infrasim.bmc_core.oem.catalog import oem
 from infrasim.bmc_core.pef_config import pef_parameters
 from infrasim.bmc_core.ports import Chassis, Clock, Engine, Load, Network, Serial, SystemInterface
 from infrasim.bmc_core.sdr_repository import SdrRepository
+from infrasim.bmc_core.sel import EventLog
 from infrasim.bmc_core.sensors import Sensors
 from infrasim.bmc_core.serial_history import SerialHistory
 from infrasim.bmc_core.sol import Sol
@@ -96,6 +97,7 @@ class Bmc:
         self.events = Events(self)
         self.dcmi = DcmiMonitor(self)
         self.sdr_repository = SdrRepository(self)
+        self.sel = EventLog(self)
         self.sensors = Sensors(self)
         self.commands = command_table(settings.manufacturer)
         self.sessions = Sessions(self)
@@ -128,6 +130,8 @@ class Bmc:
             self.messaging.forget()
             self.watchdog.stop()
             self.events.end_postponement()
+        self.sel.reservation.void()
+        self.sdr_repository.reservation.void()
         self._reset(cold)
 
     def power_changed(self, *, on: bool) -> None:
@@ -160,6 +164,7 @@ class Bmc:
     def event_happened(self, record: bytes) -> None:
         """A sensor or the BMC itself has an event, 16 bytes as in the log, where it already is."""
         note_event(self, record)
+        self.sel.event_happened(record)
         self.messaging.event(record)
         self.defer(self.events.happened(record))
 

@@ -1,18 +1,18 @@
-"""The commands that ipmi_sim answers: SEL, sensors, FRU and what describes the controller."""
+"""What ipmi_sim answers of sensors and of the controller itself."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import BMC_ADDRESS, Completion, NetFn, Privilege
-from infrasim.bmc_core.command import Command, ask_engine
+from infrasim.bmc_core.command import Command, ask_engine, cured, sized
 from infrasim.bmc_core.message import Refused, Request
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
-    from infrasim.bmc_core.serial_history import SerialHistory
 
 _USER, _OPERATOR = Privilege.USER, Privilege.OPERATOR
 
@@ -27,58 +27,32 @@ _THRESHOLD_EVENTS = (0, 2, 4, 7, 9, 11)
 
 _GET_DEVICE_ID = 0x01
 
-# (command, name, privilege, section). Privileges: IPMI 2.0 appendix G.
-_STORAGE = (
-    (0x40, "Get SEL Info", _USER, "31.2"),
-    (0x42, "Reserve SEL", _USER, "31.4"),
-    (0x43, "Get SEL Entry", _USER, "31.5"),
-    (0x44, "Add SEL Entry", _OPERATOR, "31.6"),
-    (0x46, "Delete SEL Entry", _OPERATOR, "31.8"),
-    (0x47, "Clear SEL", _OPERATOR, "31.9"),
-    (0x48, "Get SEL Time", _USER, "31.10"),
-)
+# Of Get Device ID: there is a device SDR repository. Source: IPMI 2.0 table 20-2.
+_HAS_DEVICE_SDRS = 0x80
+# Of Set Sensor Event Enable: what is to happen to the single events. Source: IPMI 2.0 table 35-10.
+_SET_EVENT_ENABLE, _GET_EVENT_ENABLE = 0x28, 0x29
+_SELECTION = 0x30
+
+# (command, name, privilege, section), least and most bytes of a request. Privileges: IPMI 2.0 appendix G.
 _DEVICE_SDR = (
-    (0x20, "Get Device SDR Info", _USER, "35.2"),
-    (0x21, "Get Device SDR", _USER, "35.3"),
-    (0x22, "Reserve Device SDR Repository", _USER, "35.4"),
+    ((0x20, "Get Device SDR Info", _USER, "35.2"), (0, 1)),
+    ((0x21, "Get Device SDR", _USER, "35.3"), (6, 6)),
+    ((0x22, "Reserve Device SDR Repository", _USER, "35.4"), (0, 0)),
 )
 # Those that only do something, then those that tell.
 _SENSOR_ORDERS = (
-    (0x24, "Set Sensor Hysteresis", _OPERATOR, "35.6"),
-    (0x26, "Set Sensor Thresholds", _OPERATOR, "35.8"),
-    (0x28, "Set Sensor Event Enable", _OPERATOR, "35.10"),
-    (0x2A, "Re-arm Sensor Events", _OPERATOR, "35.12"),
+    ((0x24, "Set Sensor Hysteresis", _OPERATOR, "35.6"), (4, 4)),
+    ((0x26, "Set Sensor Thresholds", _OPERATOR, "35.8"), (8, 8)),
+    ((_SET_EVENT_ENABLE, "Set Sensor Event Enable", _OPERATOR, "35.10"), (2, 6)),
+    ((0x2A, "Re-arm Sensor Events", _OPERATOR, "35.12"), (2, 6)),
 )
 _SENSOR_QUESTIONS = (
-    (0x25, "Get Sensor Hysteresis", _USER, "35.7"),
-    (0x27, "Get Sensor Thresholds", _USER, "35.9"),
-    (0x29, "Get Sensor Event Enable", _USER, "35.11"),
-    (0x2D, "Get Sensor Reading", _USER, "35.14"),
-    (0x2F, "Get Sensor Type", _USER, "35.16"),
+    ((0x25, "Get Sensor Hysteresis", _USER, "35.7"), (2, 2)),
+    ((0x27, "Get Sensor Thresholds", _USER, "35.9"), (1, 1)),
+    ((_GET_EVENT_ENABLE, "Get Sensor Event Enable", _USER, "35.11"), (1, 1)),
+    ((0x2D, "Get Sensor Reading", _USER, "35.14"), (1, 1)),
+    ((0x2F, "Get Sensor Type", _USER, "35.16"), (1, 1)),
 )
-
-
-def _cured(
-    bmc: Bmc,
-    request: Request,
-    refuse: Callable[[Refused], Awaitable[Refused]],
-    answer: Callable[[bytes], bytes] = bytes,
-) -> bytes | Awaitable[bytes]:
-    """Ask ipmi_sim, and tell its answer or refusal as IPMI has it."""
-
-    async def finish(found: Awaitable[bytes] | Refused) -> bytes:
-        try:
-            if isinstance(found, Refused):
-                raise found
-            return answer(await found)
-        except Refused as refusal:
-            raise await refuse(refusal) from None
-
-    try:
-        found = ask_engine(bmc, request)
-    except Refused as refusal:
-        return finish(refusal)
-    return answer(found) if isinstance(found, bytes) else finish(found)
 
 
 async def learn_device_id(bmc: Bmc) -> None:
@@ -88,43 +62,16 @@ async def learn_device_id(bmc: Bmc) -> None:
         Refused: by ipmi_sim.
     """
     bmc.device_id = await bmc.engine.ask(NetFn.APP, _GET_DEVICE_ID)
+    if not int.from_bytes(bmc.device_id[1:2]) & _HAS_DEVICE_SDRS:
+        # ipmi_sim does not answer them, so there are no such commands.
+        for (number, *_rest), _sizes in _DEVICE_SDR:
+            bmc.commands.pop((NetFn.SENSOR, number), None)
 
 
 def get_device_id(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """Source: IPMI 2.0 section 20.1. Clients ask it all the time, to see whether their session lives."""
+    request.need(0)
     return ask_engine(bmc, request) if bmc.device_id is None else bmc.device_id
-
-
-def _history(bmc: Bmc, request: Request) -> SerialHistory | None:
-    """What the host printed, if that is the FRU device that is asked for."""
-    return bmc.serial_history if request.data[:1] == bmc.history_fru else None
-
-
-def get_fru_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """Source: IPMI 2.0 section 34.1."""
-    history = _history(bmc, request)
-    return ask_engine(bmc, request) if history is None else history.area_info(request)
-
-
-def write_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """Source: IPMI 2.0 section 34.3."""
-    history = _history(bmc, request)
-    return ask_engine(bmc, request) if history is None else history.write()
-
-
-def read_fru_data(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """Source: IPMI 2.0 section 34.2.
-
-    To a read of more than fits a message ipmi_sim says "request data field length limit exceeded", which is
-    about requests. Clients then give up; after "cannot return number of requested data bytes" they read less.
-    """
-
-    async def about_the_answer(refusal: Refused) -> Refused:
-        too_long = refusal.code == Completion.TOO_LONG
-        return Refused(Completion.CANNOT_RETURN_SO_MUCH) if too_long else refusal
-
-    history = _history(bmc, request)
-    return _cured(bmc, request, about_the_answer) if history is None else history.read(request)
 
 
 def ask_sensor(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
@@ -132,16 +79,30 @@ def ask_sensor(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
 
     What a sensor does not have is an invalid command to ipmi_sim, a sensor that is not there a wrong field.
     """
-    return _cured(bmc, request, functools.partial(_about_the_sensor, bmc, request))
+    return cured(bmc, request, functools.partial(_about_the_sensor, bmc, request))
 
 
 def order_sensor(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
-    """An order to a sensor, as ``ask_sensor``.
-
-    After Set Sensor Event Enable ipmi_sim may answer with what its memory holds; nothing is to be told.
-    """
+    """An order to a sensor, as ``ask_sensor``."""
+    if request.command == _SET_EVENT_ENABLE and not request.data[1] & _SELECTION:
+        return _switch_sensor(bmc, request)
     refuse = functools.partial(_about_the_sensor, bmc, request)
-    return _cured(bmc, request, refuse, lambda _answer: b"")
+    return cured(bmc, request, refuse, lambda _answer: b"")
+
+
+async def _switch_sensor(bmc: Bmc, request: Request) -> bytes:
+    """Set Sensor Event Enable that leaves the single events as they are. Source: IPMI 2.0 section 35.10.
+
+    ipmi_sim obeys and forgets to answer: what comes is its answer to whatever was asked before. Its own
+    question about the same setting tells whether the sensor has it.
+    """
+    with suppress(Refused):
+        await bmc.engine.ask(request.netfn, request.command, request.data, lun=request.lun)
+    try:
+        await bmc.engine.ask(request.netfn, _GET_EVENT_ENABLE, request.data[:1], lun=request.lun)
+    except Refused as refusal:
+        raise await _about_the_sensor(bmc, request, refusal) from None
+    return b""
 
 
 async def _about_the_sensor(bmc: Bmc, request: Request, refusal: Refused) -> Refused:
@@ -202,14 +163,10 @@ async def set_reading(bmc: Bmc, request: Request) -> bytes:
 
 COMMANDS = (
     Command(NetFn.APP, _GET_DEVICE_ID, "Get Device ID", _USER, "20.1", get_device_id),
-    *(Command(NetFn.SENSOR, *entry, ask_engine) for entry in _DEVICE_SDR),
-    *(Command(NetFn.SENSOR, *entry, order_sensor) for entry in _SENSOR_ORDERS),
-    *(Command(NetFn.SENSOR, *entry, ask_sensor) for entry in _SENSOR_QUESTIONS),
+    *(Command(NetFn.SENSOR, *entry, sized(ask_engine, *sizes)) for entry, sizes in _DEVICE_SDR),
+    *(Command(NetFn.SENSOR, *entry, sized(order_sensor, *sizes)) for entry, sizes in _SENSOR_ORDERS),
+    *(Command(NetFn.SENSOR, *entry, sized(ask_sensor, *sizes)) for entry, sizes in _SENSOR_QUESTIONS),
     Command(NetFn.SENSOR, 0x23, "Get Sensor Reading Factors", _USER, "35.5", get_reading_factors),
     Command(NetFn.SENSOR, 0x2B, "Get Sensor Event Status", _USER, "35.13", get_event_status),
     Command(NetFn.SENSOR, 0x30, "Set Sensor Reading And Event Status", _OPERATOR, "35.17", set_reading),
-    *(Command(NetFn.STORAGE, *entry, ask_engine) for entry in _STORAGE),
-    Command(NetFn.STORAGE, 0x10, "Get FRU Inventory Area Info", _USER, "34.1", get_fru_info),
-    Command(NetFn.STORAGE, 0x11, "Read FRU Data", _USER, "34.2", read_fru_data),
-    Command(NetFn.STORAGE, 0x12, "Write FRU Data", _OPERATOR, "34.3", write_fru_data),
 )

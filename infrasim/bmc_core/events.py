@@ -20,11 +20,11 @@ from infrasim.bmc_core.message import Refused, Request
 from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.pef_config import Action, Control, Filter, Policy
 from infrasim.bmc_core.pet import event_of_record
+from infrasim.bmc_core.sel import add_to_log
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
-_ADD_SEL_ENTRY = 0x44
 _SYSTEM_EVENT = 0x02
 _EVENT_REVISION = 0x04
 NO_RECORD = 0xFFFF
@@ -231,7 +231,7 @@ async def _add(bmc: Bmc, record: bytes) -> bytes:
     if not bmc.messaging.logs_events:
         return record
     try:
-        number = await bmc.engine.ask(NetFn.STORAGE, _ADD_SEL_ENTRY, record)
+        number = await add_to_log(bmc, record)
     except Refused as refusal:
         if refusal.code != Completion.OUT_OF_SPACE:
             raise

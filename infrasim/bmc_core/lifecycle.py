@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core import clock, engine_commands, events, system_info
+from infrasim.bmc_core import clock, engine_commands, events, fru, system_info
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -21,7 +21,7 @@ def host_started(bmc: Bmc) -> None:
 
 
 async def engine_started(bmc: Bmc) -> None:
-    """ipmi_sim was started: it tells of events, says who it is, and gets its clock and event receiver back.
+    """ipmi_sim was started: it tells of events, says who it is, and gets back what it does not keep.
 
     Raises:
         Refused: by ipmi_sim.
@@ -30,3 +30,4 @@ async def engine_started(bmc: Bmc) -> None:
     await engine_commands.learn_device_id(bmc)
     await clock.set_engine_clock(bmc)
     await events.restore_event_receiver(bmc)
+    await fru.restore(bmc)

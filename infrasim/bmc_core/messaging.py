@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from infrasim.bmc_core.channels import all_channels
 from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.events import set_engine_enables
@@ -30,6 +31,10 @@ _ENABLES_KNOWN = 0xEF
 # "Data not available (queue / buffer empty)". Source: IPMI 2.0 sections 22.6 and 22.8.
 _EMPTY = 0x80
 _QUEUE_MOST = 32
+
+# Every user may write to the system's software; who writes to other controllers needs this. Source: IPMI 2.0
+# table G-1, note to Send Message.
+_BRIDGING = Privilege.OPERATOR
 
 _GET_MESSAGE, _SEND_MESSAGE = 0x33, 0x34
 # How a Send Message asks for its answer. Source: IPMI 2.0 section 22.7, byte 1.
@@ -179,6 +184,10 @@ async def send_message(bmc: Bmc, request: Request) -> bytes:
     if len(request.data) < 8:
         raise Refused(Completion.LENGTH_INVALID)
     channel = request.channel(request.data[0])
+    if channel not in all_channels(bmc):
+        raise Refused(Completion.INVALID_FIELD)
+    if channel != Channel.SYSTEM_INTERFACE and request.origin.privilege < _BRIDGING:
+        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
     if channel in bmc.lans.numbers or channel == Channel.SYSTEM_INTERFACE:
         raise Refused(Completion.DESTINATION_UNAVAILABLE)
     session = request.origin.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from infrasim.bmc_core import sel
 from infrasim.bmc_core.alerts import AlertStatus
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
 
 _PEF_VERSION = 0x51
-_GET_SEL_INFO, _GET_SEL_ENTRY = 0x40, 0x43
 
 # Command-specific completion code of Alert Immediate. Source: IPMI 2.0 section 30.7.
 _ALERT_IN_PROGRESS = 0x81
@@ -64,9 +64,9 @@ def set_last_processed_event(bmc: Bmc, request: Request) -> bytes:
 async def get_last_processed_event(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 30.6."""
     request.need(0)
-    info = await bmc.engine.ask(NetFn.STORAGE, _GET_SEL_INFO)
+    info = bmc.sel.info(await bmc.engine.ask(NetFn.STORAGE, sel.GET_INFO))
     try:
-        newest = await bmc.engine.ask(NetFn.STORAGE, _GET_SEL_ENTRY, b"\0\0\xff\xff\0\xff")
+        newest = await bmc.engine.ask(NetFn.STORAGE, sel.GET_ENTRY, b"\0\0\xff\xff\0\xff")
         last = int.from_bytes(newest[2:4], "little") if len(newest) >= 4 else NO_RECORD
     except Refused:
         last = NO_RECORD

@@ -16,6 +16,7 @@ from infrasim.bmc_core.clock import bmc_time_s
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command, Handler
 from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.reservation import Reservation
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -65,7 +66,7 @@ class SdrRepository:
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
         self._records: dict[int, bytes] | None = None
-        self._reservation = 0
+        self.reservation = Reservation()
         self._partial = bytearray()
         self._partial_size = 0
         self.generation = 0
@@ -123,15 +124,8 @@ class SdrRepository:
 
     def reserve(self) -> int:
         """A new reservation; the one before is void."""
-        self._reservation = self._reservation % 0xFFFF + 1
         self._partial.clear()
-        return self._reservation
-
-    def need_reservation(self, data: bytes, *, optional: bool = False) -> None:
-        """Source: IPMI 2.0 section 33.11; 0 stands for none where that will do."""
-        number = int.from_bytes(data[:2], "little")
-        if number != self._reservation and not (optional and not number):
-            raise Refused(Completion.RESERVATION_LOST)
+        return self.reservation.take()
 
     def add(self, record: bytes) -> int:
         """Put a record behind the others and return the number it got.
@@ -189,7 +183,7 @@ class SdrRepository:
 
     def _keep(self) -> None:
         # Numbers may have got another meaning.
-        self._reservation = self._reservation % 0xFFFF + 1
+        self.reservation.void()
         self.generation += 1
         self._bmc.state.sdr.records = list(self.records.values())
         self._bmc.changed()
@@ -297,9 +291,9 @@ def reserve(bmc: Bmc, request: Request) -> bytes:
 def get_sdr(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 33.12."""
     data = request.need(6)
-    bmc.sdr_repository.need_reservation(data, optional=True)
-    following, record = bmc.sdr_repository.find(int.from_bytes(data[2:4], "little"))
     offset, count = data[4], data[5]
+    bmc.sdr_repository.reservation.need(data, optional=not offset)
+    following, record = bmc.sdr_repository.find(int.from_bytes(data[2:4], "little"))
     if offset >= len(record):
         raise Refused(Completion.OUT_OF_RANGE)
     piece = record[offset : offset + count]
@@ -316,14 +310,14 @@ def add_sdr(bmc: Bmc, request: Request) -> bytes:
 def partial_add_sdr(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 33.14."""
     data = request.need(7, 0xFF)
-    bmc.sdr_repository.need_reservation(data)
+    bmc.sdr_repository.reservation.need(data)
     return bmc.sdr_repository.add_part(data).to_bytes(2, "little")
 
 
 def delete_sdr(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 33.15."""
     data = request.need(4)
-    bmc.sdr_repository.need_reservation(data)
+    bmc.sdr_repository.reservation.need(data)
     return bmc.sdr_repository.delete(int.from_bytes(data[2:], "little")).to_bytes(2, "little")
 
 
@@ -333,7 +327,7 @@ def clear_repository(bmc: Bmc, request: Request) -> bytes:
     if data[2:5] != b"CLR" or data[5] not in (_ERASE, _ERASE_STATUS):
         raise Refused(Completion.INVALID_FIELD)
     if data[5] == _ERASE:
-        bmc.sdr_repository.need_reservation(data)
+        bmc.sdr_repository.reservation.need(data)
         bmc.sdr_repository.clear()
     return bytes([_ERASED])
 

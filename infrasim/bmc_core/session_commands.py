@@ -166,11 +166,6 @@ def _wire_address(peer: Peer) -> bytes:
     return packed + bytes(6) + port.to_bytes(2, "little")
 
 
-def get_authcode(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 22.21, which lets a BMC leave it out."""
-    raise Refused(Completion.INVALID_COMMAND)
-
-
 def get_system_guid(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.14."""
     request.need(0)
@@ -202,6 +197,5 @@ COMMANDS = (
     Command(NetFn.APP, 0x3B, "Set Session Privilege Level", _USER, "22.18", set_session_privilege_level),
     Command(NetFn.APP, 0x3C, "Close Session", _CALLBACK, "22.19", close_session),
     Command(NetFn.APP, 0x3D, "Get Session Info", _USER, "22.20", get_session_info),
-    Command(NetFn.APP, 0x3F, "Get AuthCode", Privilege.OPERATOR, "22.21", get_authcode),
     Command(NetFn.APP, 0x54, "Get Channel Cipher Suites", _NONE, "22.15", get_channel_cipher_suites),
 )

@@ -10,10 +10,12 @@ from infrasim.bmc_core.clock import ClockState
 from infrasim.bmc_core.dcmi import DcmiState
 from infrasim.bmc_core.events import PefState
 from infrasim.bmc_core.faults import FaultState
+from infrasim.bmc_core.fru import FruContent
 from infrasim.bmc_core.lan_channel import LanChannelState
 from infrasim.bmc_core.parameters import ParameterState
 from infrasim.bmc_core.power_history import EnergyState
 from infrasim.bmc_core.sdr_repository import SdrState
+from infrasim.bmc_core.sel import SelState
 from infrasim.bmc_core.users import UserState
 from infrasim.bmc_core.watchdog import WatchdogState
 
@@ -34,6 +36,9 @@ class BmcState:
     system_info: ParameterState = field(default_factory=ParameterState)
     dcmi: DcmiState = field(default_factory=DcmiState)
     sdr: SdrState = field(default_factory=SdrState)
+    sel: SelState = field(default_factory=SelState)
+    # Those that were written to, by number.
+    frus: dict[int, FruContent] = field(default_factory=dict)
     energy: EnergyState = field(default_factory=EnergyState)
     # What commands of manufacturers keep, each under names of its own.
     oem: dict[str, bytes] = field(default_factory=dict)

@@ -68,15 +68,21 @@ def test_a_record_can_be_deleted_by_whoever_has_the_reservation(log: Lab) -> Non
     number = int(first, 16)
     lost = log.ipmitool("raw", "0x0a", "0x46", *map(str, (*mine, number & 0xFF, number >> 8)))
     assert "rsp=0xc5" in lost.err, "another reservation was made since"
-    log.ipmi("sel", "delete", f"0x{first}")
+    held = log.raw(0x0A, 0x42)
+    log.ipmi("event", "3")
+    lost = log.ipmitool("raw", "0x0a", "0x46", *map(str, (*held, number & 0xFF, number >> 8)))
+    assert "rsp=0xc5" in lost.err, "an entry was added since"
+    third = entries(log)[-1].split("|")[0].strip()
+    log.ipmi("sel", "delete", f"0x{first}", f"0x{third}")
     assert [line.split("|")[0].strip() for line in entries(log)] == [second]
+    assert "Not Available" not in log.ipmi("sel", "info")
     assert log.ipmitool("sel", "get", f"0x{first}").out.find("Upper Critical") < 0
 
 
 def test_clearing_needs_a_reservation_and_its_magic(log: Lab) -> None:
     log.ipmi("event", "1")
     low, high = log.raw(0x0A, 0x42)
-    for data in ((low, high, *b"CLX", 0xAA), (low ^ 0xFF, high, *b"CLR", 0xAA)):
+    for data in ((low, high, *b"CLX", 0xAA), (low ^ 0xFF, high, *b"CLR", 0xAA), (0, 0, *b"CLR", 0xAA)):
         assert log.ipmitool("raw", "0x0a", "0x47", *map(str, data)).code != 0
     assert len(entries(log)) == 1
     assert log.raw(0x0A, 0x47, low, high, *b"CLR", 0xAA) in (b"\x01", b"\x00")
@@ -191,13 +197,15 @@ def test_sensors_by_every_command(running: Lab) -> None:
 
 
 def test_what_a_sensor_does_not_have_is_illegal_for_it_and_no_memory_leaks(running: Lab) -> None:
-    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x25", "0xee").err, "it has no hysteresis"
+    assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x25", "0xee", "0xff").err, "it has no hysteresis"
     assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x24", "0xee", "0", "1", "1").err
     assert "rsp=0xcd" in running.ipmitool("raw", "4", "0x27", "0xeb").err, (
         "a discrete sensor has no thresholds"
     )
     assert "rsp=0xcb" in running.ipmitool("raw", "4", "0x24", "0xfe", "0", "1", "1").err
     assert "rsp=0x80" in running.ipmitool("raw", "4", "0x30", "0xee", "1", "30").err, "no reading can be set"
+    # A refusal first: ipmi_sim answers nothing of its own to this order.
+    assert "rsp=0xc9" in running.ipmitool("raw", "0x0a", "0x11", "0", "0xff", "0xff", "1").err
     assert running.raw(4, 0x28, 0xEE, 0xC0) == b""
     assert running.raw(4, 0x2A, 0xEE, 0) == b""
 
@@ -306,6 +314,13 @@ def test_a_fru_is_read_edited_and_written(running: Lab, tmp_path: Path) -> None:
     changed = before.group(1)[::-1]
     running.ipmitool("fru", "edit", "0", "field", "b", "3", changed)
     assert re.search(rf"Board Part Number +: {changed}\n", running.ipmi("fru", "print", "0"))
+    wait_for(lambda: running.kept()["frus"], what="what was written, on disk")
+    running.kill("ipmi_sim")
+    wait_for(
+        lambda: changed in running.ipmitool("fru", "print", "0").out,
+        what="what was written, in a new ipmi_sim",
+    )
+    assert "rsp=0xcb" in running.ipmitool("raw", "0x0a", "0x10", "0xfd").err
     running.ipmi("fru", "write", "0", str(saved))
     assert re.search(rf"Board Part Number +: {before.group(1)}\n", running.ipmi("fru", "print", "0"))
     again = tmp_path / "again"

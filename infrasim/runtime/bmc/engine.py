@@ -186,5 +186,6 @@ def _give_up(future: asyncio.Future[bytes]) -> None:
 
 def _content(answer: bytes) -> bytes:
     if answer[0] != Completion.OK:
-        raise Refused(answer[0], answer[1:])
+        # No refusal of its has anything to tell, but behind some is what its memory held. Source: measured.
+        raise Refused(answer[0])
     return answer[1:]

@@ -108,6 +108,19 @@ def test_a_session_gets_it_as_a_message_of_its_own() -> None:
     assert message[3:8] == bytes([0x2C, 5 << 2, 0x01, 0x00, 0x50])
 
 
+def test_a_user_does_not_reach_other_controllers() -> None:
+    bench = Bench()
+    behind(bench)
+    sent: list[Any] = []
+    user = Origin(SETTINGS.main_channel, Privilege.USER, session(sent))
+    assert app(bench, SEND, 0x40, *ipmb(0x2C, 6, 1), origin=user) == b"\xd4"
+    assert not bench.engine.asked
+    operator = Origin(SETTINGS.main_channel, Privilege.OPERATOR, session(sent))
+    assert app(bench, SEND, 0x40, *ipmb(0x2C, 6, 1), origin=operator) == b"\0"
+    bench.settle()
+    assert sent
+
+
 def test_of_a_controller_that_is_not_there_is_said_so_at_once() -> None:
     bench = Bench()
     bench.engine.answers[(NetFn.APP, SEND)] = Refused(0x83)
@@ -119,6 +132,7 @@ def test_of_a_controller_that_is_not_there_is_said_so_at_once() -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
+        (bytes([0x05]) + ipmb(0x2C, 6, 1), 0xCC),
         (bytes([0x0F]) + ipmb(0x2C, 6, 1), 0xD3),
         (bytes([0x01]) + ipmb(0x2C, 6, 1), 0xD3),
         (bytes([0x00, 1, 2]), 0xC7),

@@ -50,7 +50,8 @@ class Given:
     def whole(self, number: int) -> bytes:
         """A record as clients read it."""
         found = b""
-        while (piece := self.bench.ask(STORAGE, 0x23, bytes([0, 0, number, 0, len(found), 16])))[0] == 0:
+        held = bytes.fromhex(self.reserve())
+        while (piece := self.bench.ask(STORAGE, 0x23, held + bytes([number, 0, len(found), 16])))[0] == 0:
             found += piece[3:]
         assert piece == b"\xc9"
         return found
@@ -59,8 +60,9 @@ class Given:
 def test_records_end_where_they_say() -> None:
     given = Given(record(2), record(3, 48))
     assert given.ask(0x23, "0000 0000 00 05") == "00 03 00 02 00 51 c0 0c"
-    assert given.ask(0x23, "0000 0200 0f 0a") == "00 03 00 0a 0b"
-    assert given.ask(0x23, "0000 0200 11 01") == "c9"
+    held = given.reserve()
+    assert given.ask(0x23, held + "0200 0f 0a") == "00 03 00 0a 0b"
+    assert given.ask(0x23, held + "0200 11 01") == "c9"
     assert given.whole(3) == record(3, 48)
     assert given.ask(0x23, "0000 ffff 00 02") == "00 ff ff 03 00"
     assert given.ask(0x23, "0000 0900 00 02") == "cb"
@@ -76,6 +78,20 @@ def test_a_reservation_is_the_newest_one() -> None:
     assert given.ask(0x23, first + "0100 00 01") == "c5"
     assert given.ask(0x23, second + "0100 00 01") == "00 ff ff 01"
     assert given.ask(0x26, "0000 0100") == "c5"
+
+
+def test_without_a_reservation_nothing_is_changed_or_read_in_parts() -> None:
+    given = Given(record(1))
+    for command, data in (
+        (0x23, "0100 05 01"),
+        (0x25, "0000 00 00" + record(0).hex()),
+        (0x26, "0100"),
+        (0x27, "434c52 aa"),
+    ):
+        assert given.ask(command, "0000" + data) == "c5"
+        held = given.reserve()
+        given.bench.bmc.reset(cold=True)
+        assert given.ask(command, held + data) == "c5"
 
 
 def test_a_record_is_added() -> None:
@@ -169,8 +185,9 @@ def test_what_is_read_in_pieces_is_what_was_added(sizes: list[int], piece: int) 
     for number, size in enumerate(sizes, start=1):
         given_.ask(0x24, record(0, size).hex())
         whole = record(number, size)
+        held = bytes.fromhex(given_.reserve())
         parts = [
-            given_.bench.ask(STORAGE, 0x23, bytes([0, 0, number, 0, at, piece]))[3:]
+            given_.bench.ask(STORAGE, 0x23, held + bytes([number, 0, at, piece]))[3:]
             for at in range(0, min(len(whole), 256), piece)
         ]
         assert b"".join(parts)[:256] == whole[:256]

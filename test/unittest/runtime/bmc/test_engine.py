@@ -58,7 +58,7 @@ def test_a_request_is_passed_on_with_its_lun_and_its_answer_comes_back() -> None
         peer.answers[(STORAGE, ADD_SEL)] = b"\xc4more"
         with pytest.raises(Refused) as caught:
             await link.ask(STORAGE, ADD_SEL)
-        assert (caught.value.code, caught.value.data) == (0xC4, b"more")
+        assert (caught.value.code, caught.value.data) == (0xC4, b""), "that was its memory"
 
     play(scene)
 
