@@ -276,7 +276,10 @@ def test_an_sdr_is_read_in_parts_under_a_reservation(running: Lab) -> None:
     assert "rsp=0xca" in too_much.err
     beyond = running.raw(0x0A, 0x23, *reservation, 0, 0, size - 1, 10)[2:]
     assert beyond == parts[-1:], "what is behind a record is nobody's"
-    assert "rsp=0xc9" in running.ipmitool("raw", "0x0a", "0x23", "0", "0", "0", "0", str(size), "1").err
+    for held, code in ((reservation, "0xc9"), (b"\0\0", "0xc5")):
+        told = running.ipmitool("raw", "0x0a", "0x23", *map(str, held), "0", "0", str(size), "1")
+        assert f"rsp={code}" in told.err
+    assert "rsp=0xc5" in running.ipmitool("raw", "0x0a", "0x26", "0", "0", "1", "0").err
 
 
 def test_the_sdr_repository_is_cleared_and_filled_again(scratch: Lab, tmp_path: Path) -> None:
