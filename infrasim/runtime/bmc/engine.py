@@ -48,6 +48,7 @@ class EngineLink:
         self._at_once: dict[int, bytes] = {}
         self._sequence = 0
         self._fetching: asyncio.Task[None] | None = None
+        self._attention = False
 
     async def connect(self) -> None:
         """Wait until ipmi_sim answers; the caller bounds the wait."""
@@ -170,13 +171,17 @@ class EngineLink:
                     if future and not future.done():
                         future.set_result(content)
                 case VmCommand(HardwareCommand.ATTENTION | HardwareCommand.ATTENTION_WITH_INTERRUPT, _):
+                    self._attention = True
                     if self._fetching is None or self._fetching.done():
                         self._fetching = asyncio.get_running_loop().create_task(self._fetch_events())
 
     async def _fetch_events(self) -> None:
-        with contextlib.suppress(Refused):
-            while (await self.ask(NetFn.APP, _GET_MESSAGE_FLAGS))[0] & _EVENT_WAITS:
-                self._on_event(await self.ask(NetFn.APP, _READ_EVENT))
+        # Attention may be shown just behind the answer that there is nothing more.
+        while self._attention:
+            self._attention = False
+            with contextlib.suppress(Refused):
+                while (await self.ask(NetFn.APP, _GET_MESSAGE_FLAGS))[0] & _EVENT_WAITS:
+                    self._on_event(await self.ask(NetFn.APP, _READ_EVENT))
 
 
 def _give_up(future: asyncio.Future[bytes]) -> None:

@@ -218,6 +218,10 @@ def test_events_are_fetched_when_attention_is_shown() -> None:
         peer.send(command_wire(HardwareCommand.ATTENTION))
         await until(lambda: len(log) == 2)
         assert log == [record, record[::-1]]
+        fetching = link._fetching
+        assert fetching
+        # It looks once more, and finds nothing.
+        await until(fetching.done)
         waiting.append(record)
         show()
         peer.send(command_wire(HardwareCommand.NO_ATTENTION))
@@ -225,6 +229,26 @@ def test_events_are_fetched_when_attention_is_shown() -> None:
         assert len(log) == 2
         peer.send(command_wire(HardwareCommand.ATTENTION_WITH_INTERRUPT))
         await until(lambda: len(log) == 3)
+
+    play(scene)
+
+
+def test_attention_that_comes_with_the_word_that_there_is_nothing_is_not_lost() -> None:
+    async def scene(peer: EnginePeer, link: EngineLink, events: list[bytes]) -> None:
+        record = bytes(range(16))
+
+        def fetched(event: bytes) -> None:
+            peer.answers[FLAGS] = b"\0\0"
+            events.append(event)
+
+        link._on_event = fetched
+        peer.answers[FLAGS] = None
+        peer.send(command_wire(HardwareCommand.ATTENTION))
+        await until(lambda: (*FLAGS, b"") in peer.asked)
+        peer.answers |= {FLAGS: b"\0\x02", READ_EVENT: b"\0" + record}
+        peer.send(answer_wire(peer.requests[-1], b"\0\0") + command_wire(HardwareCommand.ATTENTION))
+        await until(lambda: events)
+        assert events == [record]
 
     play(scene)
 

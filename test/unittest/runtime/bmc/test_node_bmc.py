@@ -249,6 +249,7 @@ def test_a_second_reset_begins_the_while_anew(play: Play) -> None:
         assert [event for event, _ in place.events] == ["bmc-reset", "bmc-reset"]
         await later(RESET_S)
         assert [event for event, _ in place.events] == ["bmc-reset", "bmc-reset", "bmc-back"]
+        await until(place.paths.kcs_socket.exists)
 
     play(scene)
 
