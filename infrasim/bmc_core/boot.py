@@ -45,6 +45,16 @@ SELECTORS = {
 }
 _NO_FLAGS = bytes(5)
 
+# The other bits. No firmware here locks a keyboard, blanks the screen, talks more or less, or sends progress
+# events; its console is on the serial port always; no channel shares that port. What is true anyway is taken:
+# the console on the serial port, no password, no sleep button, a port that host and BMC have both.
+_CLEAR_SETTINGS = 0x80
+_IMPOSSIBLE = bytes([0x00, 0x43, 0xF0, 0x08, 0x00])
+_CONSOLE_MASK, _CONSOLES = 0x03, (0, 2)
+_MUX_MASK, _MUXES = 0x07, range(3)
+# Any one, the first of those outside, the first of those inside.
+_INSTANCE_MASK, _INSTANCES = 0x1F, (0x00, 0x01, 0x11)
+
 # Parameter 3: what leaves the valid bit alone. Its bits 1 and 0, for the buttons, do nothing: people at the
 # machine press them to boot what they have just chosen.
 _KEEP_ON_TIMEOUT = 0x08
@@ -69,6 +79,8 @@ class BootState:
     simple: dict[int, bytes] = field(default_factory=dict)
     mailbox: dict[int, bytes] = field(default_factory=dict)
     locked: list[int] = field(default_factory=list)
+    # Whether the firmware's settings are to be as they were at first when the host gets power next.
+    clears_settings: bool = False
 
     @property
     def selector(self) -> BootSelector | None:
@@ -120,12 +132,15 @@ class BootOptions:
         """Take new boot flags.
 
         Raises:
-            Refused: this host cannot boot from that.
+            Refused: this host cannot boot from that, or cannot do something else that they ask for.
         """
         device = (flags[1] & _DEVICE_MASK) >> 2
         if device and (device not in SELECTORS or SELECTORS[device] not in self._bmc.chassis.boot_devices()):
             raise Refused(Completion.INVALID_FIELD)
+        if not _can_be_done(flags):
+            raise Refused(Completion.INVALID_FIELD)
         self._state.flags = flags
+        self._state.clears_settings = bool(flags[0] & VALID and flags[1] & _CLEAR_SETTINGS)
         self._bmc.changed()
         self.apply()
         self.begin_countdown(expires=expires)
@@ -147,6 +162,7 @@ class BootOptions:
     def _expire(self) -> None:
         self._expiry = None
         self._state.flags = bytes([self._state.flags[0] & ~VALID]) + self._state.flags[1:]
+        self._state.clears_settings = False
         self._bmc.changed()
         self.apply()
 
@@ -158,6 +174,12 @@ class BootOptions:
         if self._state.is_for_one_boot:
             self._state.flags = _NO_FLAGS
             self._bmc.changed()
+
+    def settings_cleared(self) -> None:
+        """The firmware's settings are as they were at first. Flags for every boot clear them each time."""
+        state = self._state
+        state.clears_settings = state.is_persistent and bool(state.flags[1] & _CLEAR_SETTINGS)
+        self._bmc.changed()
 
     def host_started(self) -> None:
         """A boot begins: flags that name no device are used by that; the machine tells when others are."""
@@ -243,6 +265,16 @@ class BootOptions:
         if number in _LENGTHS:
             return state.simple.get(number, bytes(_LENGTHS[number]))
         raise Refused(_UNSUPPORTED)
+
+
+def _can_be_done(flags: bytes) -> bool:
+    """Whether a host here does everything that the flags ask for beside a device."""
+    return (
+        not any(byte & impossible for byte, impossible in zip(flags, _IMPOSSIBLE, strict=True))
+        and flags[2] & _CONSOLE_MASK in _CONSOLES
+        and flags[3] & _MUX_MASK in _MUXES
+        and flags[4] & _INSTANCE_MASK in _INSTANCES
+    )
 
 
 def _need(data: bytes, length: int) -> None:

@@ -145,17 +145,24 @@ class ChassisControl:
             case ControlAction.POWER_CYCLE:
                 self._note_cause(cause, channel)
                 self._bmc.boot.restart_ordered(cause)
-                self._cycling = True
-                chassis.power_off()
+                self._begin_cycle()
             case ControlAction.HARD_RESET:
                 self._note_cause(cause, channel)
                 self._bmc.boot.restart_ordered(cause)
-                self._bmc.watchdog.host_reset()
-                chassis.reset()
+                if self._bmc.state.boot.clears_settings and chassis.keeps_settings():
+                    # The firmware has them in use until the power is off.
+                    self._begin_cycle()
+                else:
+                    self._bmc.watchdog.host_reset()
+                    chassis.reset()
             case ControlAction.DIAGNOSTIC_INTERRUPT:
                 chassis.send_nmi()
             case ControlAction.SOFT_SHUTDOWN:
                 chassis.press_power_button()
+
+    def _begin_cycle(self) -> None:
+        self._cycling = True
+        self._bmc.chassis.power_off()
 
     def _power_on(self, cause: RestartCause, channel: int) -> None:
         if not self._bmc.chassis.power_is_on():

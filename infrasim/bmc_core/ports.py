@@ -73,6 +73,9 @@ class Chassis(Protocol):
     def boot_devices(self) -> frozenset[BootSelector]:
         """The boot overrides that this host can follow."""
 
+    def keeps_settings(self) -> bool:
+        """Whether its firmware keeps settings while it is off."""
+
     def override_boot(self, selector: BootSelector | None, *, keep: bool) -> None:
         """Boot from ``selector`` next, or, with ``keep``, always; None takes it back."""
 

@@ -191,7 +191,7 @@ class _Bmc:
 
     def __init__(self, record: Record) -> None:
         kept = bare.read_json(record["bmc_state"])
-        if int(kept["boot"]["flags"][:2], 16) & record["boot_flags_valid"]:
+        if int(kept["boot"]["flags"][:2], 16) & record["boot_flags_valid"] or kept["boot"]["clears_settings"]:
             raise _Deviation("boot flags")
         chassis = kept["chassis"]
         self.power: bool = record["power_at_ac"][chassis["restore_policy"], chassis["was_on"]]

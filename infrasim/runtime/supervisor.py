@@ -29,6 +29,7 @@ from infrasim.runtime.bmc.host_wires import HostWires
 from infrasim.runtime.bmc.node_bmc import NodeBmc
 from infrasim.runtime.children import Children, wait_ready
 from infrasim.runtime.control import ControlServer
+from infrasim.runtime.copies import begin_copies
 from infrasim.runtime.held_ports import HeldPorts, host_ports
 from infrasim.runtime.host_link import HostLink
 from infrasim.runtime.launch import STOPPED_MEANWHILE
@@ -428,6 +429,8 @@ class Supervisor:
         try:
             # Somebody may have cleaned the logs up meanwhile.
             make_dir(spec.log.parent, mode=0o750)
+            if name == QEMU and self.bmc.core.state.boot.clears_settings:
+                self._clear_settings()
             self._children.start(spec)
         except HostError as exc:
             self.record("error", process=name, message=exc.message)
@@ -437,6 +440,16 @@ class Supervisor:
         identity = self._children.identity(name)
         self.record("started", process=name, pid=identity.pid if identity else None)
         self._becoming_ready[name] = self.in_background(self._become_ready(name))
+
+    def _clear_settings(self) -> None:
+        """What the firmware keeps is as it was when the node was new.
+
+        Raises:
+            HostError: it cannot be written.
+        """
+        begin_copies(self.plan, anew=True)
+        self.bmc.core.boot.settings_cleared()
+        self.record("firmware-settings-cleared")
 
     def _hold_ports(self) -> None:
         """Keep the ports of a host that does not run."""

@@ -16,6 +16,7 @@ from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import AliasSpec, DiskSpec, NodePlan, read_plan
+from infrasim.runtime.copies import begin_copies
 from infrasim.runtime.images import file_fault, image_faults, note_base
 from infrasim.runtime.logs import other_owner
 from infrasim.runtime.planning import Planned, setting_text
@@ -100,10 +101,7 @@ def refresh_workspace(plan: NodePlan, paths: NodePaths) -> None:
     for alias in plan.aliases:
         if not alias.path.is_symlink():
             make_link(alias.path, alias.target)
-    for copy in plan.copies:
-        if not copy.path.exists():
-            make_dir(copy.path.parent)
-            write_atomic(copy.path, copy.source.read_bytes())
+    begin_copies(plan, anew=False)
 
 
 def _set_long_logs_aside(paths: NodePaths) -> None:

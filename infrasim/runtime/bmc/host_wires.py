@@ -77,6 +77,10 @@ class HostWires:
         """The boot overrides that this host can follow."""
         return self._supervisor.plan.host.overrides
 
+    def keeps_settings(self) -> bool:
+        """Whether its firmware keeps settings while it is off: UEFI's variables."""
+        return bool(self._supervisor.plan.copies)
+
     def override_boot(self, selector: BootSelector | None, *, keep: bool) -> None:
         """Boot from ``selector`` next, or always."""
         self._supervisor.feed(SetOverride(selector, keep))

@@ -97,6 +97,7 @@ class FakeChassis:
     on: bool = False
     orders: list[str] = field(default_factory=list)
     devices: frozenset[BootSelector] = frozenset(BootSelector)
+    has_settings: bool = False
 
     def power_is_on(self) -> bool:
         return self.on
@@ -120,6 +121,9 @@ class FakeChassis:
 
     def boot_devices(self) -> frozenset[BootSelector]:
         return self.devices
+
+    def keeps_settings(self) -> bool:
+        return self.has_settings
 
     def override_boot(self, selector: BootSelector | None, *, keep: bool) -> None:
         self.orders.append(f"boot {selector} keep={keep}")

@@ -11,6 +11,7 @@ from infrasim.qemu.boot import BootSelector
 
 VALID, PERSISTENT, EFI = 0x80, 0x40, 0x20
 PXE = 0x04
+CLEAR = 0x80
 
 
 def put(bench: Bench, *data: int) -> bytes:
@@ -27,9 +28,84 @@ def flags(bench: Bench, *data: int) -> bytes:
 
 def test_flags_read_back_whole_and_apply() -> None:
     bench = Bench()
-    assert flags(bench, VALID | EFI, PXE, 0x40, 0, 3) == b"\0"
-    assert get(bench, 5) == bytes([0, 1, 5, VALID | EFI, PXE, 0x40, 0, 3])
+    assert flags(bench, VALID | EFI, PXE, 0x0A, 2, 1) == b"\0"
+    assert get(bench, 5) == bytes([0, 1, 5, VALID | EFI, PXE, 0x0A, 2, 1])
     assert bench.chassis.orders == ["boot pxe keep=False"]
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        (0x40, 0, 0, 0),  # lock the keyboard
+        (0x02, 0, 0, 0),  # blank the screen
+        (0x01, 0, 0, 0),  # lock the reset button
+        (0, 0x80, 0, 0),  # lock the power button
+        (0, 0x40, 0, 0),  # say more
+        (0, 0x20, 0, 0),  # say less
+        (0, 0x10, 0, 0),  # send progress events
+        (0, 0x01, 0, 0),  # no console on the serial port
+        (0, 0x03, 0, 0),
+        (0, 0, 0x08, 0),  # share a channel
+        (0, 0, 0x03, 0),
+        (0, 0, 0, 0x02),  # the second one outside
+        (0, 0, 0, 0x12),
+    ],
+)
+def test_what_no_firmware_here_does_is_refused(impossible: tuple[int, int, int, int]) -> None:
+    bench = Bench()
+    flags(bench, VALID, PXE, 0, 0, 0)
+    assert flags(bench, VALID, *impossible) == b"\xcc"
+    assert get(bench, 5) == bytes([0, 1, 5, VALID, PXE, 0, 0, 0]), "what was set before stays"
+
+
+# The console on the serial port, no password, no sleep button, the port for both or one, the first device.
+@pytest.mark.parametrize(
+    "true", [(0, 2, 0, 0), (0, 8, 0, 0), (0, 4, 0, 0), (0, 0, 1, 0), (0, 0, 2, 1), (0, 0, 0, 0x11)]
+)
+def test_what_is_so_anyway_is_taken(true: tuple[int, int, int, int]) -> None:
+    bench = Bench()
+    assert flags(bench, VALID, *true) == b"\0"
+    assert get(bench, 5) == bytes([0, 1, 5, VALID, *true])
+
+
+def test_settings_are_cleared_at_the_next_power_on_and_only_once() -> None:
+    bench = Bench()
+    state = bench.bmc.state.boot
+    flags(bench, VALID, PXE | CLEAR, 0, 0, 0)
+    bench.bmc.boot.used()
+    assert state.clears_settings, "a boot without a power-on has left them"
+    bench.bmc.boot.settings_cleared()
+    assert not state.clears_settings
+    flags(bench, VALID | PERSISTENT, CLEAR, 0, 0, 0)
+    bench.bmc.boot.settings_cleared()
+    assert state.clears_settings, "at every boot"
+    flags(bench, 0, 0, 0, 0, 0)
+    assert not state.clears_settings
+
+
+def test_settings_are_not_cleared_by_flags_that_expired() -> None:
+    bench = Bench()
+    flags(bench, VALID, CLEAR, 0, 0, 0)
+    bench.clock.advance(61)
+    assert not bench.bmc.state.boot.clears_settings
+
+
+@pytest.mark.parametrize(
+    ("has_settings", "clear", "orders"),
+    [(True, CLEAR, ["off", "on"]), (True, 0, ["reset"]), (False, CLEAR, ["reset"])],
+)
+def test_a_reset_is_a_power_cycle_where_settings_are_to_be_cleared(
+    has_settings: bool, clear: int, orders: list[str]
+) -> None:
+    bench = Bench()
+    bench.chassis.on, bench.chassis.has_settings = True, has_settings
+    flags(bench, VALID, clear, 0, 0, 0)
+    bench.chassis.orders.clear()
+    assert bench.ask(NetFn.CHASSIS, 0x02, bytes([ControlAction.HARD_RESET])) == b"\0"
+    if not bench.chassis.on:
+        bench.bmc.power_changed(on=False)
+        bench.clock.advance(1)
+    assert bench.chassis.orders == orders
 
 
 def test_one_boot_uses_them_up() -> None:

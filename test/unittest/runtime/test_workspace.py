@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from infrasim.errors import InvalidNodeFile, ProgramError
+from infrasim.errors import HostError, InvalidNodeFile, ProgramError
 from infrasim.host.process import Finished
 from infrasim.paths import Home
 from infrasim.plan.model import CopySpec, DiskSpec, InputSpec, NodePlan, read_plan
 from infrasim.runtime import workspace
+from infrasim.runtime.copies import begin_copies
 from infrasim.runtime.planning import Planned
 from infrasim.runtime.workspace import check_inputs, create_disk, remove_workspace, write_workspace
 
@@ -380,6 +381,11 @@ def test_a_copy_is_made_once_and_stays(home: Home, make_plan: MakePlan, images: 
     assert problem_of(home, plan) is None
     write(home, plan)
     assert kept.path.read_bytes() == b"what the firmware made of it"
+    with pytest.raises(HostError, match=f"cannot read {source}: No such file"):
+        begin_copies(plan, anew=True)
+    source.write_bytes(b"as it came")
+    begin_copies(plan, anew=True)
+    assert kept.path.read_bytes() == b"as it came"
 
 
 def test_what_is_to_be_copied_must_be_there(home: Home, make_plan: MakePlan) -> None:
