@@ -260,7 +260,7 @@ def test_options_of_the_firmware_are_kept_until_the_boot(on: Lab) -> None:
 
 def test_settings_of_the_firmware_are_cleared_at_a_power_on(scratch: Lab) -> None:
     scratch.start(compute={"memory": {"size": 256}, "firmware": "uefi"}, bmc={"startnow": False})
-    [variables] = scratch.root.glob("*/nvram/*.fd")
+    [variables] = (scratch.home / NODE / "nvram").iterdir()
     new = variables.read_bytes()
 
     def power_on_with_a_mark() -> None:
