@@ -77,7 +77,8 @@ _MINUTES_PER_COUNT = 60
 class ChassisState:
     """What the chassis remembers.
 
-    ``restore_policy`` None follows the node file. ``last_event`` is byte 2 of Get Chassis Status.
+    ``restore_policy`` None follows the node file. ``was_on``: whether the host is meant to have power, which
+    is what the policy finds after a loss of AC. ``last_event`` is byte 2 of Get Chassis Status.
     ``power_on_s`` is the time the host had power, without the present stretch.
     """
 
@@ -139,6 +140,8 @@ class ChassisControl:
             case ControlAction.POWER_DOWN:
                 self._stop_cycle()
                 chassis.power_off()
+                # The host takes a moment to go: AC that is lost meanwhile finds it switched off.
+                self._note_power(on=False)
             case ControlAction.POWER_UP:
                 self._stop_cycle()
                 self._power_on(cause, channel)
@@ -165,10 +168,17 @@ class ChassisControl:
         self._bmc.chassis.power_off()
 
     def _power_on(self, cause: RestartCause, channel: int) -> None:
-        if not self._bmc.chassis.power_is_on():
+        # A host that is on its way off is on, but has no future: this begins another.
+        if not (self._bmc.chassis.power_is_on() and self._state.was_on):
             self._note_cause(cause, channel)
             self._state.last_event = _LAST_ON_BY_IPMI if cause is RestartCause.CHASSIS_CONTROL else 0
         self._bmc.chassis.power_on()
+        self._note_power(on=True)
+
+    def _note_power(self, *, on: bool) -> None:
+        if self._state.was_on is not on:
+            self._state.was_on = on
+            self._bmc.changed()
 
     def _note_cause(self, cause: RestartCause, channel: int = 0) -> None:
         self._state.restart_cause = cause

@@ -593,6 +593,9 @@ class NodeMachine:
             case PowerOrder.OFF:
                 return [report, *self._cut_power()]
             case PowerOrder.RESET:
+                if self.is_starting_host:
+                    # The chassis is on, and nothing of the host runs yet that could begin anew.
+                    return [report]
                 if self.host.state is not ChildState.RUNNING:
                     raise OrderRefused("the chassis is off")
                 # A host that starts anew is not on its way down any more.

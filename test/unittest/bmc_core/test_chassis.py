@@ -55,6 +55,22 @@ def test_control_refuses_nonsense(data: bytes, code: int) -> None:
     assert chassis(powered(), CONTROL, data) == bytes([code])
 
 
+def test_orders_to_a_host_that_takes_its_time_to_go() -> None:
+    """It has power until it is gone; what was ordered counts for a loss of AC and for what comes after it."""
+    bench = powered()
+    state = bench.bmc.state.chassis
+    assert chassis(bench, CONTROL, b"\x00") == b"\0"
+    bench.chassis.on = True
+    assert state.was_on is False
+    assert chassis(bench, CONTROL, b"\x01") == b"\0"
+    assert state.was_on is True
+    assert chassis(bench, CAUSE) == bytes([0, RestartCause.CHASSIS_CONTROL, 0x0F])
+    assert chassis(bench, STATUS)[2] == 0x10, "switched on by IPMI"
+    state.restart_cause = RestartCause.WATCHDOG
+    assert chassis(bench, CONTROL, b"\x01") == b"\0"
+    assert state.restart_cause is RestartCause.WATCHDOG, "it is on, so nothing begins"
+
+
 def test_a_cycle_goes_on_after_its_interval() -> None:
     bench = powered()
     chassis(bench, INTERVAL, b"\x05")

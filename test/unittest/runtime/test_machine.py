@@ -650,16 +650,40 @@ def test_a_host_is_starting_from_the_order_until_it_is_ready() -> None:
 
 
 @pytest.mark.parametrize("order", [RESET, SOFT])
-def test_no_reset_or_soft_without_a_running_host(order: Power) -> None:
+def test_no_reset_or_soft_without_power(order: Power) -> None:
     node = Node().off()
     with pytest.raises(OrderRefused, match=r"^the chassis is off$"):
         node.do(order)
     node.do(ON)
+    node.do(Ready(QEMU))
+    node.do(OFF)
     with pytest.raises(OrderRefused, match=r"^the chassis is off$"):
         node.do(order)
+
+
+def test_no_soft_without_a_running_host() -> None:
+    node = Node().off()
+    node.do(ON)
+    with pytest.raises(OrderRefused, match=r"^the chassis is off$"):
+        node.do(SOFT)
     node.do(Exited(QEMU, 1))
     with pytest.raises(OrderRefused, match=r"^the chassis is off$"):
-        node.do(order)
+        node.do(SOFT)
+    assert node.timers.keys() == {"restart:qemu"}
+
+
+def test_a_reset_of_a_host_that_has_not_begun_is_its_beginning() -> None:
+    """Whoever switches on and sees that it is on may reset at once, however long QEMU takes."""
+    node = Node().off()
+    node.do(ON)
+    assert node.do(RESET) == ["report power-reset"]
+    node.do(Ready(QEMU))
+    node.do(OFF)
+    node.do(ON)
+    assert node.do(RESET) == ["report power-reset"], "the one before is still going"
+    assert "spawn qemu" in node.do(Exited(QEMU, 0))
+    node.do(Exited(QEMU, 1))
+    assert node.do(RESET) == ["report power-reset"]
     assert node.timers.keys() == {"restart:qemu"}
 
 
