@@ -24,6 +24,9 @@ from infrasim.host.process import identify, send_signal, wait_gone
 
 CLONE = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 180
+# How long ipmitool waits for an answer before it asks again. Its own second or two is too short where
+# processors are busy: a request that the BMC only answers late would be done twice.
+IPMITOOL_WAITS_S = 15
 NODE = "n"
 # How long a process that was killed may take to be gone, on a machine that has much else to do.
 END_S = 60.0
@@ -98,11 +101,14 @@ def free_address(port: int = 623) -> str:
     raise AssertionError("no loopback address is free")
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has, and that the kernel gives to nobody who asks for any."""
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, address: str = "127.0.0.1") -> int:
+    """A TCP port of 127.0.0.1, or of that kind and there, that nobody has.
+
+    The kernel gives it to nobody who asks for any.
+    """
     for number in range(1000):
         port = 20000 + WORKER % 10 * 1000 + (os.getpid() + number) % 1000
-        if _is_free(socket.SOCK_STREAM, "127.0.0.1", port):
+        if _is_free(kind, address, port):
             return port
     raise AssertionError("no port is free")
 
@@ -244,6 +250,10 @@ class Lab:
         path = self.logs / name / "serial.log"
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
+    def firmware_is_through(self, name: str = NODE) -> bool:
+        """Whether the firmware of the last boot tries the network, after the second reset it makes of one."""
+        return "iPXE initialising" in self.serial(name).rpartition("SeaBIOS (")[2]
+
     def ipmitool(
         self,
         *words: str,
@@ -254,7 +264,7 @@ class Lab:
     ) -> Ran:
         """Run ipmitool against the node's BMC, with its default user if no other is given."""
         login = ("-H", host or self.address, "-U", user, "-P", password)
-        return execute("ipmitool", *options, *login, *words)
+        return execute("ipmitool", "-N", str(IPMITOOL_WAITS_S), *options, *login, *words)
 
     def ipmi(self, *words: str, options: tuple[str, ...] = ("-I", "lanplus")) -> str:
         """Run ipmitool, which must succeed, and return what it printed."""
@@ -277,11 +287,22 @@ class Lab:
         """What the BMC answers to a raw request, which must succeed."""
         return bytes.fromhex(self.ipmi("raw", *(f"{number:#x}" for number in numbers)))
 
+    def packets_received(self) -> int:
+        """How many UDP packets came to the BMC's main channel, those of this question too."""
+        return int.from_bytes(self.raw(0x0C, 4, 0x0E, 0)[10:12], "little")
+
     def kept(self, name: str = NODE) -> dict[str, Any]:
         """What the BMC keeps on disk over its own end."""
         state = json.loads((self.home / name / "bmc" / "core.json").read_text())
         assert isinstance(state, dict)
         return state
+
+    def host_runs(self, name: str = NODE) -> bool:
+        """Whether the host has begun and was not told to end; the serial log is that of this host then."""
+        return any(
+            entry["name"] == "qemu" and entry["state"] == "running"
+            for entry in self.status(name)["processes"]
+        )
 
     def order(self, verb: str, *words: str, name: str = NODE) -> None:
         """Say something on the node's control socket, as people at the machine would."""

@@ -19,6 +19,7 @@ from lab import NODE, Lab, execute, wait_for
 
 _SOURCE = Path(__file__).parent / "guest" / "printer.asm"
 _LINES_AT_ONCE = 10_000
+_PATIENCE_S = 180
 
 
 def numbered(count: int) -> bytes:
@@ -66,14 +67,16 @@ def session(home: Lab, said: Path) -> Iterator[None]:
     writer = threading.Thread(target=_write_down, args=(terminal, said), daemon=True)
     writer.start()
     try:
-        wait_for(lambda: b"SOL Session operational" in said.read_bytes(), what="the session")
+        wait_for(
+            lambda: b"SOL Session operational" in said.read_bytes(), timeout_s=_PATIENCE_S, what="the session"
+        )
         yield
         os.write(terminal, b"\r~.")
-        client.wait(timeout=60)
+        client.wait(timeout=_PATIENCE_S)
     finally:
         client.kill()
         client.wait()
-        writer.join(timeout=10)
+        writer.join(timeout=_PATIENCE_S)
         os.close(terminal)
 
 

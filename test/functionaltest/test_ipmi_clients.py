@@ -15,9 +15,10 @@ import pyghmi.ipmi.command  # type: ignore[import-untyped]
 import pyipmi  # type: ignore[import-untyped]
 import pyipmi.interfaces  # type: ignore[import-untyped]
 import pytest
-from lab import Lab, Ran, execute, wait_for
+from lab import Lab, Ran, execute, free_port, wait_for
 
 DRIVERS = ("LAN_2_0", "LAN")
+PATIENCE_S = 180
 WORKAROUND = re.compile(r"workaround|invalid|error|unsupported|timeout", re.IGNORECASE)
 
 
@@ -53,10 +54,15 @@ def test_ipmipower(running: Lab, driver: str) -> None:
     def power(word: str) -> str:
         return must(running, "ipmipower", word, driver=driver).strip().partition(": ")[2]
 
+    def power_is(state: str) -> bool:
+        return power("--stat") == state
+
     for word, expected in (("--off", "off"), ("--on", "on")):
         assert power(word) == "ok"
-        assert power("--stat") == expected == running.status()["host"]["power"]
-    wait_for(lambda: "SeaBIOS" in running.serial(), what="the firmware")
+        # The answer waits until the host is gone, but not for long.
+        wait_for(functools.partial(power_is, expected), what=f"power {expected}")
+        assert running.status()["host"]["power"] == expected
+    wait_for(running.host_runs, what="the host")
     ready = running.count("ready")
     for word, event in (("--reset", "power-reset"), ("--pulse", "nmi"), ("--cycle", "power-off")):
         before = running.count(event)
@@ -64,10 +70,12 @@ def test_ipmipower(running: Lab, driver: str) -> None:
         wait_for(functools.partial(happened_since, running, event, before), what=event)
     # The status is "on" until the host has gone as well.
     wait_for(functools.partial(happened_since, running, "ready", ready), what="the end of the cycle")
+    wait_for(running.host_runs, what="the next host")
     assert power("--stat") == "on"
     assert power("--soft") == "ok"
-    wait_for(lambda: power("--stat") == "off", what="the power off")
+    wait_for(functools.partial(power_is, "off"), what="the power off")
     assert power("--on") == "ok"
+    wait_for(running.host_runs, what="the host")
 
 
 def test_ipmipower_asks_for_the_privilege_it_needs(running: Lab) -> None:
@@ -141,6 +149,7 @@ def test_bmc_device(running: Lab, driver: str) -> None:
 
 def test_ipmi_chassis(running: Lab, driver: str) -> None:
     running.ipmi("power", "on")
+    wait_for(running.host_runs, what="the host")
     said = must(running, "ipmi-chassis", "--get-chassis-status", driver=driver)
     assert re.search(r"System Power +: on\n", said)
     must(running, "ipmi-chassis", "--chassis-identify=FORCE", driver=driver)
@@ -155,9 +164,11 @@ def test_ipmi_chassis(running: Lab, driver: str) -> None:
     )
     assert re.search(r"Power Restore Policy : previous\n", running.ipmi("chassis", "status"))
     must(running, "ipmi-chassis", "--set-power-restore-policy=ALWAYS-ON", driver=driver)
-    resets = running.count("power-reset")
+    wait_for(running.firmware_is_through, what="the firmware")
+    boots = running.serial().count("SeaBIOS (")
     must(running, "ipmi-chassis", "--chassis-control=HARD-RESET", driver=driver)
-    wait_for(lambda: running.count("power-reset") > resets, what="the reset")
+    wait_for(lambda: running.serial().count("SeaBIOS (") > boots, what="the boot")
+    wait_for(running.firmware_is_through, what="the firmware's end of it")
     assert "Chassis control command" in must(
         running, "ipmi-chassis", "--get-system-restart-cause", driver=driver
     )
@@ -240,7 +251,7 @@ def test_ipmidetect(running: Lab) -> None:
     daemon = shutil.which("ipmidetectd")
     assert daemon, "install freeipmi-ipmidetect"
     config = running.root / "ipmidetectd.conf"
-    port = 40000 + os.getpid() % 20000
+    port = free_port(address="0.0.0.0")
     config.write_text(
         f"host {running.address}\nhost 127.250.250.250\nipmidetectd_server_port {port}\nipmiping_period 100\n"
     )
@@ -257,9 +268,9 @@ def test_ipmidetect(running: Lab) -> None:
 
 
 def test_ipmiconsole(running: Lab) -> None:
-    running.ipmi("power", "off")
+    running.power_off()
     login = ["-h", running.address, "-u", "admin", "-p", "admin"]
-    console = pexpect.spawn("ipmiconsole", login, timeout=60, encoding="latin-1")
+    console = pexpect.spawn("ipmiconsole", login, timeout=PATIENCE_S, encoding="latin-1")
     try:
         console.expect_exact("[SOL established]")
         running.ipmi("power", "on")
@@ -287,11 +298,19 @@ def test_pyghmi_switches_power(running: Lab, pyghmi_: Any) -> None:
         pyghmi_.set_power(word, wait=30)
         assert pyghmi_.get_power() == {"powerstate": state}
         assert running.status()["host"]["power"] == state
+    # A reset of one that has not begun would be no more than its begin.
+    wait_for(lambda: running.host_runs() and "SeaBIOS (" in running.serial(), what="the firmware")
     boots = running.serial().count("SeaBIOS (")
     resets = running.count("power-reset")
     pyghmi_.set_power("boot")
     wait_for(lambda: running.count("power-reset") > resets, what="the reset")
-    wait_for(lambda: running.serial().count("SeaBIOS (") > boots, what="the boot")
+
+    def is_booted() -> bool:
+        # The BMC ends a session that says nothing for a minute.
+        pyghmi_.get_power()
+        return running.serial().count("SeaBIOS (") > boots and running.firmware_is_through()
+
+    wait_for(is_booted, what="the boot")
 
 
 @pytest.mark.parametrize(
@@ -367,16 +386,18 @@ Console(sys.argv[1], "admin", "admin", iohandler=show, force=True).main_loop()
 
 
 def test_pyghmi_shows_the_console(running: Lab) -> None:
-    running.ipmi("power", "off")
+    running.power_off()
     argv = ["-c", PYGHMI_CONSOLE, running.address]
-    console = pexpect.spawn(sys.executable, argv, timeout=60, encoding="latin-1")
+    console = pexpect.spawn(sys.executable, argv, timeout=PATIENCE_S, encoding="latin-1")
     try:
         wait_for(lambda: sol_is_active(running), what="the console")
         running.ipmi("power", "on")
         console.expect_exact("SeaBIOS")
     finally:
         console.close(force=True)
-    running.ipmi("sol", "deactivate")
+    # The BMC may have given up by itself to repeat what nobody acknowledges.
+    running.ipmitool("sol", "deactivate")
+    assert not sol_is_active(running)
 
 
 def sol_is_active(home: Lab) -> bool:
@@ -397,6 +418,8 @@ def test_python_ipmi(running: Lab) -> None:
     client.session.set_auth_type_user("admin", "admin")
     client.target = pyipmi.Target(ipmb_address=0x20)
     client.open()
+    # It asks once.
+    interface.set_timeout(float(PATIENCE_S))
     try:
         client.session.establish()
         assert client.get_device_id().manufacturer_id == 7244

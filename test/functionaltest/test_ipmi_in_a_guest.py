@@ -22,6 +22,8 @@ def inside(running: Lab, guest: Guest) -> Iterator[Inside]:
     running.register(compute=guest_settings(guest), bmc={"reset_time": RESET_S})
     running.must("node", "restart", NODE)
     with shell(running, guest) as found:
+        # Not even what the kernel thinks of an NMI is to stand in the middle of an answer; dmesg has it.
+        found.run("echo 0 >/proc/sys/kernel/printk")
         yield found
 
 
@@ -223,16 +225,15 @@ def test_a_diagnostic_interrupt_reaches_the_guests_kernel(running: Lab, inside: 
 
 def test_the_watchdogs_warning_reaches_the_guest(running: Lab, inside: Inside) -> None:
     running.ipmi("sel", "clear")
-    # SMS/OS, power off with a warning by NMI, a minute each: the warning comes at once.
+    # SMS/OS, power off with a warning by NMI, four minutes each: the warning comes at once.
     inside.run("dmesg -c >/dev/null")
-    inside.raw(6, 0x24, 4, 0x22, 60, 0, 0x58, 0x02)
-    # What the kernel says goes between this command's own words.
-    inside.run("ipmitool raw 6 0x22")
+    inside.raw(6, 0x24, 4, 0x22, 240, 0, 0x60, 0x09)
+    inside.raw(6, 0x22)
     wait_for(lambda: "NMI" in inside.run("dmesg").out, what="the kernel's word about the NMI")
     inside.ipmi("mc watchdog off")
     assert "Timer interrupt" in running.ipmi("sel", "elist")
     # A warning by message: the flag that the driver reads, before anybody takes it.
-    inside.raw(6, 0x24, 4, 0x30, 60, 0, 0x58, 0x02)
+    inside.raw(6, 0x24, 4, 0x30, 240, 0, 0x60, 0x09)
     inside.raw(6, 0x22)
     wait_for(lambda: running.ipmi("sel", "elist").count("Timer interrupt") == 2, what="the second warning")
     assert "Started/Running" in running.ipmi("mc", "watchdog", "get")
@@ -250,9 +251,12 @@ def test_a_reset_of_the_bmc_takes_every_door_away_and_brings_all_back(
     pid = running.pid("qemu")
     backs = running.count("bmc-back")
     inside.ipmi("mc reset", kind)
-    # The next line is typed at once, and the BMC is away for a second.
-    away = inside.run("ipmitool raw 6 1")
-    assert running.count("bmc-back") > backs or away.code != 0, away
+
+    def is_away() -> bool:
+        # A guest that is quick asks before the BMC goes, a slow one when it is back again.
+        return inside.run("ipmitool raw 6 1").code != 0 or running.count("bmc-back") > backs
+
+    wait_for(is_away, what="the BMC's leaving")
     wait_for(lambda: running.count("bmc-back") > backs, what="the BMC's return")
     wait_for(lambda: inside.run("ipmitool raw 6 1").code == 0, what="KCS again")
     for said in (inside.ipmi("lan print 1"), running.ipmi("lan", "print", "1")):
@@ -265,17 +269,12 @@ def test_a_reset_of_the_bmc_takes_every_door_away_and_brings_all_back(
 
 
 def test_a_killed_supervisor_comes_back_to_the_guest(running: Lab, inside: Inside) -> None:
-    import os
-    import signal
-
     running.ipmi("user", "set", "name", "6", "survivor")
     inside.ipmi("chassis bootdev disk options=persistent")
     wait_for(lambda: "7375727669766f72" in str(running.kept()["users"]), what="the user on disk")
     wait_for(lambda: running.kept()["boot"]["flags"].startswith("c0"), what="the flags on disk")
-    supervisor = running.pid("supervisor")
-    assert supervisor is not None
-    os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: running.status()["state"] == "degraded", what="the loss to show")
+    running.kill("supervisor")
+    assert running.status()["state"] == "degraded"
     assert inside.run("ipmitool raw 6 1").code != 0, "nobody is behind KCS"
     running.must("node", "start", NODE)
     wait_for(lambda: inside.run("ipmitool raw 6 1").code == 0, what="KCS again")

@@ -19,8 +19,9 @@ DATA, COMMAND = 0xCA2, 0xCA3
 OBF, IBF = 0x01, 0x02
 IDLE, READ, WRITE, ERROR = 0, 1, 2, 3
 GET_STATUS_ABORT, WRITE_START, WRITE_END, READ_BYTE = 0x60, 0x61, 0x62, 0x68
-ANSWER_S = 30.0
-RESET_S = 1
+ANSWER_S = 180.0
+# Long enough for a busy machine to see that the BMC is away.
+RESET_S = 3
 
 
 class InterfaceError(Exception):
@@ -95,7 +96,9 @@ class Kcs:
     def receive(self) -> bytes:
         """Read the answer."""
         answer = bytearray()
+        deadline = time.monotonic() + ANSWER_S
         while True:
+            assert time.monotonic() < deadline, f"no answer: {answer.hex()}"
             self._until(ibf=False)
             state = self.state
             if state == READ:
@@ -153,6 +156,7 @@ def kcs(node: Lab) -> Iterator[Kcs]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(qtest))
         server.listen(1)
+        server.settimeout(ANSWER_S)
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-S", "-display", "none", "-nodefaults"]
         argv += ["-qtest", f"unix:{qtest}", "-qtest-log", "none"]
         argv += ["-chardev", f"socket,id=ipmi0,path={node.home / NODE / 'run' / 'kcs.sock'},reconnect=1"]

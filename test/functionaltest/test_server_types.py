@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from lab import Ran, execute, free_address, wait_for
+from lab import IPMITOOL_WAITS_S, Ran, execute, free_address, wait_for
 
 from infrasim.paths import shipped_types
 from infrasim.personality.compiler import CompiledPersonality, compile_personality
@@ -83,7 +83,7 @@ class Simulator:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(lambda: answers(self.address), timeout_s=20, what="ipmi_sim answers")
+        wait_for(lambda: answers(self.address), timeout_s=180, what="ipmi_sim answers")
 
     def stop(self) -> None:
         if self.child is not None:
@@ -97,6 +97,8 @@ class Simulator:
             "lanplus",
             "-C",
             "3",
+            "-N",
+            str(IPMITOOL_WAITS_S),
             "-H",
             self.address,
             "-p",
@@ -199,6 +201,6 @@ def test_qemu_accepts_the_structures(server_type: str, tmp_path: Path) -> None:
         (tmp_path / f"{number}.bin").write_bytes(data)
         words += ["-smbios", f"file={tmp_path / f'{number}.bin'}"]
     commands = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
-    ran = subprocess.run(words, input=commands, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(words, input=commands, capture_output=True, text=True, timeout=180, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
