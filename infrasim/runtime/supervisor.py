@@ -277,13 +277,20 @@ class Supervisor:
         Raises:
             OrderRefused: the chassis does not follow a power order.
         """
-        had_power = self.machine.power
+        machine = self.machine
+        had_power, was_going = machine.power, machine.host.state is ChildState.STOPPING
         if self._host_may_come(event) and self._serial_log_is_lost():
             self._step(SerialLogLost())
         self._step(event)
+        has_gone = was_going and machine.host.state is not ChildState.STOPPING
         # A stop is a loss of AC: what the chassis was like before it is what the BMC remembers.
-        if self.machine.power is not had_power and self.machine.phase in (Phase.STARTING, Phase.UP):
-            self.bmc.core.power_changed(on=self.machine.power)
+        if machine.phase in (Phase.STARTING, Phase.UP):
+            if had_power and machine.power and has_gone:
+                # It was switched on again before it had gone; it was off for a moment all the same.
+                self.bmc.core.power_changed(on=False)
+                self.bmc.core.power_changed(on=True)
+            elif machine.power is not had_power:
+                self.bmc.core.power_changed(on=machine.power)
         self._hold_ports()
         self.show()
 

@@ -7,9 +7,12 @@ devices in test_power_and_boot.py.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from lab import NODE, Lab, lab, wait_for
@@ -147,6 +150,25 @@ def test_the_restart_cause_tells_who_did_it(on: Lab) -> None:
     on.ipmi("power", "cycle")
     wait_for(lambda: on.status()["host"]["power"] == "on", what="the power again")
     assert "chassis power control" in on.ipmi("chassis", "restart_cause")
+
+
+def test_orders_to_a_host_that_takes_its_time_to_go(on: Lab) -> None:
+    """Ordered on again while it is still going: what comes then is another host, with its own cause."""
+    on.order("power", "reset")
+    set_watchdog(on, actions=0x01, tenths=0xFFFF)
+    pid = on.pid("qemu")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    on.ipmi("power", "off")
+    wait_for(lambda: on.kept()["chassis"]["was_on"] is False, what="the order on disk")
+    on.ipmi("power", "on")
+    # It may have been killed meanwhile, because it did not end.
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: on.pid("qemu") not in (None, pid) and on.host_runs(), what="the next host")
+    assert "chassis power control" in on.ipmi("chassis", "restart_cause")
+    assert "Stopped" in on.ipmi("mc", "watchdog", "get")
+    wait_for(lambda: on.kept()["chassis"]["was_on"], what="the order on disk")
 
 
 def test_a_power_cycle_takes_its_interval(on: Lab) -> None:

@@ -269,6 +269,30 @@ def test_the_bmc_is_told_of_power_and_a_stop_is_no_power_off(
     play(scene)
 
 
+def test_a_host_that_is_ordered_on_before_it_has_gone_off_was_off_for_the_bmc(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
+) -> None:
+    """What counted for the host before, such as its watchdog, does not count for the next one."""
+
+    async def scene(supervisor: Supervisor) -> None:
+        started = alone(supervisor)
+        core = supervisor.bmc.core
+        await supervisor.start(None)
+        bring_up(supervisor)
+        core.state.watchdog.countdown = 600
+        core.watchdog.start()
+        supervisor.feed(Power(PowerOrder.OFF))
+        supervisor.feed(Power(PowerOrder.ON))
+        assert supervisor.machine.power
+        assert core.watchdog.is_running
+        supervisor.feed(Exited(QEMU, 0))
+        assert started[-2:] == [QEMU, QEMU]
+        assert not core.watchdog.is_running
+        assert core.state.chassis.was_on
+
+    play(scene)
+
+
 def test_a_stop_may_let_the_system_shut_down_first(
     play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]]
 ) -> None:
