@@ -40,7 +40,7 @@ class Board(Frozen):
 
     machine: str = "q35"
     options: Mapping[str, Value] = field(default_factory=lambda: {"sata": False, "vmport": False})
-    kernel_irqchip: str | bool | None = None
+    kernel_irqchip: str | None = None
     menu: Menu = Menu()
 
     def argv(self, accelerator: Accelerator, memory_backend: str | None = None) -> tuple[str, ...]:

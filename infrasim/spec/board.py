@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from infrasim.spec import board_checks
-from infrasim.spec.modelling import AfterValidator, Field
+from infrasim.spec import board_checks, words
+from infrasim.spec.modelling import AfterValidator, BeforeValidator, Field
 from infrasim.spec.part import UNUSUAL, Becomes, Part, Switch
 
 
@@ -34,11 +34,14 @@ class Machine(Part):
         description="Whether the kernel may share equal pages of several hosts. Left out: as QEMU has it.",
         examples=[False],
     )
-    kernel_irqchip: Annotated[
-        Literal["on", "off", "split"] | bool | None,
-        AfterValidator(board_checks.switch),
-        Becomes("`-accel kvm,kernel-irqchip=`"),
-    ] = Field(
+    kernel_irqchip: (
+        Annotated[
+            Literal["on", "off", "split"],
+            BeforeValidator(words.on_or_off),
+            Becomes("`-accel kvm,kernel-irqchip=`"),
+        ]
+        | None
+    ) = Field(
         None,
         alias="kernel-irqchip",
         description="With KVM: whether interrupt controllers are the kernel's, QEMU's, or `split`. "

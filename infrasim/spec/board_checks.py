@@ -16,12 +16,6 @@ _TPM = "2.0"
 LAST_LAN_CHANNEL = 11
 
 
-def switch(given: str | bool | None) -> str | bool | None:
-    """``on``, ``off``, ``true`` and ``false`` as what they mean; any other word as it is."""
-    words = {"on": True, "off": False, "true": True, "false": False}
-    return words.get(given, given) if isinstance(given, str) else given
-
-
 def machine_type(text: str) -> str:
     """A board; whether this QEMU has that version is not known here."""
     if not _MACHINE.match(text):
@@ -34,10 +28,12 @@ def is_q35(machine: str) -> bool:
     return "q35" in machine
 
 
-def tpm_version(given: str | float) -> str:
-    """The version of a TPM; without quotes it was read as a number."""
-    if str(given) != _TPM:
-        raise WrongValue(f"there is no TPM {given}", hint=f"a TPM is {_TPM}")
+def tpm_version(given: object) -> object:
+    """The version of a TPM, which without quotes is read as a number; anything else as it is."""
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        return given
+    if str(given) != _TPM and given != float(_TPM):
+        raise WrongValue(f"there is no TPM {given!r}", hint=f"a TPM is {_TPM}")
     return _TPM
 
 

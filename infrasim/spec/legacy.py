@@ -7,6 +7,7 @@ and ``fruN`` for the key of any FRU device.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from infrasim.spec.checks import is_fru_key
@@ -22,6 +23,7 @@ RENAMED = {
     "compute.storage_backend[].drives[].page_file": "page-file",
     "compute.storage_backend[].use_msi": "msi",
     "compute.storage_backend[].cmb_size_mb": "cmb_size",
+    "compute.storage_backend[].max-sge": "max_sge",
 }
 
 # where a key stood -> where it stands; both are read
@@ -39,16 +41,24 @@ IGNORED = {
     "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
     "ipmi_console_ssh": "there is no console over SSH; ipmi_sim takes commands such as sensor_set_value at "
     "'ipmi_console_port', and the BMC ipmitool's event, sel add and sensor thresh",
+    "serial_port": "QEMU's serial port is a socket in the node's workspace",
     "bmc.merge_fru": "every FRU device is part of the server type",
     "bmc.name": "the BMC is named after the node",
 }
 
-# keys without an effect where another key beside them has one of these values (None: is left out); read over
+_ATA_TEXT = {
+    kind: f"a disk on {kind or 'ahci'} has 'model' alone" for kind in ("ahci", "ich9-ahci", "ide", None)
+}
+
+# keys without an effect where another key beside them, or ("..") above their list, has one of these values
+# (None: is left out); read over
 IDLE: dict[str, tuple[str, dict[str | None, str]]] = {
     "compute.networks[].network_name": (
         "network_mode",
         {mode: f"has no effect with network_mode {mode or 'nat'}" for mode in ("nat", "none", None)},
     ),
+    "compute.storage_backend[].drives[].vendor": ("..type", _ATA_TEXT),
+    "compute.storage_backend[].drives[].product": ("..type", _ATA_TEXT),
 }
 
 _RENDERED = (
@@ -102,6 +112,7 @@ REFUSED = {
     "bmc.shm_key": f"needs an ipmi_sim and a QEMU that share memory of a chassis; {_CHASSIS}",
     "bmc.peer-bmcs": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
     "bmc.port_ipmb": _own_ipmi("that speaks IPMB to other nodes", "each BMC has an address of its own"),
+    "compute.storage_backend[].controller": "its keys stand in the entry itself: 'type', 'drives' and so on",
     "compute.storage_backend[].slot_range": f"{_OF_A_CHASSIS}: list the drives of these slots",
     "compute.ntb[].peer_id": f"{_OF_A_CHASSIS}: write the other node's socket, 'peer_rx'",
     "compute.storage_backend[].connectors": _WIRING,
@@ -130,6 +141,10 @@ RENAMED_VALUES = {
 # values the reference knew: key -> {name: why not}
 _STUB_VALUE = "was for 'pci-assign', which QEMU has no more"
 REFUSED_VALUES = {"compute.pcie-passthrough[].driver": {"pci-stub": _STUB_VALUE}}
+_I2C_ADDRESS = re.compile(r"0x[0-9a-fA-F]{1,2}\Z")
+
+# server types that it had and that are not here, with the nearest ones
+TYPES = {"dell_r640": ("dell_r630", "dell_r730"), "dell_r740xd": ("dell_r730xd", "dell_r730")}
 
 
 def pattern(path: Path) -> str:
@@ -155,14 +170,39 @@ def refusal(path: Path) -> str:
     return REFUSED.get(text, "")
 
 
-def ignored(path: Path, beside: Mapping[str, object]) -> str:
-    """Why a key is read over; empty if it is not. ``beside`` is the mapping that it stands in."""
+def ignored(path: Path, beside: Mapping[str, object], above: Mapping[str, object]) -> str:
+    """Why a key is read over; empty if it is not.
+
+    ``beside`` is the mapping that it stands in, ``above`` the one that has that in a list.
+    """
     text = pattern(path)
     if text in IDLE:
-        sibling, reasons = IDLE[text]
-        given = beside.get(sibling)
+        judge, reasons = IDLE[text]
+        given = (above if judge.startswith("..") else beside).get(judge.removeprefix(".."))
         return reasons.get(given, "") if given is None or isinstance(given, str) else ""
     return IGNORED.get(text, "")
+
+
+def i2c_refusal(path: Path, value: object) -> str:
+    """Why an address that is a number is refused: the reference's ``bmc.address`` was another thing."""
+    is_number = type(value) is int or (isinstance(value, str) and _I2C_ADDRESS.match(value))
+    if pattern(path) != "bmc.address" or not is_number:
+        return ""
+    return "as an address on I2C " + _own_ipmi(
+        "that speaks IPMB to other nodes",
+        "the key left out; it is an IP address here, and the host's BMC is at 0x20",
+    )
+
+
+def type_refusal(name: str) -> tuple[str, str]:
+    """Why one of the reference's server types is not here, and what to do; both empty for any other name."""
+    if name not in TYPES:
+        return "", ""
+    return (
+        f"there is no server type {name!r}: it is made from a capture of such a server, and none was at hand",
+        f"nearest: {' and '.join(TYPES[name])}; or make it of a server that you have, with 'infrasim type "
+        f"capture {name} -H BMC -U USER', or of a capture with 'infrasim type import {name}'",
+    )
 
 
 def value_refusal(path: Path, value: object) -> str:

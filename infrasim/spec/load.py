@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.frozen import Frozen
 from infrasim.spec import legacy
+from infrasim.spec.checks import type_name
 from infrasim.spec.document import Document, Includer, Path, Setting, Value, load_document
 from infrasim.spec.modelling import ValidationError
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.storage_kinds import SCSI, SCSI_VERSION_SEEN
+from infrasim.units import WrongValue
+
+_NOWHERE: Mapping[str, Value] = {}
 
 
 class LoadedNode(Frozen):
@@ -87,12 +91,18 @@ def _type_problems(document: Document, known_types: Collection[str]) -> Iterator
     given = document.values.get("type")
     if not known_types or not isinstance(given, str) or given in known_types:
         return
-    from difflib import get_close_matches  # late: only a wrong file pays for it
+    try:
+        type_name(given)
+    except WrongValue:
+        return  # said by the models
+    message, hint = legacy.type_refusal(given)
+    if not message:
+        from difflib import get_close_matches  # late: only a wrong file pays for it
 
-    close = get_close_matches(given, known_types, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
-    mark = document.value_mark(("type",))
-    yield document.problem(mark, ("type",), f"there is no server type {given!r}", hint)
+        close = get_close_matches(given, known_types, n=1)
+        message = f"there is no server type {given!r}"
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known_types))}"
+    yield document.problem(document.value_mark(("type",)), ("type",), message, hint)
 
 
 def _risks(document: Document, spec: NodeSpec) -> Iterator[Problem]:
@@ -134,36 +144,47 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
             warn(path, f"{value!r} is an old spelling", f"it is {new_value!r}")
         else:
             warn(path, "is an old spelling", f"the key is {legacy.RENAMED[legacy.pattern(path)]!r}")
-    kept = _modern(values, ())
+    kept = _modern(values, document)
     assert isinstance(kept, dict)
     return kept, moved, warnings
 
 
-def _old_keys(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value, str]]:
-    """Where an old key or value stands, what the value is, and for one that is read over the reason."""
+def _old_keys(
+    value: Value, path: Path = (), above: Mapping[str, Value] = _NOWHERE
+) -> Iterator[tuple[Path, Value, str]]:
+    """Where an old key or value stands, what the value is, and for one that is read over the reason.
+
+    ``above`` is the mapping that the list stands in whose entry ``value`` is.
+    """
     if isinstance(value, dict):
         entries: Iterator[tuple[str | int, Value]] = iter(value.items())
     elif isinstance(value, list):
         entries = iter(enumerate(value))
     else:
         return
-    beside = value if isinstance(value, dict) else {}
+    beside = value if isinstance(value, dict) else above
     for step, below in entries:
         here = (*path, step)
-        ignored = legacy.ignored(here, beside)
+        ignored = legacy.ignored(here, beside, above)
         if ignored or legacy.pattern(here) in legacy.RENAMED or legacy.renamed_value(here, below):
             yield here, below, ignored
-        yield from _old_keys(below, here)
+        yield from _old_keys(below, here, beside)
 
 
-def _modern(value: Value, path: Path) -> Value:
+def _modern(
+    value: Value, document: Document, path: Path = (), above: Mapping[str, Value] = _NOWHERE
+) -> Value:
     """A value without what is ignored, and with today's spellings of values."""
     if isinstance(value, dict):
         return {
-            key: _modern(below, (*path, key))
+            key: _modern(below, document, (*path, key), value)
             for key, below in value.items()
-            if not legacy.ignored((*path, key), value)
+            if not legacy.ignored((*path, key), value, above)
         }
     if isinstance(value, list):
-        return [_modern(below, (*path, number)) for number, below in enumerate(value)]
+        return [_modern(below, document, (*path, number), above) for number, below in enumerate(value)]
+    if type(value) is int and path[-1] == "addr":
+        # As a number 0x10 is what 16 is too, and QEMU reads both as hexadecimal digits.
+        written = document.source(path)
+        return written if written.startswith("0x") else value
     return legacy.renamed_value(path, value) or value

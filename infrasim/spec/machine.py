@@ -70,13 +70,13 @@ class Memory(Part):
         "sockets. 1 says nothing of NUMA.",
         examples=[2],
     )
-    share: Annotated[bool, Becomes("`memory-backend share=`")] = Field(
+    share: Annotated[Switch, Becomes("`memory-backend share=`")] = Field(
         False,
         description="Whether other processes of this machine can share the memory, as vhost-user and "
         "virtiofsd need.",
         examples=[True],
     )
-    prealloc: Annotated[bool, Becomes("`memory-backend prealloc=`")] = Field(
+    prealloc: Annotated[Switch, Becomes("`memory-backend prealloc=`")] = Field(
         False, description="Whether all of the memory is taken when the host starts.", examples=[True]
     )
 

@@ -19,6 +19,7 @@ Path: TypeAlias = tuple["str | int", ...]
 FaultKind: TypeAlias = Literal[
     "missing",
     "unknown_key",
+    "given_twice",
     "wrong_key",
     "wrong_value",
     "wrong_choice",
@@ -300,8 +301,10 @@ class Model:
         values: dict[str, Any] = {}
         for key, value in given.items():
             name = cls._by_key.get(key, "")
-            if not name or name in values:
+            if not name:
                 faults.append(Fault("unknown_key", (*path, key), value))
+            elif name in values:
+                faults.append(Fault("given_twice", (*path, key), value))
             elif value is not None:
                 values[name] = cls.model_fields[name].read(value, (*path, key), faults)
         for name, field in cls.model_fields.items():
@@ -455,7 +458,7 @@ def _before(read: _Reader, function: Callable[[Any], Any]) -> _Reader:
 
 
 def _one_of(kinds: tuple[Any, ...], limits: _Limits) -> _Reader:
-    """The first type that takes the value; if none does, each says what it wanted.
+    """The first type that takes the value; if none does, the first says what it wanted.
 
     None is what a key without a value has, and as an entry of a list it is no value.
     """
@@ -471,7 +474,9 @@ def _one_of(kinds: tuple[Any, ...], limits: _Limits) -> _Reader:
             if not found:
                 return value
             said += found
-        faults += said
+        # A fault in a value of the right type says more than that it is not of another one.
+        closer = [each for each in said if each.path != path or each.kind not in OF_TYPE.values()]
+        faults += closer or said[:1]
         return _NOTHING
 
     return chosen

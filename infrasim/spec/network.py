@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from infrasim.spec import network_checks
 from infrasim.spec.modelling import AfterValidator, AliasChoices, Field, model_validator
-from infrasim.spec.part import AbsolutePath, Becomes, Mac, Only, Part, PciAddress, Port, QemuId
+from infrasim.spec.part import AbsolutePath, Becomes, Mac, Only, Part, PciAddress, Port, QemuId, Switch
 
 DEFAULT_BRIDGE = "br0"
 DEFAULT_NAT = "10.0.2.0/24"
@@ -79,11 +79,11 @@ class Network(Part):
     )
     addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(
         None,
-        description="Slot on the bus in hexadecimal, with a function behind a point; in quotes. Left out: "
+        description="Slot on the bus in hexadecimal, with a function behind a point. Left out: "
         "the next free one.",
         examples=["05.0"],
     )
-    multifunction: Annotated[bool, Becomes("`multifunction=`")] | None = Field(
+    multifunction: Annotated[Switch, Becomes("`multifunction=`")] | None = Field(
         None, description="Whether the slot has further functions.", examples=[True]
     )
     extra_option: (
@@ -128,7 +128,7 @@ class Network(Part):
         description="File that DHCP names for a boot from the network: in `tftp`, or a URL for iPXE.",
         examples=["pxelinux.0"],
     )
-    restrict: Annotated[bool, _NAT, Becomes("`restrict=`")] | None = Field(
+    restrict: Annotated[Switch, _NAT, Becomes("`restrict=`")] | None = Field(
         None,
         description="Whether the host reaches nothing but DHCP, TFTP and what `port_forward` lets in. Left "
         "out: false.",

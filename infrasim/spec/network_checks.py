@@ -37,6 +37,7 @@ _OWN_PROPERTIES = {
     "addr": "addr",
     "multifunction": "multifunction",
 }
+_ANY = "0.0.0.0"
 # Modes whose ``network_name`` has a default of its own.
 _NAMELESS = ("nat", "none", "bridge", "tap")
 
@@ -171,11 +172,6 @@ def addresses_inside(network: str, addresses: Mapping[str, str | None]) -> None:
 
 def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
     """No two cards share an address, an id, a device of this machine or a place, no two forwards a port."""
-    ports = [
-        ((number, "port_forward", place, "outside"), f"{forward.protocol} port {forward.outside}")
-        for number, card in enumerate(networks)
-        for place, forward in enumerate(card.port_forward)
-    ]
     found: list[Conflict] = []
     for key, hint in (
         ("mac", "each card needs its own; leave it out to get one"),
@@ -194,9 +190,20 @@ def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:
         for number, card in enumerate(networks)
     ]
     found += checks.repeated(places, "another card is at {value} already", "each card needs its own place")
-    found += checks.repeated(
-        ports, "{value} of this machine is forwarded already", "each port leads to one place"
-    )
+    found += _forwarded_twice(networks)
     if found:
         raise checks.Conflicts(found)
     return networks
+
+
+def _forwarded_twice(networks: Sequence[Network]) -> Iterator[Conflict]:
+    """Forwards of a port that another one has at the same address, or at all of them."""
+    seen: dict[tuple[str, int], set[str]] = {}
+    for number, card in enumerate(networks):
+        for place, forward in enumerate(card.port_forward):
+            others = seen.setdefault((forward.protocol, forward.outside), set())
+            if forward.address in others or (others and _ANY in {forward.address, *others}):
+                message = f"{forward.protocol} port {forward.outside} of this machine is forwarded already"
+                path = (number, "port_forward", place, "outside")
+                yield Conflict(path, message, "each port of an address leads to one place")
+            others.add(forward.address)

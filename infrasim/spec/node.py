@@ -72,7 +72,7 @@ class Compute(Part):
         description="UUID of the system. Left out: made from this machine, the home and the node's name.",
         examples=["3f1c6f2e-8d7b-4c55-9a55-0d5c3a1f7e21"],
     )
-    kvm_enabled: Annotated[bool, Becomes("`-accel`")] | None = Field(
+    kvm_enabled: Annotated[Switch, Becomes("`-accel`")] | None = Field(
         None,
         description="`true` demands KVM, `false` emulates. Left out: KVM where it really runs a guest.",
         examples=[True],
@@ -100,15 +100,16 @@ class Compute(Part):
         "until `infrasim node destroy`.",
         examples=["uefi"],
     )
-    secure_boot: bool = Field(
+    secure_boot: Switch = Field(
         False,
         description="Whether the firmware, `uefi`, starts only what is signed. It begins with "
         "Microsoft's keys, which the boot loaders of the distributions are signed with.",
         examples=[True],
     )
-    tpm: Annotated[
-        Literal["2.0"] | float | None, AfterValidator(board_checks.tpm_version), Becomes("`-device tpm-crb`")
-    ] = Field(
+    tpm: (
+        Annotated[Literal["2.0"], BeforeValidator(board_checks.tpm_version), Becomes("`-device tpm-crb`")]
+        | None
+    ) = Field(
         None,
         description="Version of the trusted platform module; left out, there is none. It is swtpm, and its "
         "state is kept in the workspace until `infrasim node destroy`.",
@@ -347,7 +348,7 @@ class Bmc(Part):
         "2 (no encryption), 3 (SHA-1, AES), 17 (SHA-256, AES).",
         examples=[[17]],
     )
-    insecure: Annotated[bool, Becomes("cipher suite 0, authentication type none, user 1")] = Field(
+    insecure: Annotated[Switch, Becomes("cipher suite 0, authentication type none, user 1")] = Field(
         False,
         description="Whether sessions need no password: cipher suite 0, authentication type none and the "
         "anonymous user. For tests of tools that look for such BMCs.",
@@ -368,7 +369,7 @@ class Bmc(Part):
         description="Seconds the BMC is away from LAN and host after `mc reset`.",
         examples=[30],
     )
-    startnow: Annotated[bool, Becomes("power at the start")] = Field(
+    startnow: Annotated[Switch, Becomes("power at the start")] = Field(
         True,
         description="Whether the host is powered on when the node starts; `false` waits for a power-on "
         "over IPMI.",
@@ -464,7 +465,7 @@ class NodeSpec(Part):
         "ports and cards. It must exist (`ip netns list`). Left out: that of the command.",
         examples=["rack7"],
     )
-    sol_enable: Annotated[bool, Becomes("socat, the SOL payload")] = Field(
+    sol_enable: Annotated[Switch, Becomes("socat, the SOL payload")] = Field(
         True, description="Serial over LAN, and the firmware on the serial port.", examples=[True]
     )
     sol_device: Annotated[AbsolutePath | None, Becomes("a link to `run/pty`")] = Field(

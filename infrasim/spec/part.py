@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from infrasim.frozen import Frozen
-from infrasim.spec import board_checks, checks, pci_checks
+from infrasim.spec import checks, pci_checks, words
 from infrasim.spec.modelling import (
     AfterValidator,
     BeforeValidator,
@@ -31,12 +31,7 @@ from infrasim.spec.modelling import (
 
 __all__ = ["Rare", "written"]
 
-if TYPE_CHECKING:
-    Switch: TypeAlias = bool
-else:
-    # The reference's files say on, off and "false", which the loader reads as text.
-    Switch = Annotated[Literal["on", "off", "true", "false"] | bool, AfterValidator(board_checks.switch)]
-
+Switch: TypeAlias = Annotated[bool, BeforeValidator(words.switch)]
 NodeName: TypeAlias = Annotated[str, AfterValidator(checks.node_name)]
 TypeName: TypeAlias = Annotated[str, AfterValidator(checks.type_name)]
 AbsolutePath: TypeAlias = Annotated[str, AfterValidator(checks.absolute_path)]
@@ -50,7 +45,9 @@ SmbiosText: TypeAlias = Annotated[str, AfterValidator(checks.smbios_text)]
 FruText: TypeAlias = Annotated[str, AfterValidator(checks.fru_text)]
 FruId: TypeAlias = Annotated[int, BeforeValidator(checks.fru_id)]
 QemuId: TypeAlias = Annotated[str, AfterValidator(pci_checks.qemu_id)]
-PciAddress: TypeAlias = Annotated[str, AfterValidator(pci_checks.pci_address)]
+PciAddress: TypeAlias = Annotated[
+    str, BeforeValidator(pci_checks.as_digits), AfterValidator(pci_checks.pci_address)
+]
 
 _Note = typing.TypeVar("_Note")
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 # Source: QEMU util/id.c, id_wellformed.
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 # Slot and function in hexadecimal. Source: QEMU hw/core/qdev-properties-system.c, set_pci_devfn.
-_PCI_ADDRESS = re.compile(r"(?:0x)?(?P<slot>[0-9a-fA-F]{1,2})(?:\.(?P<function>[0-7]))?\Z")
+_PCI_ADDRESS = re.compile(r"(?:0x)?(?P<slot>[0-9a-fA-F]{1,2})(?:\.(?:0x)?(?P<function>[0-7]))?\Z")
 _PCI_SLOTS = 32
+_SAME_IN_ALL_BASES = 9
 # Domain, bus, device and function of a device of this machine, as QEMU reads them; it takes no larger domain.
 # Source: QEMU hw/core/qdev-properties-system.c, set_pci_host_devaddr.
 _HOST_DEVICE = re.compile(
@@ -33,6 +34,15 @@ def qemu_id(text: str) -> str:
     return text
 
 
+def as_digits(given: object) -> object:
+    """A slot that was read as a number, as ``0x1`` and ``5.0`` without quotes are; anything else as it is."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return given
+    if isinstance(given, int) and _SAME_IN_ALL_BASES < given < _PCI_SLOTS:
+        raise WrongValue(f"{given} can be meant as 0x{given:x} and as 0x{given}", hint="write it with 0x")
+    return str(given)
+
+
 def pci_address(text: str) -> str:
     """Slot and function on a PCI bus, in hexadecimal digits."""
     match = _PCI_ADDRESS.match(text)
@@ -41,7 +51,8 @@ def pci_address(text: str) -> str:
             f"{text!r} is not a place on a PCI bus",
             hint="slot 0 to 1f in hexadecimal, and a function 0 to 7 behind a point; such as '05.0'",
         )
-    return text
+    slot, point, function = text.partition(".")
+    return f"{slot}{point}{function.removeprefix('0x')}"
 
 
 def host_device(text: str) -> str:

@@ -58,6 +58,9 @@ def _problems(fault: Fault, document: Document, moved: Mapping[Path, Path]) -> I
         case "unknown_key" | "wrong_key":
             message, hint = _unknown_key(path)
             yield document.problem(document.key_mark(path), path, message, hint)
+        case "given_twice":
+            message, hint = _given_twice(path, document)
+            yield document.problem(document.key_mark(path), path, message, hint)
         case "missing":
             hint = _example(path)
             yield document.problem(document.key_mark(path[:-1]), path, "is missing", hint)
@@ -120,6 +123,16 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     return message, f"known here: {', '.join(known)}"
 
 
+def _given_twice(path: Path, document: Document) -> tuple[str, str]:
+    """A key in a second spelling, where the first stands in the file too."""
+    name = str(path[-1])
+    key = node_keys().get(legacy.pattern(path)) or node_keys()[_renamed(path)]
+    spellings = key.field.spellings or (key.name,)
+    given = (each for each in spellings if each != name and document.stands_in((*path[:-1], each)))
+    first = next(given, spellings[0])
+    return f"is given twice, as {first!r} and as {name!r}", f"keep {spellings[0]!r}"
+
+
 def _fru_hint(key: str) -> str:
     digits = "".join(letter for letter in key if letter in "0123456789")
     meant = f"fru{int(digits)}" if digits else ""
@@ -135,6 +148,8 @@ def _example(path: Path) -> str:
 def _wrong_value(fault: Fault, path: Path, document: Document) -> tuple[str, str]:
     kind, given = fault.kind, fault.given
     got = _got(given, secret=bool(path) and path[-1] in _SECRET_KEYS)
+    if why := legacy.i2c_refusal(path, given):
+        return why, ""
     if isinstance(fault.error, WrongValue):
         return str(fault.error), fault.error.hint
     if kind == "wrong_choice":

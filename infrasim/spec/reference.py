@@ -24,6 +24,7 @@ every problem with its line.
 - A key without a value (`kernel:`) is as if it were not there.
 - Plain values are `true`, `false`, decimal numbers, `0x` numbers, nothing (`null`) or text. So a MAC address,
   `0351` and `on` are text. A text that looks like a number stands in quotes: `serial_number: "4711"`.
+- Where true or false is wanted, `on` and `yes`, `off` and `no` mean it too, as in YAML 1.1.
 - Anchors, aliases and `<<` work (up to {MAX_ALIASED_VALUES} repeated values). Tags do not, but for one:
 - `!include FILE` stands for a value of any kind: what FILE holds, by a path from the file it is written in.
   `storage_backend: !include disks.yml`, or `<<: !include common.yml` to add to a mapping. Files may include

@@ -12,10 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from infrasim.spec import checks, legacy, network_checks, racadm_checks, storage_checks
+from infrasim.spec import checks, legacy, network_checks, racadm_checks, storage_checks, words
 from infrasim.spec.document import Path
 from infrasim.spec.keys import Key, node_keys
-from infrasim.spec.modelling import OF_TYPE, AfterValidator, FaultKind, Model, ValidationError
+from infrasim.spec.modelling import (
+    OF_TYPE,
+    AfterValidator,
+    BeforeValidator,
+    FaultKind,
+    Model,
+    ValidationError,
+)
 from infrasim.spec.node import NodeSpec
 from infrasim.spec.part import Only, notes
 
@@ -67,7 +74,7 @@ _LIMITS: dict[str, Schema] = {
     # An empty key is as if it were not there.
     "power_of_two": {"enum": [None, *(2**exponent for exponent in range(17))]},
     "qemu_id": {"pattern": "^[A-Za-z][A-Za-z0-9._-]*$"},
-    "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.[0-7])?$"},
+    "pci_address": {"pattern": r"^(0x)?[01]?[0-9a-fA-F](\.(0x)?[0-7])?$"},
     "host_device": {"pattern": r"^([0-9a-fA-F]{1,4}:)?[0-9a-fA-F]{1,2}:[01]?[0-9a-fA-F]\.[0-7]$"},
     "network_device": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
     "card_properties": {"pattern": r"^,*[A-Za-z][A-Za-z0-9._-]*=[^,]*(,+[A-Za-z][A-Za-z0-9._-]*=[^,]*)*,*$"},
@@ -126,6 +133,9 @@ def _value(key: Key) -> Schema:
         place.update(_shorthand_limits(key, wrapped=key.is_list))
     place.update(_limits(key))
     found.update(_named_limits(key, _LIST_LIMITS))
+    if words := _switch_words(key):
+        found["anyOf"] = [{"type": [name for name in types if name != "string"]}, {"enum": words}]
+        return {**found, **_told(key)}
     if key.choices and not key.is_list and key.model is None:
         others = [name for name in types if name != "string"]
         choice = {"enum": [*key.choices, *legacy.RENAMED_VALUES.get(key.path, ())]}
@@ -136,6 +146,13 @@ def _value(key: Key) -> Schema:
         found["anyOf"] = [{"enum": list(key.known)}, {"type": types}]
         return {**found, **_told(key)}
     return {"type": types, **found, **_told(key)}
+
+
+def _switch_words(key: Key) -> list[str]:
+    """The texts that stand for true and false, and a key's further choices."""
+    ways = {note.func for note in notes(key.field, BeforeValidator)}
+    is_switch = bool(ways & {words.switch, words.on_or_off})
+    return [*dict.fromkeys((*key.choices, *words.SWITCHES))] if is_switch else []
 
 
 def _limits(key: Key) -> Schema:

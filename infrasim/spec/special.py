@@ -15,7 +15,7 @@ _Text: TypeAlias = Annotated[str, AfterValidator(checks.one_line)]
 
 _ID = "Name of the device."
 _BUS = "Bus it sits on."
-_ADDR = "Slot on the bus in hexadecimal, with a function behind a point; in quotes."
+_ADDR = "Slot on the bus in hexadecimal, with a function behind a point."
 
 
 class Communicate(Part):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from infrasim.spec import storage_checks
+from infrasim.spec import storage_checks, words
 from infrasim.spec.modelling import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from infrasim.spec.part import (
     UNUSUAL,
@@ -19,6 +19,7 @@ from infrasim.spec.part import (
     PciAddress,
     QemuId,
     Rare,
+    Switch,
     Uuid,
     conditions,
     written,
@@ -51,7 +52,7 @@ BlockSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.block_s
 SectorSize: TypeAlias = Annotated[ByteSize, AfterValidator(storage_checks.sector_size)]
 Format: TypeAlias = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "qed"]
 Discard: TypeAlias = Literal["ignore", "unmap", "off", "on"]
-Switch: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(storage_checks.switch)]
+SwitchOrAuto: TypeAlias = Annotated[Literal["on", "off", "auto"], BeforeValidator(words.on_or_off)]
 
 
 class Image(Part):
@@ -149,14 +150,12 @@ class Image(Part):
         description="Memory for the image's reference counts, in bytes or with K, M or G.",
         examples=["1M"],
     )
-    share_rw: Annotated[bool, BeforeValidator(storage_checks.true_or_false), Becomes("`share-rw=on`")] = (
-        Field(
-            False,
-            alias="share-rw",
-            description="Whether others may write the image too, such as another node: for cluster "
-            "file systems. Needs `format: raw` where they run at the same time.",
-            examples=[True],
-        )
+    share_rw: Annotated[Switch, Becomes("`share-rw=on`")] = Field(
+        False,
+        alias="share-rw",
+        description="Whether others may write the image too, such as another node: for cluster "
+        "file systems. Needs `format: raw` where they run at the same time.",
+        examples=[True],
     )
     sector_size: Annotated[SectorSize, Becomes("`logical_block_size=,physical_block_size=`")] | None = Field(
         None,
@@ -277,7 +276,7 @@ class Namespace(Image):
     eui64: Annotated[Wwn, Becomes("`eui64=`")] | None = Field(
         None, description="IEEE extended unique identifier, a 64-bit number.", examples=[0x5254000000000001]
     )
-    shared: Annotated[bool, Becomes("`shared=`")] | None = Field(
+    shared: Annotated[Switch, Becomes("`shared=`")] | None = Field(
         None,
         description="Whether every controller of the subsystem sees it. Left out: yes.",
         examples=[False],
@@ -311,11 +310,11 @@ class ControllerHead(Part):
     )
     addr: Annotated[PciAddress, Becomes("`addr=`")] | None = Field(
         None,
-        description="Slot on the bus in hexadecimal, with a function behind a point; in quotes. Left out: "
+        description="Slot on the bus in hexadecimal, with a function behind a point. Left out: "
         "the next free one.",
         examples=["05.0"],
     )
-    use_jbod: Annotated[bool, _MEGASAS, Becomes("`use_jbod=`")] | None = Field(
+    use_jbod: Annotated[Switch, _MEGASAS, Becomes("`use_jbod=`")] | None = Field(
         None, description="Whether disks are shown as they are, not as volumes.", examples=[True]
     )
     sas_address: (
@@ -330,26 +329,33 @@ class ControllerHead(Part):
         description="SAS address; further controllers have the next numbers.",
         examples=[0x5000C50012345678],
     )
-    msi: Annotated[Switch, _only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`msi=`")] | None = Field(
-        None,
-        validation_alias=AliasChoices("msi", "use_msi"),
-        description="Message signalled interrupts.",
-        examples=["on"],
+    msi: Annotated[SwitchOrAuto, _only("megasas", "megasas-gen2", "mptsas1068"), Becomes("`msi=`")] | None = (
+        Field(
+            None,
+            validation_alias=AliasChoices("msi", "use_msi"),
+            description="Message signalled interrupts.",
+            examples=["on"],
+        )
     )
-    msix: Annotated[Switch, _MEGASAS, Becomes("`msix=`")] | None = Field(
+    msix: Annotated[SwitchOrAuto, _MEGASAS, Becomes("`msix=`")] | None = Field(
         None, description="Extended message signalled interrupts.", examples=["off"]
     )
-    use_msix: Annotated[bool, UNUSUAL, _only("lsisas3008", "lsisas2308"), Becomes("`use_msix=`")] | None = (
+    use_msix: Annotated[Switch, UNUSUAL, _only("lsisas3008", "lsisas2308"), Becomes("`use_msix=`")] | None = (
         Field(None, description="Extended message signalled interrupts.", examples=[True])
     )
     max_cmds: Annotated[int, _MEGASAS, Becomes("`max_cmds=`")] | None = Field(
         None, ge=1, le=1024, description="Commands the controller takes at a time.", examples=[1000]
     )
     max_sge: Annotated[int, _MEGASAS, Becomes("`max_sge=`")] | None = Field(
-        None, ge=1, le=128, description="Pieces of memory in one command.", examples=[80]
+        None,
+        ge=1,
+        le=128,
+        validation_alias=AliasChoices("max_sge", "max-sge"),
+        description="Pieces of memory in one command.",
+        examples=[80],
     )
     iothread: Annotated[
-        bool,
+        Switch,
         _only("virtio-scsi", "virtio-blk", "lsisas3008", "lsisas2308"),
         Becomes("`-object iothread`"),
     ] = Field(

@@ -157,16 +157,6 @@ def cluster_size(size_bytes: int) -> int:
     return size_bytes
 
 
-def switch(given: object) -> object:
-    """``true`` and ``false`` as ``on`` and ``off``."""
-    return ("on" if given else "off") if isinstance(given, bool) else given
-
-
-def true_or_false(given: object) -> object:
-    """The texts ``"true"`` and ``"false"`` of older files as what they say."""
-    return given == "true" if given in ("true", "false") else given
-
-
 def subsystem(text: str) -> str:
     """A name that an NVM subsystem's qualified name can end with."""
     if not _SUBSYSTEM.match(text):

@@ -15,6 +15,10 @@ from infrasim.units import MAC_PREFIX, format_mac
 _UNESCAPED = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 # Source: YAML 1.1 section 5.3, what a plain scalar cannot begin with; "-" alone is no more than careful.
 _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
+# Source: YAML 1.2 section 10.3.2, core schema, of which 05.0 is a number too.
+_NUMBER = re.compile(
+    r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+)\Z"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?<!:)\Z")
 
 
@@ -57,7 +61,7 @@ def default_node_text(
 
 def yaml_line(text: str) -> str:
     """A text as people would write it in YAML: in quotes only where it would be something else without."""
-    harmless = text.isprintable() and text and text == text.strip() and isinstance(scalar(text), str)
+    harmless = text.isprintable() and text and text == text.strip() and _is_text(text)
     if harmless and text[0] not in _INDICATORS and ": " not in text and " #" not in text and text[-1] != ":":
         return text
     return yaml_text(text)
@@ -65,6 +69,11 @@ def yaml_line(text: str) -> str:
 
 def yaml_text(text: str) -> str:
     """A text as YAML writes it: in quotes where it could be taken for something else."""
-    if _PLAIN.match(text) and isinstance(scalar(text), str):
+    if _PLAIN.match(text) and _is_text(text):
         return text
     return '"' + "".join(letter if letter in _UNESCAPED else f"\\U{ord(letter):08x}" for letter in text) + '"'
+
+
+def _is_text(plain: str) -> bool:
+    """Whether every reader of YAML takes it for text, without quotes."""
+    return isinstance(scalar(plain), str) and not _NUMBER.match(plain)

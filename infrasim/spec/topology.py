@@ -21,7 +21,7 @@ from infrasim.spec.part import (
     Rare,
     Switch,
 )
-from infrasim.spec.storage import Switch as SwitchOrAuto
+from infrasim.spec.storage import SwitchOrAuto
 
 if TYPE_CHECKING:
     from infrasim.spec.special import Vmd
@@ -30,7 +30,7 @@ else:
 
 HostDevice: TypeAlias = Annotated[str, AfterValidator(pci_checks.host_device)]
 
-_ADDR = "Slot on the bus in hexadecimal, a function behind a point; in quotes. Left out: the next free one."
+_ADDR = "Slot on the bus in hexadecimal, a function behind a point. Left out: the next free one."
 _MULTIFUNCTION = "Whether the slot has further functions. Left out: yes if another device is in the slot."
 _CHASSIS = "Number of the chassis; it and `slot` together are there only once. Left out: 1."
 _SLOT = "Number of the slot, as an operating system shows it. Left out: the next free one of its chassis."

@@ -98,6 +98,69 @@ def test_an_unknown_type_lists_the_known_ones() -> None:
     assert load_node(FILE, "type: b", known_types=["b"]).spec.type == "b"
 
 
+def test_a_server_type_of_the_reference_that_is_not_here_says_what_to_do() -> None:
+    with pytest.raises(InvalidNodeFile) as caught:
+        load_node(FILE, "type: dell_r640", known_types=["dell_r630"])
+    (problem,) = caught.value.problems
+    assert problem.message == (
+        "there is no server type 'dell_r640': it is made from a capture of such a server, "
+        "and none was at hand"
+    )
+    assert problem.hint == (
+        "nearest: dell_r630 and dell_r730; or make it of a server that you have, with 'infrasim type capture "
+        "dell_r640 -H BMC -U USER', or of a capture with 'infrasim type import dell_r640'"
+    )
+    # Whoever has made it has it.
+    assert load_node(FILE, "type: dell_r640", known_types=["dell_r640"]).spec.type == "dell_r640"
+
+
+def test_what_can_be_no_name_of_a_type_is_told_once() -> None:
+    with pytest.raises(InvalidNodeFile) as caught:
+        load_node(FILE, "type: A B", known_types=["dell_r630"])
+    assert [problem.message for problem in caught.value.problems] == ["'A B' cannot be a server type"]
+
+
+def test_a_port_is_forwarded_from_several_addresses_and_for_both_protocols() -> None:
+    given = (
+        "{address: 127.0.0.2, outside: 5, inside: 1}, {address: 127.0.0.3, outside: 5, inside: 1}, "
+        "{protocol: udp, address: 0.0.0.0, outside: 5, inside: 1}"
+    )
+    assert len(load(f"compute: {{networks: [{{port_forward: [{given}]}}]}}").spec.compute.networks) == 1
+
+
+@pytest.mark.parametrize("word", ["on", "Yes", "TRUE", "'true'", "true"])
+def test_a_word_for_true(word: str) -> None:
+    spec = load(f"sol_enable: {word}\ncompute: {{storage_backend: [{{type: megasas, msi: {word}}}]}}").spec
+    assert (spec.sol_enable, spec.compute.storage_backend[0].msi) == (True, "on")
+
+
+@pytest.mark.parametrize("word", ["off", "No", "FALSE", "'false'", "false"])
+def test_a_word_for_false(word: str) -> None:
+    spec = load(f"bmc: {{startnow: {word}}}\ncompute: {{machine: {{kernel-irqchip: {word}}}}}").spec
+    assert spec.compute.machine is not None
+    assert (spec.bmc.startnow, spec.compute.machine.kernel_irqchip) == (False, "off")
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("0x1e.0x0", "0x1e.0"),
+        ("0x1e", "0x1e"),
+        ("0x10", "0x10"),
+        ("0x1", "0x1"),
+        ("5", "5"),
+        ("5.0", "5.0"),
+        ("12.0", "12.0"),
+        ("05.0", "05.0"),
+        ("'10'", "10"),
+    ],
+)
+def test_a_place_on_a_bus_is_what_is_written(written: str, place: str) -> None:
+    """Also without quotes, where YAML reads a number: its digits are hexadecimal ones."""
+    assert load(f"compute: {{networks: [{{addr: {written}}}]}}").spec.compute.networks[0].addr == place
+    assert SCHEMA.is_valid(load_document(f"compute: {{networks: [{{addr: {written}}}]}}", file="n").values)
+
+
 def test_a_password_is_in_no_message() -> None:
     for value in ("1234567", "[hunter2]", "{hunter2: 1}", "'hunter2é'", "hunter2hunter2hunter2", "true"):
         assert not any(

@@ -96,7 +96,7 @@ def wrong_types() -> Iterator[Broken]:
         if key.scalar in (int, float) and not is_size:
             yield replaced(path, '"7"', "a number in quotes")
         elif key.scalar is bool:
-            yield replaced(path, "yes", "a word for true")
+            yield replaced(path, "y", "a letter for true")
 
 
 def out_of_range() -> Iterator[Broken]:

@@ -20,12 +20,14 @@ OLD_SPELLINGS = {
     "compute.smbios.type17[].manufactuer": "the key is 'manufacturer'",
     "compute.storage_backend[].drives[].rotation": "the key is 'rotation_rate'",
     "compute.storage_backend[].use_msi": "the key is 'msi'",
+    "compute.storage_backend[].max-sge": "the key is 'max_sge'",
     "compute.storage_backend[].type": "it is 'lsi53c895a'",
     "compute.serial_number": "move it: 'serial_number'",
 }
 # Of the reference's own inside: what it was for is done, and nothing is left to say.
 SEEN_TO = {
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
+    "serial_port": "QEMU's serial port is a socket in the node's workspace",
     "bmc.name": "the BMC is named after the node",
     "bmc.merge_fru": "every FRU device is part of the server type",
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
@@ -37,6 +39,8 @@ NOT_THERE = {
     "'ipmi_console_port', and the BMC ipmitool's event, sel add and sensor thresh",
     "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
 }
+# Never did anything there.
+IDLE = {"compute.storage_backend[].drives[].vendor": "a disk on ahci has 'model' alone"}
 # The host saw four characters there too.
 SEEN_IN_PART = {"compute.storage_backend[].drives[].version": "the host sees 'B1.1'"}
 
@@ -59,12 +63,25 @@ def test_the_file_is_taken() -> None:
     assert spec.compute.smbios is not None
     assert spec.compute.smbios.type17[0].manufacturer == "Hynix"
     assert spec.compute.pcie_topology is not None
+    assert spec.compute.pci_bridge_topology[0].addr == "0x1e.0"
+    assert spec.compute.pci_bridge_topology[0].downstream_bridge[0].addr == "0x1"
+    assert (spec.sol_enable, spec.bmc.startnow, spec.compute.storage_backend[1].use_jbod) == (
+        True,
+        True,
+        True,
+    )
     assert [port.id for port in spec.compute.pcie_topology.root_port] == ["root1"]
 
 
 def test_warnings_are_for_old_spellings_and_for_what_had_nothing_to_do_with_the_server() -> None:
     warnings = load_node(FILE, TEXT).warnings
-    assert by_pattern(warnings, hints=True) == {**OLD_SPELLINGS, **SEEN_TO, **NOT_THERE, **SEEN_IN_PART}
+    assert by_pattern(warnings, hints=True) == {
+        **OLD_SPELLINGS,
+        **SEEN_TO,
+        **NOT_THERE,
+        **IDLE,
+        **SEEN_IN_PART,
+    }
 
 
 @pytest.mark.parametrize(
@@ -81,6 +98,10 @@ def test_warnings_are_for_old_spellings_and_for_what_had_nothing_to_do_with_the_
             "compute: {storage_backend: [{type: pmc, seses: [{port_wwn: 5}]}]}",
         ),
         ("compute.networks[].network_name", "compute: {networks: [{network_name: br0}]}"),
+        (
+            "compute.storage_backend[].drives[].product",
+            "compute: {storage_backend: [{type: ide, drives: [{product: HUSMM0SSD}]}]}",
+        ),
         ("bmc.channel", "bmc: {channel: 1}"),
         ("compute.cpu.model", "compute: {cpu: {model: Haswell}}"),
         (
