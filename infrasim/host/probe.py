@@ -34,6 +34,8 @@ from infrasim.host.facts import (
 )
 from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, describe_exit, find_program, run
+from infrasim.host.reservation import name as reservation_name
+from infrasim.host.reservation import reserved
 
 QEMU_PROGRAM = "qemu-system-x86_64"
 QEMU_IMG_PROGRAM = "qemu-img"
@@ -309,8 +311,11 @@ def run_probe_guest(qemu: str, accelerator: str, *, timeout_s: float) -> tuple[i
 
 
 def bound_sockets(protocol: str) -> frozenset[Socket]:
-    """Local addresses bound for ``udp`` or listening for ``tcp``. Source: proc(5), /proc/net."""
-    found = set()
+    """Local addresses bound for ``udp`` or listening for ``tcp``, and those that nodes of any home have.
+
+    Source: proc(5), /proc/net.
+    """
+    found = set(reserved(protocol))
     for family in ("", "6"):
         try:
             lines = Path(f"/proc/net/{protocol}{family}").read_text().splitlines()[1:]
@@ -336,6 +341,16 @@ def holder_of(protocol: str, address: str, port: int) -> str:
         if not local or local.port != port or (protocol == "tcp" and connection.status != "LISTEN"):
             continue
         if local.ip in (address, "0.0.0.0", "::") or address in ("0.0.0.0", "::"):
+            return process_title(connection.pid)
+    return _who_reserved(reservation_name(protocol, Socket(address, port)))
+
+
+def _who_reserved(mark: str) -> str:
+    """The node whose host is to be bound to a port, but is not now."""
+    import psutil
+
+    for connection in psutil.net_connections(kind="unix"):
+        if str(connection.laddr) == f"@{mark}":
             return process_title(connection.pid)
     return "another process"
 

@@ -1,7 +1,8 @@
 """Keeps the ports of a host that is off, so that its next power-on finds them free.
 
 QEMU listens for the screen and the forwarded ports only while it runs. Without this, a node of
-another home could be given them meanwhile, and the host could never be switched on again.
+another home could be given them meanwhile, and the host could never be switched on again. They are
+reserved all the time, for QEMU binds them some time after they were let go of for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import contextlib
 import socket
 from collections.abc import Iterable
 
+from infrasim.host.facts import Socket
+from infrasim.host.reservation import reserve
 from infrasim.plan.model import IPMI_CONSOLE, RACADM, NodePlan, PortSpec
 
 _BATCH = 32
@@ -34,6 +37,19 @@ class HeldPorts:
     def __init__(self, ports: Iterable[PortSpec]) -> None:
         self._ports = tuple(ports)
         self._sockets: dict[PortSpec, socket.socket] = {}
+        self._marks: list[socket.socket] = []
+
+    def reserve(self) -> None:
+        """Let no other node be given them, whether or not they are held."""
+        marks = (reserve(spec.protocol, Socket(spec.address, spec.port)) for spec in self._ports)
+        self._marks += [mark for mark in marks if mark]
+
+    def give_up(self) -> None:
+        """Neither hold nor reserve them any longer."""
+        self.release()
+        for mark in self._marks:
+            mark.close()
+        self._marks.clear()
 
     def hold(self) -> tuple[str, ...]:
         """Take those that are not held yet; what is wrong with those that cannot be had."""

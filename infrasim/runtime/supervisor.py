@@ -163,6 +163,7 @@ class Supervisor:
             if begun is None:
                 self.record("adopted", process=name, pid=identity.pid)
                 self.in_background(self._join(name))
+        self._ports.reserve()
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
         if begun is None:
@@ -231,7 +232,7 @@ class Supervisor:
         What runs without this supervisor stays on record, so that a stop finds it.
         """
         self.bmc.close()
-        self._ports.release()
+        self._ports.give_up()
         await self._control.close()
         for task in self._tasks:
             task.cancel()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from infrasim.host.facts import Socket
+from infrasim.host.probe import bound_sockets
 from infrasim.paths import Home
 from infrasim.plan.model import NodePlan, PortSpec
 from infrasim.runtime.held_ports import HeldPorts, host_ports
@@ -52,6 +54,20 @@ def test_a_held_port_is_nobody_elses_until_it_is_released(protocol: str) -> None
         assert other.hold() == ()
         other.release()
         other.release()
+
+    asyncio.run(whole())
+
+
+def test_a_reserved_port_is_taken_while_it_is_let_go_of() -> None:
+    async def whole() -> None:
+        port = spec("tcp")
+        ports, place = HeldPorts([port]), Socket(port.address, port.port)
+        ports.reserve()
+        ports.hold()
+        ports.release()
+        assert place in bound_sockets("tcp")
+        ports.give_up()
+        assert place not in bound_sockets("tcp")
 
     asyncio.run(whole())
 

@@ -94,6 +94,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Supervisor], list[str]]:
         monkeypatch.setattr(supervisor.bmc, "open", done)
         monkeypatch.setattr(supervisor._control, "open", done)
         monkeypatch.setattr(supervisor._ports, "hold", lambda: ())
+        monkeypatch.setattr(supervisor._ports, "reserve", lambda: None)
         monkeypatch.setattr(supervisor._children, "start", lambda spec: started.append(spec.name))
         monkeypatch.setattr(supervisor, "_become_ready", done)
         return started
