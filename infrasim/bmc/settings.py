@@ -22,7 +22,7 @@ class CoreSettings(Frozen):
     one in the inventory, ``processors`` the number of sockets that take power,
     ``model`` the server's product name, ``host_macs`` the addresses of the host's network cards, in order.
     ``main_channel`` is the LAN channel that ``lan_*`` are of, ``history_fru`` the number of the FRU device
-    that has what the host printed, if there is one.
+    that has what the host printed, if there is one. ``system_interface`` is its kind, ``kcs`` or ``bt``.
     """
 
     node: str
@@ -53,6 +53,7 @@ class CoreSettings(Frozen):
     main_channel: int = 1
     other_channels: tuple[OtherChannel, ...] = ()
     history_fru: int | None = None
+    system_interface: str = "kcs"
 
 
 class RacadmSettings(Frozen):

@@ -27,6 +27,9 @@ _LAN_MEDIUM = (0x04, 0x01)
 _OTHER_MEDIA = {Channel.IPMB: (0x01, 0x01), Channel.SYSTEM_INTERFACE: (0x0C, 0x05)}
 # No interrupt is told for the system interface and the event buffer. Source: IPMI 2.0 table 22-29.
 _NO_INTERRUPTS = b"\xff\xff"
+# Get System Interface Capabilities: KCS, in its first version, takes messages of any length that IPMI has.
+# Source: IPMI 2.0 table 22-11.
+_KCS_TYPE, _KCS = 0x01, bytes([0x00, 0x00, 0xFF])
 
 
 class AccessMode(IntEnum):
@@ -148,6 +151,17 @@ def get_channel_info(bmc: Bmc, request: Request) -> bytes:
     return bytes([channel, medium, protocol, sessions]) + _IPMI_VENDOR + auxiliary
 
 
+def get_system_interface_capabilities(bmc: Bmc, request: Request) -> bytes:
+    """Of KCS, where that is the interface: there is no SSIF or SMIC, and BT is not asked for so.
+
+    Source: IPMI 2.0 section 22.9.
+    """
+    (kind,) = request.need(1)
+    if kind & 0x0F != _KCS_TYPE or bmc.settings.system_interface != "kcs":
+        raise Refused(Completion.INVALID_FIELD)
+    return _KCS
+
+
 def set_channel_security_keys(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.25: read, set or lock K_R and K_G."""
     data = request.need(3, 3 + _KEY_LENGTH + 1)
@@ -181,4 +195,7 @@ COMMANDS = (
     Command(NetFn.APP, 0x41, "Get Channel Access", _USER, "22.23", get_channel_access),
     Command(NetFn.APP, 0x42, "Get Channel Info", _USER, "22.24", get_channel_info),
     Command(NetFn.APP, 0x56, "Set Channel Security Keys", _ADMINISTRATOR, "22.25", set_channel_security_keys),
+    Command(
+        NetFn.APP, 0x57, "Get System Interface Capabilities", _USER, "22.9", get_system_interface_capabilities
+    ),
 )

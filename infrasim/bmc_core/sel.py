@@ -30,6 +30,9 @@ _NO_RESERVATION = bytes(2)
 _RECORD_SIZE = 16
 # Of Get SEL Info: when an entry was added, and when one was erased. Source: IPMI 2.0 table 31-2.
 _ADDED, _ERASED = slice(5, 9), slice(9, 13)
+_ENTRIES, _FREE = slice(1, 3), slice(3, 5)
+# That it has Get SEL Allocation Info.
+_TELLS_ALLOCATION = 0x01
 _NEVER = bytes(4)
 _UNSPECIFIED_TIME = b"\xff\xff\xff\xff"
 _ERASE, _ERASE_STATUS = 0xAA, 0x00
@@ -65,13 +68,26 @@ class EventLog:
         erased_s = self._bmc.state.sel.erased_s
         erased = told[_ERASED] if erased_s is None else erased_s.to_bytes(4, "little")
         times = (_UNSPECIFIED_TIME if each == _NEVER else each for each in (told[_ADDED], erased))
-        return told[: _ADDED.start] + b"".join(times) + told[_ERASED.stop :]
+        operations = bytes(each | _TELLS_ALLOCATION for each in told[_ERASED.stop :])
+        return told[: _ADDED.start] + b"".join(times) + operations
 
 
 def get_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """Source: IPMI 2.0 section 31.2."""
     request.need(0)
     return answered(ask_engine(bmc, request), bmc.sel.info)
+
+
+def get_allocation_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
+    """A unit is an entry. Source: IPMI 2.0 section 31.3."""
+    request.need(0)
+
+    def units(told: bytes) -> bytes:
+        free = int.from_bytes(told[_FREE], "little") // _RECORD_SIZE
+        most = int.from_bytes(told[_ENTRIES], "little") + free
+        return b"".join(each.to_bytes(2, "little") for each in (most, _RECORD_SIZE, free, free)) + b"\x01"
+
+    return answered(bmc.engine.ask_at_once(NetFn.STORAGE, GET_INFO, b""), units)
 
 
 def reserve(bmc: Bmc, request: Request) -> bytes:
@@ -134,6 +150,7 @@ _STORAGE = NetFn.STORAGE
 # Privileges: IPMI 2.0 appendix G.
 COMMANDS = (
     Command(_STORAGE, GET_INFO, "Get SEL Info", _USER, "31.2", get_info),
+    Command(_STORAGE, 0x41, "Get SEL Allocation Info", _USER, "31.3", get_allocation_info),
     Command(_STORAGE, 0x42, "Reserve SEL", _USER, "31.4", reserve),
     Command(_STORAGE, GET_ENTRY, "Get SEL Entry", _USER, "31.5", get_entry),
     Command(_STORAGE, ADD_ENTRY, "Add SEL Entry", _OPERATOR, "31.6", add_entry),

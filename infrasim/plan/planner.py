@@ -530,6 +530,7 @@ def _bmc_settings(parts: _Parts) -> CoreSettings:
             for number in sorted({*spec.bmc.channels} - {spec.bmc.main_channel})
         ),
         history_fru=spec.bmc.historyfru,
+        system_interface=parts.compiled.interface.kind,
     )
 
 

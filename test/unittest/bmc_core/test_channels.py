@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from bmc_bench import SETTINGS, Bench
 from lan_client import LoginFailed, Net, PlusClient
 
 from infrasim.bmc_core import channels
 from infrasim.bmc_core.channels import AccessMode
-from infrasim.bmc_core.codes import Privilege
+from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.message import Origin
 from infrasim.bmc_core.state import BmcState
 from infrasim.jsonform import as_json, from_json
@@ -139,3 +141,12 @@ def test_a_key_set_over_lan_is_needed_by_the_next_login() -> None:
     assert client.ask(6, 0x56, b"\x01\x01\x01" + b"k" * 20) == b"\0\x01"
     assert net.ask_outside(6, 0x38, b"\x8e\x04")[3] & 0x20
     PlusClient(net, key=b"k" * 20).login()
+
+
+def test_the_system_interface_is_the_one_of_the_node() -> None:
+    bench = Bench()
+    assert bench.ask(NetFn.APP, 0x57, b"\x01") == b"\x00\x00\x00\xff"
+    assert bench.ask(NetFn.APP, 0x57, b"\x00") == b"\xcc", "no SSIF"
+    assert bench.ask(NetFn.APP, 0x57) == b"\xc7"
+    bt = Bench(dataclasses.replace(SETTINGS, system_interface="bt"))
+    assert bt.ask(NetFn.APP, 0x57, b"\x01") == b"\xcc"

@@ -117,9 +117,9 @@ def test_a_reset_of_the_bmc_ends_a_reservation(cold: bool) -> None:
 
 def test_before_anything_happened_there_are_no_times() -> None:
     log = Log()
-    assert log.say(0x40) == "00 51 01 00 f0 3f ff ff ff ff ff ff ff ff 0a"
+    assert log.say(0x40) == "00 51 01 00 f0 3f ff ff ff ff ff ff ff ff 0b"
     log.tell(added=5)
-    assert log.say(0x40) == "00 51 01 00 f0 3f 05 00 00 00 ff ff ff ff 0a"
+    assert log.say(0x40) == "00 51 01 00 f0 3f 05 00 00 00 ff ff ff ff 0b"
 
 
 def test_deleting_and_clearing_are_erasures() -> None:
@@ -152,3 +152,11 @@ def test_what_is_not_as_long_as_it_must_be_is_refused() -> None:
         assert log.say(command, data) == "c7"
     assert log.say(0x43, held + "0000 10 01") == "c9"
     assert not log.engine.asked
+
+
+def test_the_log_has_room_for_so_many_entries() -> None:
+    log = Log()
+    # One entry, and room for 0x3ff0 bytes.
+    assert log.say(0x41) == "00 00 04 10 00 ff 03 ff 03 01"
+    assert log.ask(STORAGE, 0x40)[-1] & 0x01, "and the log says that it tells so"
+    assert log.say(0x41, "00") == "c7"

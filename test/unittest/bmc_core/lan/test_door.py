@@ -209,6 +209,26 @@ def test_a_user_is_locked_out_for_a_while() -> None:
     PlusClient(net).login()
 
 
+def test_a_login_that_ends_before_a_password_was_given_is_no_failure() -> None:
+    """A lost packet looks the same as a client that has found the passwords to differ."""
+    net = Net(replace(SETTINGS, lockout_failures=1))
+    for _ in range(3):
+        client = PlusClient(net, password=b"no")
+        client.open_session()
+        client.rakp_1()
+        net.bench.clock.advance(6)
+    PlusClient(net).login()
+
+
+def test_a_client_that_says_why_it_gives_up_has_failed() -> None:
+    net = Net(replace(SETTINGS, lockout_failures=1))
+    client = PlusClient(net, password=b"no")
+    client.open_session()
+    body = client.rakp_3_body(client.rakp_1())
+    assert net.send(plus(0x14, 0, 0, body[:1] + b"\x0f\0\0" + body[4:8])) == []
+    assert refusal(PlusClient(net).login) == 0x0D
+
+
 def test_success_forgets_failures() -> None:
     net = Net(replace(SETTINGS, lockout_failures=2))
     for _ in range(3):
