@@ -160,6 +160,11 @@ class NodePaths(Frozen):
         return self.run / "qmp.sock"
 
     @property
+    def monitor_socket(self) -> Path:
+        """QEMU's machine protocol for others than infrasim, whose own takes one client."""
+        return self.run / "monitor.sock"
+
+    @property
     def kcs_socket(self) -> Path:
         """The host's system interface: QEMU's BMC device connects here."""
         return self.run / "kcs.sock"
@@ -233,7 +238,7 @@ class NodePaths(Frozen):
         """Every unix socket of the node."""
         return (
             *(self.control_socket, self.qmp_socket, self.kcs_socket, self.serial_socket),
-            *(self.tpm_socket, self.guest_agent),
+            *(self.tpm_socket, self.guest_agent, self.monitor_socket),
         )
 
     def traces(self) -> tuple[Path, ...]:

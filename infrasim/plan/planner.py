@@ -283,10 +283,11 @@ def _passthrough(parts: _Parts) -> tuple[HostPart, ...]:
 
 def _onboard(parts: _Parts) -> tuple[str, ...]:
     """QEMU's arguments for what every host has: screen, monitor, serial port, system interface."""
-    interface, paths = parts.compiled.interface, parts.paths
+    interface, paths, monitor = parts.compiled.interface, parts.paths, parts.spec.monitor
     return (
         *system.screen(_VNC_ADDRESS, parts.vnc_display),
-        *system.monitor(paths.qmp_socket),
+        *system.monitor("qmp", paths.qmp_socket),
+        *(system.monitor("monitor", paths.monitor_socket) if monitor and monitor.enable else ()),
         *chardev.serial_port(paths.serial_socket if parts.spec.sol_enable else None, paths.serial_log),
         *chardev.system_interface(paths.kcs_socket, interface.kind, interface.io_port, interface.irq),
     )

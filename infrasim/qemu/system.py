@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from infrasim.qemu.chardev import socket_server
 from infrasim.qemu.element import option
 
 
@@ -20,12 +21,9 @@ def screen(address: str, display: int) -> tuple[str, ...]:
     return ("-vnc", f"{place}:{display}", *option("-device", "VGA", id="vga0"))
 
 
-def monitor(socket: Path) -> tuple[str, ...]:
-    """The machine protocol on a unix socket."""
-    return (
-        *option("-chardev", "socket", id="qmp", path=socket, server=True, wait=False),
-        *option("-mon", chardev="qmp", mode="control"),
-    )
+def monitor(name: str, socket: Path) -> tuple[str, ...]:
+    """The machine protocol on a unix socket, for one client at a time."""
+    return (*socket_server(name, socket), *option("-mon", chardev=name, mode="control"))
 
 
 def direct_kernel(kernel: str, initrd: str, cmdline: str) -> tuple[str, ...]:

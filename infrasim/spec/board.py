@@ -72,6 +72,17 @@ class Trace(Part):
     )
 
 
+class Monitor(Part):
+    """QEMU's machine protocol, QMP, for tools of one's own; `{}` is enough."""
+
+    enable: Annotated[bool, Becomes("`-mon mode=control`")] = Field(
+        True,
+        description="Whether there is `run/monitor.sock` in the workspace, for one client at a time. What is "
+        "ordered there goes past the BMC; after `quit` QEMU is started again as after a crash.",
+        examples=[False],
+    )
+
+
 class SystemInterface(Part):
     """Where the host finds its BMC; SMBIOS type 38 says the same."""
 

@@ -27,7 +27,12 @@ RENAMED = {
 }
 
 # where a key stood -> where it stands; both are read
-MOVED: dict[Path, Path] = {("compute", "serial_number"): ("serial_number",)}
+MOVED: dict[Path, Path] = {
+    ("compute", "serial_number"): ("serial_number",),
+    ("compute", "monitor"): ("monitor",),
+}
+
+_NO_REST = "there is no REST service; QMP is at run/monitor.sock of the workspace"
 
 # keys that never had an effect on what this version serves; read over
 IGNORED = {
@@ -38,7 +43,8 @@ IGNORED = {
     "compute.storage_backend[].seses[].port_wwn": "had no effect there either",
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
     "bmc_connection_port": "QEMU reaches the BMC by a socket in the node's workspace",
-    "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
+    "monitor.interface": _NO_REST,
+    "monitor.port": _NO_REST,
     "ipmi_console_ssh": "there is no console over SSH; ipmi_sim takes commands such as sensor_set_value at "
     "'ipmi_console_port', and the BMC ipmitool's event, sel add and sensor thresh",
     "serial_port": "QEMU's serial port is a socket in the node's workspace",

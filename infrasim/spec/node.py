@@ -36,7 +36,7 @@ from infrasim.spec.part import (
 from infrasim.spec.storage import Cdrom, Controller, one_disk
 
 if TYPE_CHECKING:
-    from infrasim.spec.board import Machine, SystemInterface, Trace
+    from infrasim.spec.board import Machine, Monitor, SystemInterface, Trace
     from infrasim.spec.cloud_init import CloudInit
     from infrasim.spec.identity import FruDevice, Smbios
     from infrasim.spec.pinning import CpuBinding, NumaControl
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from infrasim.spec.topology import Bridge, Passthrough, PcieTopology
 else:
     CpuBinding = NumaControl = Racadm = Any
-    CloudInit = FruDevice = Machine = Smbios = SystemInterface = Trace = Any
+    CloudInit = FruDevice = Machine = Monitor = Smbios = SystemInterface = Trace = Any
     Bridge = Passthrough = PcieTopology = Any
     Communicate = DmaEngine = MemoryController = NonTransparentBridge = PowerControlUnit = Any
 
@@ -489,6 +489,11 @@ class NodeSpec(Part):
     )
     compute: Compute = Field(default_factory=Compute, description="The host: what the operating system sees.")
     bmc: Bmc = Field(default_factory=Bmc, description="The management controller.")
+    monitor: Annotated[Monitor, Rare("Monitor", _BOARD)] | None = Field(
+        None,
+        description="A socket with QEMU's machine protocol (QMP) for tools of one's own; `{}` is enough. "
+        "Left out: there is none, and infrasim's own is not to be shared.",
+    )
     racadm: Annotated[Racadm, Rare("Racadm", "infrasim.spec.racadm")] | None = Field(
         None,
         description="A racadm shell over SSH, as the iDRAC of a Dell server has one; `{}` is enough. "

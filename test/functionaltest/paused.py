@@ -46,20 +46,13 @@ class Device:
         return self.properties[name]
 
 
-class Machine:
-    """A QEMU whose machine is made and waits."""
+class Monitor:
+    """A client of QMP."""
 
-    def __init__(self, decided: NodePlan, monitor: socket.socket) -> None:
-        self.plan = decided
-        self._monitor = monitor
-        self._lines = monitor.makefile("rw", encoding="utf-8")
+    def __init__(self, connection: socket.socket) -> None:
+        self._lines = connection.makefile("rw", encoding="utf-8")
         self._lines.readline()
         self.ask("qmp_capabilities")
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """The command line it was started with."""
-        return self.plan.process(QEMU).argv
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """What QEMU returns to a command, which it must not refuse."""
@@ -70,6 +63,19 @@ class Machine:
             if "event" not in said:
                 assert "return" in said, f"{command}: {said}"
                 return said["return"]
+
+
+class Machine(Monitor):
+    """A QEMU whose machine is made and waits."""
+
+    def __init__(self, decided: NodePlan, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.plan = decided
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line it was started with."""
+        return self.plan.process(QEMU).argv
 
     def monitor(self, line: str) -> str:
         """What the monitor for people says."""

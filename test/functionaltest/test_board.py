@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lab import NODE, Lab, free_display, free_port, wait_for
+from paused import Monitor
 
 ENDS = 7
 
@@ -88,6 +89,32 @@ def test_a_tpm_lives_with_its_host(scratch: Lab) -> None:
     crashed = scratch.kill("swtpm")
     wait_for_another_tpm(scratch, crashed)
     assert scratch.count("died") == 1
+
+
+def other_client(home: Lab) -> Monitor:
+    """A client of the node's second QMP socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(180)
+    place = str(home.home / NODE / "run" / "monitor.sock")
+    wait_for(lambda: connection.connect_ex(place) == 0, what="the second QMP socket")
+    return Monitor(connection)
+
+
+def test_qmp_has_a_door_for_others(scratch: Lab) -> None:
+    scratch.start(monitor={})
+    assert "UUID" in other_client(scratch).ask("query-uuid")
+    # infrasim's own is not in its way.
+    scratch.ipmi("power", "off")
+    wait_for(lambda: scratch.pid("qemu") is None, what="the host off")
+    scratch.ipmi("power", "on")
+    client = other_client(scratch)
+    ended = scratch.pid("qemu")
+    client.ask("quit")
+    wait_for(lambda: scratch.pid("qemu") not in (None, ended), what="another QEMU, as after a crash")
+    scratch.must("node", "stop", NODE)
+    scratch.must("node", "start", NODE)
+    assert began_by_its_opening(scratch)
+    assert other_client(scratch).ask("query-name") == {"name": f"{NODE}-node"}
 
 
 def test_further_names_and_doors(scratch: Lab, tmp_path: Path) -> None:

@@ -33,11 +33,13 @@ SEEN_TO = {
     "compute.boot.checking_time": "infrasim waits for what it needs, no longer and no shorter",
     "compute.ipmi.chardev": "infrasim connects the interface to its BMC itself",
 }
+NO_REST = "there is no REST service; QMP is at run/monitor.sock of the workspace"
 # Services beside the server that are not there, with what does the same.
 NOT_THERE = {
     "ipmi_console_ssh": "there is no console over SSH; ipmi_sim takes commands such as sensor_set_value at "
     "'ipmi_console_port', and the BMC ipmitool's event, sel add and sensor thresh",
-    "monitor": "there is no REST service; 'infrasim node status --json' and run/control.sock do the same",
+    "monitor.interface": NO_REST,
+    "monitor.port": NO_REST,
 }
 # Never did anything there.
 IDLE = {"compute.storage_backend[].drives[].vendor": "a disk on ahci has 'model' alone"}
