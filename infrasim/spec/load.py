@@ -137,13 +137,14 @@ def _modernized(document: Document) -> tuple[dict[str, Value], dict[Path, Path],
             values[new] = old[key]
             moved[(new,)] = (section, key)
             warn((section, key), "stands at the top level now", f"move it: '{new}'")
-    for path, value, ignored in _old_keys(values):
+    for now, value, ignored in _old_keys(values):
+        path = (*moved[now[:1]], *now[1:]) if now[:1] in moved else now
         if ignored:
             warn(path, "is ignored", ignored)
-        elif new_value := legacy.renamed_value(path, value):
+        elif new_value := legacy.renamed_value(now, value):
             warn(path, f"{value!r} is an old spelling", f"it is {new_value!r}")
         else:
-            warn(path, "is an old spelling", f"the key is {legacy.RENAMED[legacy.pattern(path)]!r}")
+            warn(path, "is an old spelling", f"the key is {legacy.RENAMED[legacy.pattern(now)]!r}")
     kept = _modern(values, document)
     assert isinstance(kept, dict)
     return kept, moved, warnings

@@ -230,6 +230,7 @@ def test_old_keys_are_read_with_a_warning() -> None:
         "      port_forward: [{protocal: udp, outside: 4, inside: 3}]\n"
         "  storage_backend: [{drives: [{rotation: 7200}]}]\n"
         "  cpu: {model: Haswell}\n"
+        "  monitor: {enable: true, port: 9005}\n"
     )
     assert loaded.spec.serial_number == "abc"
     assert loaded.spec.compute.networks[0].port_forward[0].protocol == "udp"
@@ -242,6 +243,9 @@ def test_old_keys_are_read_with_a_warning() -> None:
         "6:32: compute.storage_backend[0].drives[0].rotation: is an old spelling "
         "(the key is 'rotation_rate')",
         "7:9: compute.cpu.model: is an old spelling (the key is 'type')",
+        "8:3: compute.monitor: stands at the top level now (move it: 'monitor')",
+        "8:27: compute.monitor.port: is ignored (there is no REST service; QMP is at run/monitor.sock of the "
+        "workspace)",
     ]
     assert load("name: n").warnings == ()
 
