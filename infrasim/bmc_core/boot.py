@@ -72,10 +72,13 @@ _MAILBOX_BLOCKS = 5
 
 @dataclass
 class BootState:
-    """The boot options. ``simple`` holds parameters 1, 2, 3 and 6; ``locked`` those marked invalid."""
+    """The boot options. ``simple`` holds parameters 1, 2, 3 and 6; ``locked`` those marked invalid.
+
+    ``expires_s`` is when the flags do, on the BMC's clock; None while they do not.
+    """
 
     flags: bytes = _NO_FLAGS
-    acknowledged: int = 0
+    expires_s: float | None = None
     simple: dict[int, bytes] = field(default_factory=dict)
     mailbox: dict[int, bytes] = field(default_factory=dict)
     locked: list[int] = field(default_factory=list)
@@ -110,6 +113,8 @@ class BootOptions:
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
         self._set_in_progress = False
+        # Nobody has, when the controller begins. Source: IPMI 2.0 table 28-14, parameter 4.
+        self._acknowledged = 0
         self._expiry: Timer | None = None
 
     @property
@@ -147,20 +152,40 @@ class BootOptions:
 
     def begin_countdown(self, *, expires: bool = True) -> None:
         """Valid flags wait 60 s for a boot; each chassis control command begins that anew."""
+        self._end_countdown()
+        state = self._state
+        if expires and state.is_for_one_boot and not state.keeps(_KEEP_ON_TIMEOUT):
+            state.expires_s = self._bmc.clock.now_s() + EXPIRY_S
+            self.go_on()
+            self._bmc.changed()
+
+    def go_on(self) -> None:
+        """Let the countdown go on that an earlier life of the BMC began, if one did."""
+        expires_s = self._state.expires_s
+        if expires_s is not None and self._expiry is None:
+            left_s = max(0.0, expires_s - self._bmc.clock.now_s())
+            self._expiry = self._bmc.clock.later(left_s, self._expire)
+
+    def _end_countdown(self) -> None:
         if self._expiry:
             self._expiry.cancel()
             self._expiry = None
-        state = self._state
-        if expires and state.is_for_one_boot and not state.keeps(_KEEP_ON_TIMEOUT):
-            self._expiry = self._bmc.clock.later(EXPIRY_S, self._expire)
+        if self._state.expires_s is not None:
+            self._state.expires_s = None
+            self._bmc.changed()
 
     @property
     def counts_down(self) -> bool:
         """Whether the flags will expire."""
-        return self._expiry is not None
+        return self._state.expires_s is not None
+
+    def ac_came(self) -> None:
+        """Nothing counted while the BMC had no power."""
+        if self.counts_down:
+            self.begin_countdown()
 
     def _expire(self) -> None:
-        self._expiry = None
+        self._end_countdown()
         self._state.flags = bytes([self._state.flags[0] & ~VALID]) + self._state.flags[1:]
         self._state.clears_settings = False
         self._bmc.changed()
@@ -168,9 +193,7 @@ class BootOptions:
 
     def used(self) -> None:
         """The firmware has read the flags: unless they are persistent they are gone."""
-        if self._expiry:
-            self._expiry.cancel()
-            self._expiry = None
+        self._end_countdown()
         if self._state.is_for_one_boot:
             self._state.flags = _NO_FLAGS
             self._bmc.changed()
@@ -193,12 +216,15 @@ class BootOptions:
         """
         reason = _KEEP_ON_RESTART.get(cause)
         if reason and self._state.is_for_one_boot and not self._state.keeps(reason):
-            self._expire_now()
+            self._expire()
 
-    def _expire_now(self) -> None:
-        if self._expiry:
-            self._expiry.cancel()
-        self._expire()
+    def set_complete(self) -> None:
+        """End an open set-in-progress."""
+        self._set_in_progress = False
+
+    def controller_reset(self) -> None:
+        """The BMC begins anew: nobody has acknowledged anything."""
+        self._acknowledged = 0
 
     def set(self, number: int, data: bytes) -> None:
         """Set one parameter to ``data``.
@@ -212,7 +238,7 @@ class BootOptions:
             return
         if number == INFO_ACKNOWLEDGE:
             _need(data, 2)
-            state.acknowledged = state.acknowledged & ~data[0] | data[0] & data[1] & 0x1F
+            self._acknowledged = self._acknowledged & ~data[0] | data[0] & data[1] & 0x1F
         elif number == MAILBOX:
             self._set_mailbox(data)
         elif number == FLAGS:
@@ -255,7 +281,7 @@ class BootOptions:
         if number == SET_IN_PROGRESS:
             return bytes([self._set_in_progress])
         if number == INFO_ACKNOWLEDGE:
-            return bytes([0, state.acknowledged])
+            return bytes([0, self._acknowledged])
         if number == FLAGS:
             return state.flags
         if number == MAILBOX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
@@ -61,9 +61,27 @@ class ControlAction(IntEnum):
     SOFT_SHUTDOWN = 5
 
 
+class Button(IntFlag):
+    """On the front panel, as Set Front Panel Button Enables disables them. Source: IPMI 2.0 section 28.6.
+
+    That of power is only disabled for switching off.
+    """
+
+    POWER = 0x01
+    RESET = 0x02
+    DIAGNOSTIC_INTERRUPT = 0x04
+    STANDBY = 0x08
+
+
 # Bits of "last power event" in Get Chassis Status. Source: IPMI 2.0 table 28-3.
 _LAST_AC_FAILED = 0x01
 _LAST_ON_BY_IPMI = 0x10
+
+# Of Get Chassis Capabilities: the two that Set Chassis Capabilities changes, and one that every host has.
+# Source: IPMI 2.0 tables 28-2 and 28-9.
+_HAS_LOCKOUT = 0x02
+_SETTABLE_CAPABILITIES = 0x03
+_HAS_DIAGNOSTIC_INTERRUPT = 0x04
 
 _IDENTIFY_SUPPORTED = 0x40
 _IDENTIFY_DEFAULT_S = 15
@@ -90,7 +108,7 @@ class ChassisState:
     power_on_s: float = 0.0
     cycle_interval_s: int = 0
     disabled_buttons: int = 0
-    capabilities: bytes = bytes([0x00, 0x20, 0x20, 0x20, 0x20])
+    capabilities: bytes = bytes([_HAS_LOCKOUT, 0x20, 0x20, 0x20, 0x20])
 
 
 class ChassisControl:
@@ -171,7 +189,7 @@ class ChassisControl:
         # A host that is on its way off is on, but has no future: this begins another.
         if not (self._bmc.chassis.power_is_on() and self._state.was_on):
             self._note_cause(cause, channel)
-            self._state.last_event = _LAST_ON_BY_IPMI if cause is RestartCause.CHASSIS_CONTROL else 0
+            self._note_power_on()
         self._bmc.chassis.power_on()
         self._note_power(on=True)
 
@@ -179,6 +197,11 @@ class ChassisControl:
         if self._state.was_on is not on:
             self._state.was_on = on
             self._bmc.changed()
+
+    def _note_power_on(self) -> None:
+        by_ipmi = self._state.restart_cause is RestartCause.CHASSIS_CONTROL
+        self._state.last_event = _LAST_ON_BY_IPMI if by_ipmi else 0
+        self._bmc.changed()
 
     def _note_cause(self, cause: RestartCause, channel: int = 0) -> None:
         self._state.restart_cause = cause
@@ -210,12 +233,17 @@ class ChassisControl:
 
     def _end_cycle(self) -> None:
         self._cycle = None
+        self._note_power_on()
         self._bmc.chassis.power_on()
 
     def host_reset_itself(self) -> None:
         """The host was reset, and no order of ours was behind it."""
         self._note_cause(RestartCause.SOFT_RESET, 0)
         self._bmc.watchdog.host_reset()
+
+    def is_disabled(self, button: Button) -> bool:
+        """Whether pressing a button does nothing."""
+        return bool(self._state.disabled_buttons & button)
 
     @property
     def powered_s(self) -> float:
@@ -247,13 +275,14 @@ class ChassisControl:
 def get_chassis_capabilities(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 28.1."""
     request.need(0)
-    return bmc.state.chassis.capabilities
+    kept = bmc.state.chassis.capabilities
+    return bytes([kept[0] | _HAS_DIAGNOSTIC_INTERRUPT]) + kept[1:]
 
 
 def set_chassis_capabilities(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 28.7."""
     data = request.need(5, 6)
-    bmc.state.chassis.capabilities = bytes([data[0] & 0x03]) + data[1:5]
+    bmc.state.chassis.capabilities = bytes([data[0] & _SETTABLE_CAPABILITIES]) + data[1:5]
     bmc.changed()
     return b""
 

@@ -126,6 +126,7 @@ class Bmc:
 
     def reset(self, *, cold: bool) -> None:
         """Begin anew, with the state kept; the host goes on meanwhile."""
+        lifecycle.controller_reset(self, cold=cold)
         if cold:
             self.messaging.forget()
             self.watchdog.stop()
@@ -136,11 +137,18 @@ class Bmc:
 
     def power_changed(self, *, on: bool) -> None:
         """The host has got or lost power, for whatever reason."""
-        self.chassis_control.power_changed(on=on)
+        self._note_power(on=on)
         if on:
             lifecycle.host_started(self)
         else:
-            self.events.end_postponement()
+            lifecycle.host_stopped(self)
+
+    def host_goes_on(self) -> None:
+        """The host has power and ran before this BMC began."""
+        self._note_power(on=True)
+
+    def _note_power(self, *, on: bool) -> None:
+        self.chassis_control.power_changed(on=on)
         self.sol.host_powered(on=on)
         self.dcmi.meter.power_changed()
 

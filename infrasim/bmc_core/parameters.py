@@ -26,9 +26,13 @@ _COMPLETE, _IN_PROGRESS, _COMMIT = 0, 1, 2
 
 @dataclass
 class ParameterState:
-    """What was set and outlives the BMC, by ``number``, ``number.set`` or ``number.set.block``."""
+    """What was set and outlives the BMC, by ``number``, ``number.set`` or ``number.set.block``.
+
+    ``before`` is what was so and is to be so again if somebody who sets parameters does not come to an end.
+    """
 
     values: dict[str, bytes] = field(default_factory=dict)
+    before: dict[str, bytes] | None = None
 
 
 def _anything(value: bytes) -> bool:
@@ -75,10 +79,13 @@ class ParameterStore:
         self, table: Iterable[Parameter], state: ParameterState, *, changed: Callable[[], None]
     ) -> None:
         self._table = {each.number: each for each in table}
+        self._state = state
         self._kept = state.values
         self._volatile: dict[str, bytes] = {}
+        self._volatile_before: dict[str, bytes] = {}
         self._changed = changed
-        self._before: tuple[dict[str, bytes], dict[str, bytes]] | None = None
+        # The BMC may have ended meanwhile.
+        self.set_complete()
 
     def value(self, number: int, selector: int = 0, block: int = 0) -> bytes:
         """The value of a parameter in the table, without selectors."""
@@ -100,12 +107,20 @@ class ParameterStore:
         if kept is self._kept:
             self._changed()
 
-    def host_started(self) -> None:
-        """End an open set-in-progress, dropping what was not committed.
+    def set_complete(self) -> None:
+        """End an open set-in-progress, dropping what was not committed."""
+        before = self._state.before
+        if before is None:
+            return
+        self._kept.clear()
+        self._kept.update(before)
+        self._volatile = self._volatile_before
+        self._state.before = None
+        self._changed()
 
-        Source: IPMI 2.0 table 23-4, parameter 0: a reset or power-down means set complete.
-        """
-        self._roll_back()
+    def forget_volatile(self) -> None:
+        """Drop what does not outlive the BMC."""
+        self._volatile.clear()
 
     def forget(self, number: int) -> None:
         """Drop what was set of a volatile parameter."""
@@ -119,7 +134,7 @@ class ParameterStore:
             Refused: no such parameter, set or block.
         """
         if number == 0:
-            return bytes([REVISION, _COMPLETE if self._before is None else _IN_PROGRESS])
+            return bytes([REVISION, _COMPLETE if self._state.before is None else _IN_PROGRESS])
         parameter = self._find(number)
         # A selector that the parameter does not have says nothing.
         selector = selector & parameter.set_mask if parameter.sets is not None else 0
@@ -162,26 +177,19 @@ class ParameterStore:
             raise Refused(Completion.LENGTH_INVALID)
         match data[0] & 0x03:
             case 0:
-                self._roll_back()
-            case 1 if self._before is not None:
+                self.set_complete()
+            case 1 if self._state.before is not None:
                 raise Refused(SET_IN_PROGRESS)
             case 1:
-                self._before = dict(self._kept), dict(self._volatile)
-            case 2 if self._before is not None:
-                self._before = dict(self._kept), dict(self._volatile)
+                self._commit()
+            case 2 if self._state.before is not None:
+                self._commit()
             case _:
                 raise Refused(Completion.INVALID_FIELD)
 
-    def _roll_back(self) -> None:
-        if self._before is None:
-            return
-        kept, volatile = self._before
-        if kept != self._kept:
-            self._kept.clear()
-            self._kept.update(kept)
-            self._changed()
-        self._volatile = volatile
-        self._before = None
+    def _commit(self) -> None:
+        self._state.before, self._volatile_before = dict(self._kept), dict(self._volatile)
+        self._changed()
 
 
 def _key(parameter: Parameter, selector: int, block: int) -> str:

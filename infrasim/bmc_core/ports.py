@@ -19,7 +19,7 @@ class Clock(Protocol):
     """Time, and being woken."""
 
     def now_s(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds on a clock that only goes forward, the same for all BMCs of this machine."""
 
     def unix_s(self) -> float:
         """Seconds since 1970 by the machine's clock."""

@@ -102,7 +102,6 @@ def system_info_parameters(
 
 def host_started(bmc: Bmc) -> None:
     """The host was switched on or reset: what its system had told no longer holds."""
-    bmc.system_info.host_started()
     bmc.system_info.forget(_OS_NAME)
     bmc.acpi.system = bmc.acpi.device = _UNKNOWN
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,11 @@ _EXTENSION_IN_BYTE_2 = 0xC0
 
 @dataclass
 class WatchdogState:
-    """How the timer was set. ``countdown`` and the pre-timeout in their own units: 100 ms and seconds."""
+    """How the timer was set. ``countdown`` and the pre-timeout in their own units: 100 ms and seconds.
+
+    ``ends_s`` is when a running countdown ends, on the BMC's clock; ``has_warned``: its pre-timeout has come.
+    ``has_expired``: it ended, and was neither set nor started since.
+    """
 
     is_set: bool = False
     use: int = 0
@@ -48,14 +53,16 @@ class WatchdogState:
     pre_timeout_s: int = 0
     expired_uses: int = 0
     countdown: int = 0
+    ends_s: float | None = None
+    has_warned: bool = False
+    has_expired: bool = False
 
 
 class Watchdog:
-    """The running timer; its settings are part of the BMC's state."""
+    """The running timer; how it was set and when it ends are part of the BMC's state."""
 
     def __init__(self, bmc: Bmc) -> None:
         self._bmc = bmc
-        self._ends_s: float | None = None
         self._timers: list[Timer] = []
 
     @property
@@ -65,31 +72,50 @@ class Watchdog:
     @property
     def is_running(self) -> bool:
         """Whether it counts down."""
-        return self._ends_s is not None
+        return self._state.ends_s is not None
 
     @property
     def left(self) -> int:
         """What is left of the countdown, in steps of 100 ms."""
-        if self._ends_s is None:
-            return self._state.countdown
-        return max(0, round((self._ends_s - self._bmc.clock.now_s()) / _COUNT_S))
+        state = self._state
+        if state.ends_s is None:
+            return 0 if state.has_expired else state.countdown
+        return max(0, round((state.ends_s - self._bmc.clock.now_s()) / _COUNT_S))
 
     def start(self) -> None:
         """Begin the countdown anew."""
-        self.stop()
-        state, clock = self._state, self._bmc.clock
-        countdown_s = state.countdown * _COUNT_S
-        self._ends_s = clock.now_s() + countdown_s
-        self._timers.append(clock.later(countdown_s, self._expire))
-        if state.interrupt and 0 < state.pre_timeout_s <= countdown_s:
-            self._timers.append(clock.later(countdown_s - state.pre_timeout_s, self._pre_timeout))
+        state = self._state
+        state.ends_s = self._bmc.clock.now_s() + state.countdown * _COUNT_S
+        state.has_warned = state.has_expired = False
+        self._wait()
+        self._bmc.changed()
 
     def stop(self) -> None:
         """Stop the countdown."""
+        self._cancel()
+        if self._state.ends_s is not None:
+            self._state.ends_s = None
+            self._bmc.changed()
+
+    def go_on(self) -> None:
+        """The BMC begins anew beside a host that went on: so does the countdown. One that ended acts now."""
+        if self.is_running:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._cancel()
+        state, clock = self._state, self._bmc.clock
+        assert state.ends_s is not None
+        left_s = max(0.0, state.ends_s - clock.now_s())
+        self._timers.append(clock.later(left_s, self._expire))
+        pre_timeout_s = state.pre_timeout_s if state.interrupt and not state.has_warned else 0
+        if 0 < pre_timeout_s <= state.countdown * _COUNT_S and left_s:
+            self._timers.append(clock.later(max(0.0, left_s - pre_timeout_s), self._pre_timeout))
+
+    def _cancel(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._ends_s = None
 
     def host_reset(self) -> None:
         """The host begins anew: a countdown for what ran before makes no sense."""
@@ -100,6 +126,8 @@ class Watchdog:
         self.stop()
 
     def _pre_timeout(self) -> None:
+        self._state.has_warned = True
+        self._bmc.changed()
         if self._state.interrupt == _NMI:
             self._bmc.chassis.send_nmi()
         else:
@@ -110,13 +138,15 @@ class Watchdog:
         state = self._state
         self.stop()
         state.expired_uses |= 1 << state.use
-        state.countdown = 0
+        state.has_expired = True
         self._bmc.changed()
         self._log(state.action)
         action = _ACTIONS.get(state.action)
         if action is None or not self._bmc.chassis.power_is_on():
             return
-        self._bmc.chassis_control.act(action, RestartCause.WATCHDOG)
+        # A host that is on its way down needs no watching.
+        with suppress(Refused):
+            self._bmc.chassis_control.act(action, RestartCause.WATCHDOG)
 
     def _log(self, offset: int) -> None:
         state = self._state
@@ -132,10 +162,13 @@ class Watchdog:
 
 
 def reset_watchdog(bmc: Bmc, request: Request) -> bytes:
-    """Source: IPMI 2.0 section 27.5."""
+    """Once the pre-timeout has come, only Set Watchdog Timer helps. Source: IPMI 2.0 section 27.5."""
     request.need(0)
-    if not bmc.state.watchdog.is_set:
+    state = bmc.state.watchdog
+    if not state.is_set:
         raise Refused(_NOT_INITIALIZED)
+    if bmc.watchdog.is_running and state.has_warned:
+        raise Refused(Completion.NOT_IN_THIS_STATE)
     bmc.watchdog.start()
     return b""
 
@@ -156,7 +189,7 @@ def set_watchdog(bmc: Bmc, request: Request) -> bytes:
     state.do_not_log = bool(use & _DO_NOT_LOG)
     state.action, state.interrupt, state.pre_timeout_s = action, interrupt, pre_timeout_s
     state.expired_uses &= ~clear
-    state.countdown = countdown
+    state.countdown, state.has_expired = countdown, False
     bmc.messaging.clear_watchdog_pre_timeout()
     if goes_on:
         bmc.watchdog.start()

@@ -14,7 +14,7 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-from infrasim.bmc_core.chassis import ControlAction, RestartCause
+from infrasim.bmc_core.chassis import Button, ControlAction, RestartCause
 from infrasim.bmc_core.codes import Channel, Privilege
 from infrasim.bmc_core.message import Origin, Refused, Request
 from infrasim.errors import InfrasimError, UsageError
@@ -37,13 +37,13 @@ _BOOT_WORDS: dict[str, BootSelector | None] = {
     **{selector.value: selector for selector in BootSelector},
 }
 
-# What "power" can order, with the cause that the BMC notes for it.
+# What "power" can order, with the cause that the BMC notes for it, and the button that must not be disabled.
 _POWER_WORDS = {
-    "on": (ControlAction.POWER_UP, RestartCause.POWER_BUTTON),
-    "off": (ControlAction.POWER_DOWN, RestartCause.UNKNOWN),
-    "cycle": (ControlAction.POWER_CYCLE, RestartCause.POWER_BUTTON),
-    "reset": (ControlAction.HARD_RESET, RestartCause.RESET_BUTTON),
-    "soft": (ControlAction.SOFT_SHUTDOWN, RestartCause.UNKNOWN),
+    "on": (ControlAction.POWER_UP, RestartCause.POWER_BUTTON, None),
+    "off": (ControlAction.POWER_DOWN, RestartCause.UNKNOWN, Button.POWER),
+    "cycle": (ControlAction.POWER_CYCLE, RestartCause.POWER_BUTTON, Button.POWER),
+    "reset": (ControlAction.HARD_RESET, RestartCause.RESET_BUTTON, Button.RESET),
+    "soft": (ControlAction.SOFT_SHUTDOWN, RestartCause.UNKNOWN, Button.POWER),
 }
 
 
@@ -154,7 +154,10 @@ class ControlServer:
     async def _power(self, word: str) -> None:
         """Follow an order and wait a moment for its effect, so that the next question sees it."""
         core = self._supervisor.bmc.core
-        action, cause = _POWER_WORDS[word]
+        action, cause, button = _POWER_WORDS[word]
+        if button and core.chassis_control.is_disabled(button):
+            name = str(button.name).lower()
+            raise OrderRefused(f"the {name} button is disabled (IPMI command Set Front Panel Button Enables)")
         try:
             core.chassis_control.act(action, cause)
         except Refused as refusal:

@@ -18,6 +18,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from infrasim.bmc_core import lifecycle
 from infrasim.errors import DeadlineError, HostError, InfrasimError, ProgramError
 from infrasim.frozen import Frozen
 from infrasim.host.files import append_line, last_lines, make_dir, overwrite
@@ -158,11 +159,12 @@ class Supervisor:
         if begun is None:
             # Late, because the BMC of a host that runs is not to say that it is off.
             await self.bmc.open()
+        joining: list[asyncio.Task[None]] = []
         for name, identity in adopted.items():
             self._children.adopt(name, identity, own=begun is not None)
             if begun is None:
                 self.record("adopted", process=name, pid=identity.pid)
-                self.in_background(self._join(name))
+                joining.append(self.in_background(self._join(name)))
         self._ports.reserve()
         if left is None and (faults := self._ports.hold()):
             raise HostError(faults[0])
@@ -179,13 +181,17 @@ class Supervisor:
             {each.name: each.restarts for each in left.processes if each.name in adopted} if left else {}
         )
         core = self.bmc.core
+        if QEMU not in adopted:
+            core.watchdog.host_off()
         # An opening has asked the same policy, and nothing noted yet why the host begins.
-        power = left.power if left and begun is None else core.chassis_control.on_at_ac()
+        power = left.power if left and begun is None else lifecycle.ac_came(core)
         boot = core.state.boot
         self.feed(Begin(power, restarts, boot.selector, boot.is_persistent, is_up=begun is not None))
         if begun:
             # Whoever asked the BMC meanwhile finds it whole.
             await self.bmc.take_over(begun.listeners, begun.system_interface)
+        if left and begun is None:
+            self.in_background(self._let_timers_go_on(joining))
         if begun is None:
             # Whoever was about to cut the log may have died over it.
             self._children.signal(self._serial_log_writer, signal.SIGCONT)
@@ -200,6 +206,15 @@ class Supervisor:
             if name in children and alive(children[name]):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._join(name), _JOINS_WITHIN_S)
+
+    async def _let_timers_go_on(self, joining: list[asyncio.Task[None]]) -> None:
+        """What a timer of the BMC's does when it ends needs the log and a node that follows orders."""
+        if joining:
+            await asyncio.wait(joining, timeout=_JOINS_WITHIN_S)
+        while self.machine.phase is Phase.STARTING:
+            await self.changed.wait()
+        if self.machine.phase is Phase.UP:
+            lifecycle.timers_go_on(self.bmc.core)
 
     async def _join_host(self, host: Identity) -> bool:
         """Connect to a host that runs; False when it was never let go.
@@ -290,6 +305,8 @@ class Supervisor:
                 # It was switched on again before it had gone; it was off for a moment all the same.
                 self.bmc.core.power_changed(on=False)
                 self.bmc.core.power_changed(on=True)
+            elif machine.power is not had_power and self._is_taken_over(event):
+                self.bmc.core.host_goes_on()
             elif machine.power is not had_power:
                 self.bmc.core.power_changed(on=machine.power)
         self._hold_ports()
@@ -298,6 +315,11 @@ class Supervisor:
     def _step(self, event: Event) -> None:
         for action in self.machine.step(event, time.monotonic()):
             self._perform(action)
+
+    @staticmethod
+    def _is_taken_over(event: Event) -> bool:
+        """Whether the host ran before this supervisor."""
+        return isinstance(event, Begin) and QEMU in event.adopted and not event.is_up
 
     def _host_may_come(self, event: Event) -> bool:
         wanted = self.machine.power_wanted or event == Power(PowerOrder.ON)

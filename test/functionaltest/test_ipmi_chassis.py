@@ -24,11 +24,17 @@ FLAGS_EXPIRE_S = 60
 
 @pytest.fixture(scope="module")
 def forgotten(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A node that is off, with boot flags that nobody uses, since the begin of this module."""
+    """A node that is off, with boot flags that nobody uses, since the begin of this module.
+
+    Its supervisor is another one than took them.
+    """
     before = request.session.testsfailed
     with lab(lambda: request.session.testsfailed > before) as home:
         home.start(bmc={"startnow": False})
         home.ipmi("chassis", "bootdev", "pxe")
+        wait_for(lambda: home.kept()["boot"]["expires_s"], what="the state on disk")
+        home.kill("supervisor")
+        home.must("node", "start", NODE)
         yield home
 
 
@@ -150,6 +156,7 @@ def test_the_restart_cause_tells_who_did_it(on: Lab) -> None:
     on.ipmi("power", "cycle")
     wait_for(lambda: on.status()["host"]["power"] == "on", what="the power again")
     assert "chassis power control" in on.ipmi("chassis", "restart_cause")
+    assert status(on, "Last Power Event") == "command"
 
 
 def test_orders_to_a_host_that_takes_its_time_to_go(on: Lab) -> None:
@@ -201,6 +208,16 @@ def test_front_panel_buttons_can_be_disabled(on: Lab) -> None:
         assert status(on, "Power Button Disabled") == "true"
         assert status(on, "Reset Button Disabled") == "true"
         assert status(on, "Sleep Button Disabled") == "false"
+        before, pid = on.count("power-reset"), on.pid("qemu")
+        for word, button in (("off", "power"), ("cycle", "power"), ("soft", "power"), ("reset", "reset")):
+            with pytest.raises(AssertionError, match=f"the {button} button is disabled"):
+                on.order("power", word)
+        assert (on.count("power-reset"), on.pid("qemu")) == (before, pid)
+        # Over IPMI, and for switching on, nothing is disabled.
+        on.ipmi("power", "reset")
+        on.ipmi("power", "off")
+        on.order("power", "on")
+        assert on.count("power-reset") == before + 1
     finally:
         on.raw(0, 0x0A, 0)
 
@@ -208,7 +225,8 @@ def test_front_panel_buttons_can_be_disabled(on: Lab) -> None:
 def test_capabilities_are_set_and_kept(on: Lab) -> None:
     before = on.raw(0, 0)
     on.raw(0, 5, 3, 0x20, 0x20, 0x20, 0x20)
-    assert on.raw(0, 0)[0] == 3
+    assert before[0] == 6
+    assert on.raw(0, 0)[0] == 7, "a diagnostic interrupt is always there"
     wait_for(lambda: on.kept()["chassis"]["capabilities"].startswith("03"), what="the state on disk")
     on.raw(0, 5, *before[:5])
 

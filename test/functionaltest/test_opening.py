@@ -55,6 +55,30 @@ def test_it_says_and_does_what_an_ordinary_start_does(stopped: Lab) -> None:
     assert GOES_ON not in began_as(stopped)
 
 
+def test_what_was_written_to_a_fru_is_there_however_ipmi_sim_starts(stopped: Lab) -> None:
+    """A FRU device is an EEPROM; a node file that tells something else of it is the newer word."""
+
+    def last_byte() -> bytes:
+        return stopped.raw(0x0A, 0x11, 0, size - 1 & 0xFF, size - 1 >> 8, 1)
+
+    stopped.must("node", "start", NODE)
+    size = int.from_bytes(stopped.raw(0x0A, 0x10, 0)[:2], "little")
+    before = last_byte()
+    written = before[1] ^ 0xFF
+    stopped.raw(0x0A, 0x12, 0, size - 1 & 0xFF, size - 1 >> 8, written)
+    stopped.kill("ipmi_sim")
+    wait_for(lambda: stopped.ipmitool("raw", "0x0a", "0x10", "0").code == 0, what="another ipmi_sim")
+    assert last_byte() == bytes([1, written])
+    stopped.must("node", "stop", NODE)
+    stopped.must("node", "start", NODE)
+    assert GOES_ON in began_as(stopped)
+    assert last_byte() == bytes([1, written])
+    stopped.must("node", "stop", NODE)
+    stopped.start(bmc={"fru0": {"board": {"sn": "NEWER"}}})
+    assert last_byte() == before
+    assert "NEWER" in stopped.ipmi("fru", "print", "0")
+
+
 def test_what_the_bmc_kept_decides_and_shows_from_the_first_answer(stopped: Lab) -> None:
     for policy, power in (("previous", "on"), ("always-off", "off")):
         stopped.must("node", "start", NODE)

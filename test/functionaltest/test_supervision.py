@@ -233,6 +233,20 @@ def test_a_killed_supervisor_is_replaced_and_its_children_go_on(scratch: Lab) ->
     assert scratch.pid("qemu") is None
 
 
+def test_a_watchdog_outlives_its_supervisor(scratch: Lab) -> None:
+    scratch.start()
+    qemu, tenths = scratch.pid("qemu"), 80
+    scratch.raw(6, 0x24, 0x04, 0x02, 0, 0x10, tenths, 0)
+    scratch.raw(6, 0x22)
+    wait_for(lambda: scratch.kept()["watchdog"]["ends_s"], what="the state on disk")
+    scratch.kill("supervisor")
+    scratch.must("node", "start", NODE)
+    assert [each["pid"] for each in scratch.events() if each["event"] == "adopted"][-1] == qemu
+    wait_for(lambda: scratch.pid("qemu") is None, what="the power off")
+    assert scratch.raw(6, 0x25) == bytes([0x04, 0x02, 0, 0x10, tenths, 0, 0, 0])
+    assert "Power down" in scratch.ipmi("sel", "elist")
+
+
 def test_a_take_over_makes_a_removed_log_folder_again(scratch: Lab) -> None:
     scratch.start()
     qemu = scratch.pid("qemu")

@@ -14,7 +14,10 @@ class LoopClock:
         self._loop = asyncio.get_running_loop()
 
     def now_s(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds on the machine's clock that only goes forward, since it was started.
+
+        Source: asyncio's loop takes ``time.monotonic``, which is the same clock for every process on Linux.
+        """
         return self._loop.time()
 
     def unix_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bmc_bench import Bench
 
+from infrasim.bmc_core import lifecycle
 from infrasim.bmc_core.chassis import ControlAction, RestartCause
 from infrasim.bmc_core.codes import NetFn
 from infrasim.qemu.boot import BootSelector
@@ -219,6 +220,16 @@ def test_set_in_progress_is_for_one() -> None:
     assert put(bench, 0, 0) == b"\0"
 
 
+def test_the_acknowledgement_is_none_when_the_bmc_begins() -> None:
+    first = Bench()
+    put(first, 4, 0x1F, 0x1F)
+    assert get(Bench(state=first.bmc.state), 4)[3:] == bytes(2)
+    first.bmc.power_changed(on=True)
+    assert get(first, 4)[3:] == bytes([0, 0x1F])
+    first.bmc.reset(cold=False)
+    assert get(first, 4)[3:] == bytes(2)
+
+
 def test_acknowledge_writes_only_masked_bits() -> None:
     bench = Bench()
     put(bench, 4, 0x1F, 0x1F)
@@ -250,3 +261,47 @@ def test_wrong_lengths_are_refused(data: tuple[int, ...]) -> None:
 def test_an_unknown_parameter_is_refused_with_its_own_code() -> None:
     assert put(Bench(), 9, 0) == b"\x80"
     assert get(Bench(), 9) == b"\x80"
+
+
+def test_the_minute_goes_on_when_the_bmc_begins_anew() -> None:
+    first = Bench()
+    flags(first, VALID, PXE, 0, 0, 0)
+    bench = Bench(state=first.bmc.state)
+    bench.clock.time_s += 50
+    bench.bmc.host_goes_on()
+    lifecycle.timers_go_on(bench.bmc)
+    bench.clock.advance(9)
+    assert get(bench, 5)[3] == VALID
+    bench.clock.advance(2)
+    assert get(bench, 5)[3] == 0
+    assert bench.chassis.orders == ["boot None keep=False"]
+
+
+def test_flags_without_a_device_are_not_used_by_a_host_that_goes_on() -> None:
+    first = Bench()
+    flags(first, VALID | EFI, 0, 0, 0, 0)
+    bench = Bench(state=first.bmc.state)
+    bench.bmc.host_goes_on()
+    assert get(bench, 5)[3] == VALID | EFI
+
+
+def test_without_power_no_minute_passes() -> None:
+    first = Bench()
+    flags(first, VALID, PXE, 0, 0, 0)
+    bench = Bench(state=first.bmc.state)
+    bench.clock.time_s += 1000
+    lifecycle.ac_came(bench.bmc)
+    bench.clock.advance(59)
+    assert get(bench, 5)[3] == VALID
+    bench.clock.advance(2)
+    assert get(bench, 5)[3] == 0
+
+
+def test_what_people_chose_waits_through_all_of_that() -> None:
+    first = Bench()
+    first.bmc.boot.choose(BootSelector.PXE)
+    bench = Bench(state=first.bmc.state)
+    lifecycle.ac_came(bench.bmc)
+    lifecycle.timers_go_on(bench.bmc)
+    bench.clock.advance(1000)
+    assert get(bench, 5)[3] == VALID

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from bmc_bench import SETTINGS, Bench
 
-from infrasim.bmc_core.chassis import ChassisState, RestartCause, RestorePolicy
+from infrasim.bmc_core.chassis import Button, ChassisState, ControlAction, RestartCause, RestorePolicy
 from infrasim.bmc_core.codes import NetFn
 from infrasim.bmc_core.state import BmcState
 
@@ -147,3 +147,42 @@ def test_a_policy_can_be_asked_for_without_changing_it() -> None:
     assert chassis(bench, POLICY, b"\x03") == b"\0\x07"
     assert bench.bmc.chassis_control.policy is RestorePolicy.ALWAYS_ON
     assert chassis(bench, POLICY, b"\x04") == b"\xcc"
+
+
+LAST_EVENT = 2
+
+
+def cycled(bench: Bench, *, by: RestartCause) -> int:
+    """The last power event after a power cycle."""
+    bench.bmc.chassis_control.act(ControlAction.POWER_CYCLE, by)
+    bench.bmc.power_changed(on=False)
+    bench.clock.advance(1)
+    assert bench.chassis.orders[-1] == "on"
+    bench.bmc.power_changed(on=True)
+    return chassis(bench, STATUS)[LAST_EVENT]
+
+
+def test_the_last_power_event_tells_who_switched_on() -> None:
+    bench = Bench()
+    bench.bmc.chassis_control.act(ControlAction.POWER_UP, RestartCause.POWER_BUTTON)
+    bench.bmc.power_changed(on=True)
+    assert chassis(bench, STATUS)[LAST_EVENT] == 0
+    assert cycled(bench, by=RestartCause.CHASSIS_CONTROL) == 0x10
+    assert cycled(bench, by=RestartCause.WATCHDOG) == 0
+    chassis(bench, CONTROL, b"\x00")
+    chassis(bench, CONTROL, b"\x01")
+    assert chassis(bench, STATUS)[LAST_EVENT] == 0x10
+    assert cycled(bench, by=RestartCause.POWER_BUTTON) == 0
+
+
+def test_capabilities_tell_of_lockout_and_diagnostic_interrupt() -> None:
+    bench = Bench()
+    assert chassis(bench, 0x00) == bytes([0, 0x06, 0x20, 0x20, 0x20, 0x20])
+    assert chassis(bench, 0x05, bytes([0xF9, 0x20, 0x20, 0x22, 0x20])) == b"\0"
+    assert chassis(bench, 0x00) == bytes([0, 0x05, 0x20, 0x20, 0x22, 0x20])
+
+
+def test_buttons_are_disabled_one_by_one() -> None:
+    bench = Bench()
+    chassis(bench, 0x0A, b"\x02")
+    assert [each for each in Button if bench.bmc.chassis_control.is_disabled(each)] == [Button.RESET]

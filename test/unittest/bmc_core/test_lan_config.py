@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 from bmc_bench import SETTINGS, Bench
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from infrasim.bmc.settings import CoreSettings
 from infrasim.bmc_core.codes import NetFn, Privilege
+from infrasim.bmc_core.core import Bmc
 from infrasim.bmc_core.lan_config import (
     AlertDestination,
     Lockout,
@@ -147,6 +149,57 @@ def test_set_in_progress_keeps_what_is_committed() -> None:
     assert write(bench, 0, b"\x00") == 0
     assert read(bench, 3) == bytes([10, 0, 0, 1])
     assert read(bench, 0) == b"\x00"
+
+
+ENDS: dict[str, Callable[[Bmc], None]] = {
+    "host on": lambda bmc: bmc.power_changed(on=True),
+    "host off": lambda bmc: bmc.power_changed(on=False),
+    "host reset": lambda bmc: bmc.host_reset(by_guest=True),
+    "cold reset": lambda bmc: bmc.reset(cold=True),
+    "warm reset": lambda bmc: bmc.reset(cold=False),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_who_sets_parameters_is_not_waited_for_beyond_an_end(end: str) -> None:
+    """LAN, PEF, system info, serial over LAN and boot options all have a parameter 0."""
+    bench = Bench()
+    places = {(LAN, 0x01): b"\1\0", (4, 0x12): b"\0", (6, 0x58): b"\0", (LAN, 0x21): b"\1\0", (0, 8): b"\0"}
+    for place, head in places.items():
+        assert bench.ask(*place, head + b"\1") == b"\0"
+    write(bench, 3, bytes([10, 0, 0, 1]))
+    write(bench, 18, bytes([0, 0x80, 4, 2]))
+    ENDS[end](bench.bmc)
+    assert read(bench, 3) == bytes([127, 0, 0, 1])
+    assert read(bench, 18) == bytes(4)
+    for place, head in places.items():
+        assert bench.ask(*place, head + b"\1") == b"\0", "nobody else sets"
+
+
+def test_what_was_not_committed_ends_with_the_bmc() -> None:
+    bench = Bench()
+    write(bench, 7, bytes([0x20, 0, 8]))
+    write(bench, 0, b"\1")
+    write(bench, 3, bytes([10, 0, 0, 1]))
+    again = Bench(state=from_json(BmcState, as_json(bench.bmc.state)))
+    assert read(again, 0) == b"\0"
+    assert read(again, 3) == bytes([127, 0, 0, 1])
+    assert read(again, 7) == bytes([0x20, 0, 8])
+
+
+def test_a_cold_reset_forgets_what_does_not_outlive_the_bmc() -> None:
+    bench = Bench()
+    bench.chassis.on = True
+    bench.ask(6, 0x06, b"\x83\x81")
+    for selector in (0, 1):
+        write(bench, 18, bytes([selector, 0x80, 4, 2]))
+    bench.bmc.reset(cold=False)
+    assert bench.ask(6, 0x07) == b"\0\3\1"
+    assert read(bench, 18) == bytes([0, 0x80, 4, 2])
+    bench.bmc.reset(cold=True)
+    assert bench.ask(6, 0x07) == b"\0\0\x2a"
+    assert read(bench, 18) == bytes(4)
+    assert read(bench, 18, 1) == bytes([1, 0x80, 4, 2])
 
 
 def test_destination_0_is_forgotten_with_the_bmc() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bmc_bench import Bench
 
+from infrasim.bmc_core import lifecycle
 from infrasim.bmc_core.chassis import RestartCause
 from infrasim.bmc_core.codes import NetFn
 
@@ -126,3 +127,85 @@ def test_expired_uses_are_cleared_on_request() -> None:
     bench.settle()
     put(bench, 0x04, 0, 0, 0x10, 1, 0)
     assert get(bench)[4] == 0
+
+
+def test_after_its_end_the_countdown_can_be_started_again() -> None:
+    bench = running()
+    put(bench, 0x04, 0, 0, 0, 50, 0)
+    start(bench)
+    bench.clock.advance(5)
+    assert get(bench) == bytes([0, 0x04, 0, 0, 1 << 4, 50, 0, 0, 0])
+    assert start(bench) == b"\0"
+    bench.clock.advance(4.9)
+    assert get(bench)[1] == 0x44
+    assert get(bench)[7] == 1
+    bench.clock.advance(1)
+    put(bench, 0x04, 0, 0, 0x10, 50, 0)
+    assert get(bench) == bytes([0, 0x04, 0, 0, 0, 50, 0, 50, 0])
+    bench.settle()
+
+
+def test_once_it_has_warned_only_setting_it_helps() -> None:
+    bench = running()
+    put(bench, 0x04, 0x21, 2, 0, 50, 0)
+    start(bench)
+    bench.clock.advance(2.9)
+    assert start(bench) == b"\0"
+    bench.clock.advance(3.1)
+    assert start(bench) == b"\xd5"
+    assert get(bench)[1] == 0x44
+    assert get(bench)[7] == 19
+    bench.clock.advance(2)
+    assert bench.chassis.orders == ["nmi", "reset"]
+    assert start(bench) == b"\0"
+    put(bench, 0x44, 0x21, 2, 0, 50, 0)
+    bench.clock.advance(2.9)
+    assert start(bench) == b"\0"
+    # Without an interrupt there is nothing to reach.
+    put(bench, 0x44, 0x01, 2, 0, 50, 0)
+    bench.clock.advance(4)
+    assert start(bench) == b"\0"
+    bench.settle()
+
+
+def replaced(bench: Bench, *, after_s: float) -> Bench:
+    """The same host's next BMC, which begins that long after the first one came to a sudden end."""
+    following = Bench(state=bench.bmc.state)
+    following.clock.time_s = bench.clock.time_s + after_s
+    following.engine.answers[ADD_SEL] = b"\x07\x00"
+    following.chassis.on = True
+    following.bmc.host_goes_on()
+    lifecycle.timers_go_on(following.bmc)
+    return following
+
+
+def test_a_countdown_outlives_the_bmc_as_long_as_the_host_does() -> None:
+    bench = running()
+    put(bench, 0x04, 0x21, 2, 0, 100, 0)
+    start(bench)
+    bench = replaced(bench, after_s=3)
+    assert get(bench)[1] == 0x44
+    assert get(bench)[7] == 70
+    bench.clock.advance(5.1)
+    assert bench.chassis.orders == ["nmi"]
+    bench.settle()
+    bench = replaced(bench, after_s=1)
+    bench.clock.advance(0.5)
+    assert bench.chassis.orders == [], "it has warned before"
+    bench = replaced(bench, after_s=60)
+    bench.clock.advance(0)
+    assert bench.chassis.orders == ["reset"]
+    bench.settle()
+    assert len(bench.engine.asked) == 1
+    assert not get(bench)[1] & 0x40
+
+
+def test_ac_ends_a_countdown() -> None:
+    bench = running()
+    put(bench, 0x04, 1, 0, 0, 50, 0)
+    start(bench)
+    following = Bench(state=bench.bmc.state)
+    lifecycle.ac_came(following.bmc)
+    following.clock.advance(100)
+    assert following.chassis.orders == []
+    assert get(following) == bytes([0, 0x04, 1, 0, 0, 50, 0, 50, 0])
