@@ -189,7 +189,7 @@ class ChassisControl:
         # A host that is on its way off is on, but has no future: this begins another.
         if not (self._bmc.chassis.power_is_on() and self._state.was_on):
             self._note_cause(cause, channel)
-            self._note_power_on()
+            self._note_last_event()
         self._bmc.chassis.power_on()
         self._note_power(on=True)
 
@@ -198,7 +198,7 @@ class ChassisControl:
             self._state.was_on = on
             self._bmc.changed()
 
-    def _note_power_on(self) -> None:
+    def _note_last_event(self) -> None:
         by_ipmi = self._state.restart_cause is RestartCause.CHASSIS_CONTROL
         self._state.last_event = _LAST_ON_BY_IPMI if by_ipmi else 0
         self._bmc.changed()
@@ -233,7 +233,7 @@ class ChassisControl:
 
     def _end_cycle(self) -> None:
         self._cycle = None
-        self._note_power_on()
+        self._note_last_event()
         self._bmc.chassis.power_on()
 
     def host_reset_itself(self) -> None:
