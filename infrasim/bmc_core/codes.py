@@ -68,6 +68,9 @@ class Channel(IntEnum):
 # A request may say "the channel I came through". Source: IPMI 2.0 section 6.3.
 THIS_CHANNEL = 0xE
 
+# The LUN of the BMC behind which is the host's software. Source: IPMI 2.0 table 7-1.
+HOST_SOFTWARE_LUN = 2
+
 # Address of the BMC on the IPMB, and of software behind a session. Source: IPMI 2.0 section 5.5.
 BMC_ADDRESS = 0x20
 REMOTE_CONSOLE_ADDRESS = 0x81

@@ -9,13 +9,13 @@ from infrasim.bmc_core import channels, lifecycle, users
 from infrasim.bmc_core.alerts import Alerts
 from infrasim.bmc_core.boot import BootOptions
 from infrasim.bmc_core.chassis import ChassisControl
-from infrasim.bmc_core.codes import Channel, Completion, Privilege
+from infrasim.bmc_core.codes import Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.dcmi_monitor import DcmiMonitor
 from infrasim.bmc_core.events import Events, add_own_event
 from infrasim.bmc_core.faults import note_event
 from infrasim.bmc_core.lan.sessions import Sessions
 from infrasim.bmc_core.lan_channel import LanChannels
-from infrasim.bmc_core.message import Refused, Request
+from infrasim.bmc_core.message import Refused, Request, refused
 from infrasim.bmc_core.messaging import Messaging
 from infrasim.bmc_core.oem.catalog import oem
 from infrasim.bmc_core.pef_config import pef_parameters
@@ -34,8 +34,8 @@ from infrasim.bmc_core.watchdog import Watchdog
 _EVENT_FORMAT = 0x04
 
 _OK = bytes([Completion.OK])
-_INVALID_COMMAND = bytes([Completion.INVALID_COMMAND])
-_INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
+# The first command about a sensor: these may be on any LUN. Source: IPMI 2.0 section 35.
+_FIRST_OF_SENSORS = 0x20
 
 
 class Bmc:
@@ -113,9 +113,11 @@ class Bmc:
         """Answer one request: completion code and data. What needs no waiting is answered at once."""
         command = self.commands.get((request.netfn, request.command))
         if command is None or (command.in_band_only and request.origin.channel != Channel.SYSTEM_INTERFACE):
-            return _INVALID_COMMAND
+            return refused(request, Completion.INVALID_COMMAND)
+        if request.lun and (request.netfn != NetFn.SENSOR or request.command < _FIRST_OF_SENSORS):
+            return refused(request, Completion.INVALID_FOR_LUN)
         if request.origin.privilege < command.privilege:
-            return _INSUFFICIENT_PRIVILEGE
+            return refused(request, Completion.INSUFFICIENT_PRIVILEGE)
         try:
             result = command.run(self, request)
         except Refused as refusal:

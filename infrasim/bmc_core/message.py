@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, Privilege
+from infrasim.bmc_core.codes import THIS_CHANNEL, Channel, Completion, NetFn, Privilege
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.lan.session import Session
@@ -59,3 +59,12 @@ class Request(NamedTuple):
         if not least <= len(self.data) <= (least if most is None else most):
             raise Refused(Completion.LENGTH_INVALID)
         return self.data
+
+
+def refused(request: Request, code: int) -> bytes:
+    """The answer to a request that nobody looks into.
+
+    Where several bodies share a network function each answer, refusals too, begins with the number of the
+    body that was asked. Source: IPMI 2.0 table 5-1; DCMI 1.5 section 6.
+    """
+    return bytes([code]) + (request.data[:1] if request.netfn == NetFn.GROUP else b"")

@@ -9,7 +9,7 @@ from infrasim.bmc_core.channels import all_channels
 from infrasim.bmc_core.codes import BMC_ADDRESS, Channel, Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.events import set_engine_enables
-from infrasim.bmc_core.lan.session import PayloadType
+from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import Origin, Refused, Request
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _QUEUE_MOST = 32
 _BRIDGING = Privilege.OPERATOR
 
 _GET_MESSAGE, _SEND_MESSAGE = 0x33, 0x34
+# Of Send Message. Source: IPMI 2.0 section 22.7.
+_NO_SUCH_SESSION = 0x80
 # How a Send Message asks for its answer. Source: IPMI 2.0 section 22.7, byte 1.
 _TRACKING_MASK = 0xC0
 _TRACKED = 0x40
@@ -104,11 +106,26 @@ class Messaging:
         self.show()
         return record
 
-    def deliver(self, channel: int, message: bytes) -> None:
+    def deliver(self, channel: int, message: bytes) -> bool:
         """Put a message into the receive queue; one that does not fit is lost, as on hardware."""
-        if len(self._queue) < _QUEUE_MOST:
+        fits = len(self._queue) < _QUEUE_MOST
+        if fits:
             self._queue.append(bytes([channel]) + message)
             self.show()
+        return fits
+
+    def deliver_from(self, session: Session, message: bytes) -> None:
+        """Put a session's message to the host's software into the receive queue, for it to answer.
+
+        It comes with the session's privilege and handle. Source: IPMI 2.0 section 22.6.
+
+        Raises:
+            Refused: the session may not, or there is no room.
+        """
+        if session.privilege < Privilege.USER:
+            raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+        if not self.deliver(session.privilege << 4 | session.channel, bytes([session.handle]) + message):
+            raise Refused(Completion.NODE_BUSY)
 
     def take_message(self) -> bytes:
         """The oldest message, its channel first.
@@ -176,27 +193,51 @@ def _checksum(content: bytes) -> bytes:
 
 
 async def send_message(bmc: Bmc, request: Request) -> bytes:
-    """Pass a message on to another controller. Source: IPMI 2.0 section 22.7.
+    """Pass a message on to another controller, the host or a session. Source: IPMI 2.0 section 22.7.
 
-    The answer comes later: to the host in its receive queue, to a session as a message of its own. Where no
-    controller is, ipmi_sim refuses with "NAK on Write", and so does the BMC.
+    A controller's answer comes later: to the host in its receive queue, to a session as a message of its own.
+    Where no controller is, ipmi_sim refuses with "NAK on Write", and so does the BMC.
     """
     if len(request.data) < 8:
         raise Refused(Completion.LENGTH_INVALID)
     channel = request.channel(request.data[0])
     if channel not in all_channels(bmc):
         raise Refused(Completion.INVALID_FIELD)
-    if channel != Channel.SYSTEM_INTERFACE and request.origin.privilege < _BRIDGING:
-        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
-    if channel in bmc.lans.numbers or channel == Channel.SYSTEM_INTERFACE:
-        raise Refused(Completion.DESTINATION_UNAVAILABLE)
     session = request.origin.session
+    if channel == Channel.SYSTEM_INTERFACE:
+        return _to_the_host(bmc, session, request.data[1:])
+    if request.origin.privilege < _BRIDGING:
+        raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+    if channel in bmc.lans.numbers:
+        return _to_a_session(bmc, request, channel)
     if session is not None and request.data[0] & _TRACKING_MASK != _TRACKED:
         raise Refused(Completion.INVALID_FIELD)
     message = IpmbMessage(request.data[1:])
     if message.address != BMC_ADDRESS:
         await _pass_on(bmc, message)
     bmc.defer(_bridge(bmc, request.origin, channel, message))
+    return b""
+
+
+def _to_the_host(bmc: Bmc, session: Session | None, message: bytes) -> bytes:
+    """A session writes to the host's software; that is who answers."""
+    if session is None:
+        raise Refused(Completion.DESTINATION_UNAVAILABLE)
+    IpmbMessage(message)
+    bmc.messaging.deliver_from(session, message)
+    return b""
+
+
+def _to_a_session(bmc: Bmc, request: Request, channel: int) -> bytes:
+    """The host's software writes to a session, as to answer it. Source: IPMI 2.0 section 22.7."""
+    if request.origin.channel != Channel.SYSTEM_INTERFACE:
+        raise Refused(Completion.DESTINATION_UNAVAILABLE)
+    handle, message = request.data[1], request.data[2:]
+    IpmbMessage(message)
+    session = bmc.sessions.by_handle(handle)
+    if session is None or session.channel != channel:
+        raise Refused(_NO_SUCH_SESSION)
+    session.send_payload(PayloadType.IPMI, message)
     return b""
 
 

@@ -289,6 +289,27 @@ def test_an_event_waits_in_the_buffer_with_attention(node: Lab, kcs: Kcs) -> Non
     node.ipmi("sel", "clear")
 
 
+def test_a_client_talks_to_the_hosts_software(node: Lab, kcs: Kcs) -> None:
+    """By LUN 2: the host's software reads the message from the receive queue and answers it itself."""
+    login = ("-I", "lanplus", "-H", node.address, "-U", "admin", "-P", "admin")
+    argv = ["ipmitool", *login, "-l", "2", "raw", "6", "1", "0x55"]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as client:
+        wait_for(lambda: kcs.ask(6, 0x31)[1] & 1, what="a message in the queue")
+        code, origin, handle, *message = kcs.ask(6, 0x33)
+        assert (code, origin) == (0, 0x41), "an administrator's, from channel 1"
+        assert message[1] == 6 << 2 | 2
+        assert message[5:-1] == [1, 0x55]
+        head = [message[3], 7 << 2 | message[4] & 3]
+        tail = [message[0], message[4] & 0xFC | 2, 1, 0, 0xAB, 0xCD]
+        answer = bytes([*head, -sum(head) & 0xFF, *tail, -sum(tail) & 0xFF])
+        assert kcs.ask(6, 0x34, bytes([1, handle]) + answer) == b"\0"
+        out, _ = client.communicate(timeout=60)
+    assert out.split() == ["ab", "cd"]
+    assert kcs.ask(6, 0x34, bytes([1, 0x3F]) + answer) == b"\x80", "no such session"
+    for lun in ("1", "3"):
+        assert "rsp=0xc2" in node.ipmitool("-l", lun, "raw", "6", "1").err
+
+
 def test_messages_to_a_satellite_come_back_in_the_receive_queue(kcs: Kcs) -> None:
     # IPMB to 2Ch: Get Device ID, from 20h LUN 2, sequence 5.
     head, tail = bytes([0x2C, 6 << 2]), bytes([0x20, 5 << 2 | 2, 1])

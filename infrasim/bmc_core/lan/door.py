@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from infrasim.bmc_core import channels
-from infrasim.bmc_core.codes import Completion, NetFn, Privilege
+from infrasim.bmc_core.codes import HOST_SOFTWARE_LUN, Completion, NetFn, Privilege
 from infrasim.bmc_core.lan import challenge, rakp
 from infrasim.bmc_core.lan.link import AUTHENTICATION_NONE, PENDING_MOST, Link, OldLink, PlusLink, old_code
 from infrasim.bmc_core.lan.packet import (
@@ -32,7 +32,7 @@ from infrasim.bmc_core.lan.packet import (
     response,
 )
 from infrasim.bmc_core.lan.session import PayloadType, Peer, Session
-from infrasim.bmc_core.message import Origin, Refused, Request
+from infrasim.bmc_core.message import Origin, Refused, Request, refused
 
 if TYPE_CHECKING:
     from infrasim.bmc_core.core import Bmc
@@ -41,7 +41,6 @@ LOG = logging.getLogger(__name__)
 
 _ACTIVATE_SESSION = 0x3A
 _INSUFFICIENT_PRIVILEGE = bytes([Completion.INSUFFICIENT_PRIVILEGE])
-_NODE_BUSY = bytes([Completion.NODE_BUSY])
 _UNSPECIFIED = bytes([Completion.UNSPECIFIED])
 # The messages of a login, each with what answers it and the type of the answer.
 _LOGIN = {
@@ -244,16 +243,25 @@ class LanDoor:
         self._defer(finish())
 
     def _serve(self, link: PlusLink | OldLink, payload: bytes, sequence: int, kind: int) -> None:
-        """Answer one request of a session; one that is being worked on already is not done again."""
+        """Answer one request of a session; one that is being worked on already is not done again.
+
+        What is for the host's software, that has to answer.
+        """
         message = parse_message(payload)
         if message is None or payload in link.pending:
             return
+        request = _request(message, link.origin)
         try:
+            if message.lun == HOST_SOFTWARE_LUN:
+                self._bmc.messaging.deliver_from(link.session, payload)
+                return
             answer = (
-                self._bmc.answer(_request(message, link.origin))
+                self._bmc.answer(request)
                 if len(link.pending) < PENDING_MOST
-                else _NODE_BUSY
+                else refused(request, Completion.NODE_BUSY)
             )
+        except Refused as refusal:
+            answer = refused(request, refusal.code)
         except Exception:
             LOG.exception("the command %#04x %#04x failed", message.netfn, message.command)
             answer = _UNSPECIFIED

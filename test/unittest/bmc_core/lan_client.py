@@ -37,8 +37,8 @@ SUITES = {
 HASHES = {1: ("sha1", 12), 2: ("md5", 16), 3: ("sha256", 16)}
 
 
-def message(netfn: int, command: int, data: bytes = b"", *, sequence: int = 0) -> bytes:
-    head = bytes([0x20, netfn << 2])
+def message(netfn: int, command: int, data: bytes = b"", *, sequence: int = 0, lun: int = 0) -> bytes:
+    head = bytes([0x20, netfn << 2 | lun])
     body = bytes([0x81, sequence << 2, command]) + data
     return head + checksum(head) + body + checksum(body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bmc_bench import SETTINGS, Bench
 
 from infrasim.bmc_core.codes import NetFn, Privilege
-from infrasim.bmc_core.message import Origin, Refused
+from infrasim.bmc_core.message import IN_BAND, Origin, Refused, Request
 
 
 def test_an_unknown_command_is_invalid() -> None:
@@ -39,3 +39,16 @@ def test_a_fru_read_of_too_much_is_answered_as_clients_know_it() -> None:
     assert bench.ask(NetFn.STORAGE, 0x11, b"\0\0\0\xf0") == b"\xcb"
     bench.engine.answers[(NetFn.STORAGE, 0x11)] = b"\x01\x55"
     assert bench.ask(NetFn.STORAGE, 0x11, b"\0\0\0\x01") == b"\0\x01\x55"
+
+
+def test_every_answer_of_a_body_names_it() -> None:
+    bench = Bench()
+    user = Origin(SETTINGS.main_channel, Privilege.USER)
+    assert bench.ask(NetFn.GROUP, 0x08, b"\xdc\0\1x", origin=user) == b"\xd4\xdc"
+    assert bench.ask(NetFn.GROUP, 0xEE, b"\xdc") == b"\xc1\xdc"
+    assert bench.ask(NetFn.GROUP, 0x01, b"\x00\1") == b"\xc1\0", "PICMG"
+    assert bench.ask(NetFn.GROUP, 0xEE) == b"\xc1", "nobody was named"
+
+
+def test_the_host_has_no_lun_of_its_own_to_write_to() -> None:
+    assert Bench().bmc.answer(Request(NetFn.APP, 0x01, b"", IN_BAND, 2)) == b"\xc2"

@@ -85,7 +85,7 @@ def test_other_groups_are_told_apart() -> None:
     bench = dcmi_bench()
     assert bench.ask(GROUP, 0x01, b"\x03\x01") == b"\xc1\x03"
     assert bench.ask(GROUP, 0x01, b"") == b"\xc1"
-    assert bench.ask(GROUP, 0x3E, b"\x00") == b"\xc1"
+    assert bench.ask(GROUP, 0x3E, b"\x00") == b"\xc1\x00"
     assert bench.ask(GROUP, 0x01, b"\xdc") == b"\xc7\xdc"
 
 

@@ -121,6 +121,48 @@ def test_a_user_does_not_reach_other_controllers() -> None:
     assert sent
 
 
+def test_a_session_writes_to_the_hosts_software_and_is_answered() -> None:
+    bench = Bench()
+    sent: list[Any] = []
+    caller = session(sent)
+    caller.privilege = Privilege.USER
+    origin = Origin(SETTINGS.main_channel, Privilege.USER, caller)
+    request = ipmb(0x20, 6, 1)
+    assert app(bench, SEND, 0x0F, *request, origin=origin) == b"\0"
+    assert bench.system_interface.attention
+    assert not bench.engine.asked
+    assert app(bench, GET) == b"\0" + bytes([0x21, caller.handle]) + request
+    assert app(bench, SEND, 0x0F, *request[:-1], request[-1] ^ 1, origin=origin) == b"\xcc"
+    caller.privilege = Privilege.CALLBACK
+    assert app(bench, SEND, 0x0F, *request, origin=origin) == b"\xd4"
+
+
+def test_the_hosts_software_writes_to_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    sent: list[Any] = []
+    caller = session(sent)
+    monkeypatch.setattr(
+        bench.bmc.sessions, "by_handle", lambda handle: caller if handle == caller.handle else None
+    )
+    answer = ipmb(0x81, 7, 1, 0, 0x50)
+    assert app(bench, SEND, 1, caller.handle, *answer) == b"\0"
+    assert sent == [(PayloadType.IPMI, answer)]
+    assert app(bench, SEND, 1, caller.handle + 1, *answer) == b"\x80"
+    assert app(bench, SEND, 1, caller.handle, *answer[:-1], answer[-1] ^ 1) == b"\xcc"
+    lan = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR, caller)
+    assert app(bench, SEND, 1, caller.handle, *answer, origin=lan) == b"\xd3"
+    assert len(sent) == 1
+
+
+def test_a_queue_that_is_full_is_said_so() -> None:
+    bench = Bench()
+    origin = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR, session([]))
+    codes = [app(bench, SEND, 0x0F, *ipmb(0x20, 6, 1), origin=origin) for _each in range(33)]
+    assert codes == [b"\0"] * 32 + [b"\xc0"]
+    app(bench, CLEAR, 0x01)
+    assert app(bench, SEND, 0x0F, *ipmb(0x20, 6, 1), origin=origin) == b"\0"
+
+
 def test_of_a_controller_that_is_not_there_is_said_so_at_once() -> None:
     bench = Bench()
     bench.engine.answers[(NetFn.APP, SEND)] = Refused(0x83)
@@ -134,7 +176,7 @@ def test_of_a_controller_that_is_not_there_is_said_so_at_once() -> None:
     [
         (bytes([0x05]) + ipmb(0x2C, 6, 1), 0xCC),
         (bytes([0x0F]) + ipmb(0x2C, 6, 1), 0xD3),
-        (bytes([0x01]) + ipmb(0x2C, 6, 1), 0xD3),
+        (bytes([0x01, 0x01]) + ipmb(0x81, 7, 1), 0x80),
         (bytes([0x00, 1, 2]), 0xC7),
         (bytes([0x00]) + ipmb(0x2C, 6, 1)[:-1] + b"\0", 0xCC),
     ],

@@ -635,3 +635,46 @@ def test_an_ipmi_1_5_session_gets_messages_that_come_later() -> None:
     assert net.answers() == []
     client.outbound += 1
     assert client.ask(*STATUS)[0] == 0
+
+
+# --- the host's software
+
+
+def test_what_is_for_the_hosts_software_waits_for_it_and_it_answers() -> None:
+    net = Net()
+    client = PlusClient(net).login()
+    asked = message(6, 1, b"\x55", sequence=9, lun=2)
+    assert net.send(client.seal(asked)) == [], "who answers is the host"
+    taken = net.bench.ask(6, 0x33)
+    handle = net.bench.bmc.sessions.by_handle(taken[2])
+    assert handle is not None
+    assert taken[1] == 0x21, "a session that begins is a user's; channel 1"
+    assert taken[3:] == asked
+    head, tail = bytes([0x81, 7 << 2]), bytes([0x20, 9 << 2 | 2, 1, 0, 0x77])
+    answer = head + bytes([-sum(head) & 0xFF]) + tail + bytes([-sum(tail) & 0xFF])
+    assert net.bench.ask(6, 0x34, bytes([1, taken[2]]) + answer) == b"\0"
+    [datagram] = net.answers()
+    kind, _, payload = client.open(datagram)
+    assert (kind, payload) == (0, answer)
+
+
+def test_a_queue_without_room_is_answered() -> None:
+    net = Net()
+    client = PlusClient(net).login()
+    for sequence in range(32):
+        assert net.send(client.seal(message(6, 1, sequence=sequence, lun=2))) == []
+    _, _, payload = client.open(net.one(client.seal(message(6, 1, sequence=40, lun=2))))
+    assert payload[6:-1] == b"\xc0"
+
+
+@pytest.mark.parametrize("lun", [1, 3])
+def test_the_other_luns_have_no_commands_but_those_about_sensors(lun: int) -> None:
+    net = Net()
+    client = PlusClient(net).login()
+    _, _, payload = client.open(net.one(client.seal(message(6, 1, sequence=9, lun=lun))))
+    assert payload[6:-1] == b"\xc2"
+    net.bench.engine.answers[(4, 0x2D)] = b"\x19\xc0\0\0"
+    _, _, payload = client.open(net.one(client.seal(message(4, 0x2D, b"\x30", sequence=10, lun=lun))))
+    assert payload[6:-1] == b"\0\x19\xc0\0\0"
+    _, _, payload = client.open(net.one(client.seal(message(4, 0x01, sequence=11, lun=lun))))
+    assert payload[6:-1] == b"\xc2"
