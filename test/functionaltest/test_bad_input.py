@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import NODE, Lab, execute
+from lab import NODE, Lab, execute, free_display
 
 # What stands in the node file, and the message behind its place; {root} is the scratch folder.
 NODE_FILES = {
@@ -148,13 +148,14 @@ def test_port_in_use_names_who_holds_it(scratch: Lab, protocol: str) -> None:
         if protocol == "tcp":
             holder.listen()
         port = holder.getsockname()[1]
+        # Of a display that somebody else was given just now the message would tell.
+        display = {"vnc_display": free_display()}
         if protocol == "udp":
-            scratch.register(bmc={"ipmi_over_lan_port": port})
+            scratch.register(bmc={"ipmi_over_lan_port": port}, compute=display)
             place, purpose = f"{scratch.address} port {port}/udp", "BMC"
         else:
-            scratch.register(
-                compute={"networks": [{"port_forward": [{"protocol": "tcp", "outside": port, "inside": 22}]}]}
-            )
+            forward = {"protocol": "tcp", "outside": port, "inside": 22}
+            scratch.register(compute={"networks": [{"port_forward": [forward]}], **display})
             place, purpose = f"127.0.0.1 port {port}/tcp", "port forward to 22"
         before = scratch.names_on_disk()
         ran = scratch.infrasim("node", "start", NODE)
