@@ -1,6 +1,7 @@
 """A supervisor's process: ``python -m infrasim.runtime.daemon NODE WORKSPACE LOG_DIR MODE``.
 
-MODE ``foreground`` runs and says how the start went on standard output. ``background`` first reads a
+MODE ``foreground`` runs and says how the start went on standard output; behind it is how often, and
+how, the command may be called again if somebody took an address meanwhile. ``background`` first reads a
 line from standard input, so that a command can start it early and plan while it imports; then it
 detaches with python-daemon and writes how the start went to the descriptor after MODE. It is a
 program of its own so that a command's imports do not stay in memory for the node's life.

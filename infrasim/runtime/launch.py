@@ -23,6 +23,10 @@ STOPPED_MEANWHILE = "the node was stopped while it was starting"
 
 _START_WAIT_S = 200.0
 
+# Homes that start nodes at once choose the same free port, and one of them gets it.
+ADDRESS_TRIES = 8
+_TRIES_LEFT = "INFRASIM_RUN_TRIES_LEFT"
+
 
 class Launch:
     """A supervisor that imports what it needs and then waits for ``go``; ``cancel`` lets it end."""
@@ -97,9 +101,19 @@ def silent_end(paths: NodePaths, early: Sequence[str] = ()) -> ProgramError:
 
 
 def become_supervisor(paths: NodePaths) -> NoReturn:
-    """Turn this process into the node's supervisor, in the foreground; does not return."""
+    """Turn this process into the node's supervisor, in the foreground; does not return.
+
+    It is told how this command was called, so that it can be called again.
+    """
     os.environ["PYTHONPATH"] = supervisor_path()
-    replace_by([*supervisor_argv(paths), "foreground"])
+    tries_left = int(os.environ.pop(_TRIES_LEFT, ADDRESS_TRIES)) - 1
+    replace_by([*supervisor_argv(paths), "foreground", str(tries_left), *sys.orig_argv[1:]])
+
+
+def call_again(tries_left: int, words: Sequence[str]) -> NoReturn:
+    """Turn a supervisor in the foreground that has begun nothing back into the command that it was."""
+    os.environ[_TRIES_LEFT] = str(tries_left)
+    replace_by([sys.executable, *words])
 
 
 def supervisor_path() -> str:

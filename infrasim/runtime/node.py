@@ -32,7 +32,7 @@ from infrasim.host.namespace import inside
 from infrasim.host.process import Identity, alive, send_signal, stop, wait_gone
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
-from infrasim.runtime.launch import STOPPED_MEANWHILE, Launch, become_supervisor
+from infrasim.runtime.launch import ADDRESS_TRIES, STOPPED_MEANWHILE, Launch, become_supervisor
 from infrasim.runtime.logs import claim_logs
 from infrasim.runtime.planning import (
     Planned,
@@ -57,8 +57,6 @@ _LOCK_WAIT_S = 120.0
 _STOP_WAIT_S = 60.0
 _ANSWER_WAIT_S = 10.0
 _TERM_WAIT_S = 5.0
-# Homes that start nodes at once choose the same free port, and one of them gets it.
-_ADDRESS_TRIES = 8
 # How long a supervisor that nobody wrote down may take to show its state, for it may just have begun.
 _SHOW_WAIT_S = 3.0
 _SHOW_POLL_S = 0.05
@@ -155,7 +153,7 @@ def _start_stopped(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) 
 
 def _start_somewhere(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Started:
     """Plan, write and start; again with other addresses if another home took one in between."""
-    for tries_left in reversed(range(_ADDRESS_TRIES)):
+    for tries_left in reversed(range(ADDRESS_TRIES)):
         with contextlib.closing(Launch(paths)) as launch:
             planned = _prepare(home, paths, settings)
             try:
@@ -217,7 +215,7 @@ def _with_free_ports(planned: Planned, plan_again: Callable[[], Planned]) -> Pla
         HostError: somebody has a port that is asked for.
     """
     same = 0
-    for _ in range(_ADDRESS_TRIES):
+    for _ in range(ADDRESS_TRIES):
         if port_holder(planned.plan) is None:
             return planned
         before, planned = planned.plan.ports, plan_again()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from infrasim.host.namespace import enter
 from infrasim.host.process import adopt_orphans, alive, raise_descriptor_limit
 from infrasim.paths import NodePaths
 from infrasim.plan.model import NodePlan, require_plan
-from infrasim.runtime.launch import GO
+from infrasim.runtime.launch import GO, call_again
 from infrasim.runtime.state import NodeState, read_state
 from infrasim.runtime.supervisor import Begun, Supervisor
 
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
     name, workspace, log_dir, mode, *rest = arguments
     paths = NodePaths(name, Path(workspace), Path(log_dir))
     if mode == "foreground":
-        return _supervise(paths, notify=None)
+        return _supervise_in_foreground(paths, int(rest[0]), rest[1:])
     if mode == "anew":
         return _supervise(paths, notify=int(rest[0]))
     if mode == "go-on":
@@ -58,13 +59,25 @@ def _detached(paths: NodePaths, notify: int) -> contextlib.AbstractContextManage
     return context
 
 
-def _supervise(paths: NodePaths, *, notify: int | None) -> int:
+def _supervise_in_foreground(paths: NodePaths, tries_left: int, command: list[str]) -> int:
+    """As ``_supervise``; another address is chosen if another home took one after this was planned."""
+    try:
+        return _supervise(paths, notify=None, lost=_LostAddress if tries_left > 0 else None)
+    except _LostAddress:
+        call_again(tries_left, command)
+
+
+class _LostAddress(Exception):
+    """Somebody took an address that was free when it was planned. Nothing was begun."""
+
+
+def _supervise(paths: NodePaths, *, notify: int | None, lost: type[_LostAddress] | None = None) -> int:
     lock = hold_lock(paths.supervisor_lock)
     if lock is None:
         error = HostError(f"node {paths.name} has a supervisor already")
         _tell(notify, error)
         return int(error.exit_code)
-    return _supervise_under(paths, lock, notify=notify, begun=None)
+    return _supervise_under(paths, lock, notify=notify, begun=None, lost=lost)
 
 
 def _inherited(descriptor: int) -> socket.socket:
@@ -72,7 +85,14 @@ def _inherited(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: Begun | None) -> int:
+def _supervise_under(
+    paths: NodePaths,
+    lock: int,
+    *,
+    notify: int | None,
+    begun: Begun | None,
+    lost: type[_LostAddress] | None = None,
+) -> int:
     os.set_inheritable(lock, False)
     adopt_orphans()
     raise_descriptor_limit()
@@ -86,6 +106,8 @@ def _supervise_under(paths: NodePaths, lock: int, *, notify: int | None, begun: 
         with _devices(plan, paths, are_there=is_there), _links(plan, paths, are_there=is_there):
             return asyncio.run(_run(plan, left, paths, notify, begun))
     except InfrasimError as exc:
+        if lost and isinstance(exc, HostError) and os.strerror(errno.EADDRINUSE) in exc.message:
+            raise lost from exc
         _tell(notify, exc)
         return int(exc.exit_code)
     finally:

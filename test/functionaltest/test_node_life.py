@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -109,6 +110,28 @@ def test_run_stays_in_the_foreground_says_ready_and_obeys_sigterm(scratch: Lab) 
     process.send_signal(signal.SIGTERM)
     assert process.wait(COMMAND_TIMEOUT_S) == 0
     assert scratch.leftovers() == []
+
+
+def test_a_run_that_loses_its_screen_to_another_chooses_again(scratch: Lab) -> None:
+    scratch.start(bmc={"startnow": False})
+    scratch.must("node", "stop", NODE)
+    port = 5900 + json.loads((scratch.home / NODE / "plan.json").read_text())["vnc_display"]
+    words = [sys.executable, "-m", "infrasim", "node", "run", NODE]
+    with socket.socket() as other:
+        # Who plans sees it when it listens, as if it began after the plan was made.
+        other.bind(("127.0.0.1", port))
+        process = subprocess.Popen(words, env=scratch.env, stdout=subprocess.PIPE, text=True)
+        wait_for(
+            lambda: [each for each in scratch.processes() if "infrasim.runtime.daemon" in each.words],
+            what="the supervisor",
+        )
+        other.listen()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert scratch.pid("supervisor") == process.pid
+        assert scratch.status()["vnc"]["port"] != port
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(COMMAND_TIMEOUT_S) == 0
 
 
 @pytest.mark.parametrize("moment", ["at once", "supervisor begun", "host begun"])

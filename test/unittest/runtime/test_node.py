@@ -26,7 +26,7 @@ from infrasim.host.process import identify
 from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import PortSpec
 from infrasim.runtime import node, passthrough, planning
-from infrasim.runtime.launch import STOPPED_MEANWHILE
+from infrasim.runtime.launch import ADDRESS_TRIES, STOPPED_MEANWHILE
 from infrasim.runtime.state import NodeState, write_state
 from infrasim.runtime.workspace import write_workspace
 from infrasim.spec.setting import parse_settings
@@ -324,13 +324,13 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
     ("first", "port_taken", "tried"),
     [
         (ProgramError("it ended without a word"), False, 1),
-        (ProgramError("it ended without a word"), True, node._ADDRESS_TRIES),
-        (HostError("in use"), True, node._ADDRESS_TRIES),
+        (ProgramError("it ended without a word"), True, ADDRESS_TRIES),
+        (HostError("in use"), True, ADDRESS_TRIES),
         # Whoever took it has just let go of it for its own QEMU.
         (
             HostError("VNC screen: 127.0.0.1 port 5901/tcp: Address already in use"),
             False,
-            node._ADDRESS_TRIES,
+            ADDRESS_TRIES,
         ),
         (DeadlineError("Address already in use"), False, 1),
         (DeadlineError("no report"), True, 1),
@@ -341,7 +341,7 @@ def prepared(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[Launched,
 def test_what_a_failed_start_left_is_ended_before_the_next_and_after_the_last(
     prepared: Callable[[Launched, bool], Home], first: InfrasimError, port_taken: bool, tried: int
 ) -> None:
-    launched = Launched(*[first] * node._ADDRESS_TRIES)
+    launched = Launched(*[first] * ADDRESS_TRIES)
     with pytest.raises(type(first)) as caught:
         node.start(prepared(launched, port_taken), "a")
     assert caught.value is first

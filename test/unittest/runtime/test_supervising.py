@@ -78,3 +78,44 @@ def test_a_node_whose_devices_cannot_be_had_does_not_begin(
     assert supervising._supervise_under(paths, lock, notify=None, begun=None) == 4
     assert f"the PCI device {CARD} was not taken by vfio-pci" in capsys.readouterr().err
     assert kernel.drivers == {CARD: "igb"}
+
+
+@pytest.mark.parametrize(
+    ("end", "tries_left", "again"),
+    [
+        (HostError("BMC address 127.0.0.1: Address already in use"), 3, True),
+        (HostError("BMC address 127.0.0.1: Address already in use"), 0, False),
+        (HostError("no port"), 3, False),
+        (ProgramError("Address already in use"), 3, False),
+    ],
+)
+def test_a_run_in_the_foreground_that_lost_an_address_is_planned_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_plan: MakePlan,
+    end: HostError | ProgramError,
+    tries_left: int,
+    again: bool,
+) -> None:
+    home = Home(tmp_path / "h", tmp_path / "l")
+    paths, plan = home.node("n"), make_plan(home, "n", "{}")
+    called: list[object] = []
+
+    async def run(*_: object) -> int:
+        raise end
+
+    def call_again(*given: object) -> int:
+        assert not paths.supervisor_lock.exists()
+        called.append(given)
+        return 0
+
+    monkeypatch.setattr(supervising, "require_plan", lambda path: plan)
+    monkeypatch.setattr(supervising, "_run", run)
+    monkeypatch.setattr(supervising, "call_again", call_again)
+    monkeypatch.setattr(supervising, "adopt_orphans", lambda: None)
+    monkeypatch.setattr(supervising, "raise_descriptor_limit", lambda: None)
+    paths.workspace.mkdir(parents=True)
+    words = ["n", str(paths.workspace), str(paths.log_dir), "foreground", str(tries_left), "-m", "infrasim"]
+    code = supervising.main(words)
+    assert called == ([(tries_left, ["-m", "infrasim"])] if again else [])
+    assert again or code == int(end.exit_code)
