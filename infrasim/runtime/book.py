@@ -21,10 +21,11 @@ from infrasim.bmc_core.clock import SET_TIME_COMMANDS
 from infrasim.bmc_core.codes import NetFn
 from infrasim.errors import HostError, InfrasimError, ProgramError, error_from_json
 from infrasim.host import bare
-from infrasim.host.facts import WILDCARDS
+from infrasim.host.facts import WILDCARDS, Socket
 from infrasim.host.files import write_atomic
 from infrasim.host.image_format import QCOW2_MAGIC
 from infrasim.host.process import find_program
+from infrasim.host.reservation import name as reservation_name
 from infrasim.jsonform import from_json
 from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths
@@ -116,6 +117,7 @@ def contents(
         "aliases": tuple((str(alias.path), str(alias.target)) for alias in plan.aliases),
         "inputs": tuple(_inputs(plan)),
         "taken": tuple(_taken(plan)),
+        "reservations": tuple(_reservations(plan)),
         "bmc_files": str(paths.bmc_state / "ipmi_sim" / plan.name),
         "bmc_state": str(paths.core_state),
         "boot_flags_valid": VALID,
@@ -212,6 +214,12 @@ def _taken(plan: NodePlan) -> Iterator[tuple[str, frozenset[str]]]:
                     if (":" in address) == (family == socket.AF_INET6)
                 ),
             )
+
+
+def _reservations(plan: NodePlan) -> Iterator[bytes]:
+    """Ends of the lines of /proc/net/unix that nobody may have."""
+    for spec in plan.ports:
+        yield f" @{reservation_name(spec.protocol, Socket(spec.address, spec.port))}\n".encode()
 
 
 def _clashes(spec: PortSpec) -> Iterator[tuple[str, int]]:

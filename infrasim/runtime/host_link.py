@@ -60,7 +60,7 @@ _MENUS = {
 _LAST_WORDS_S = 10.0
 
 # A QEMU that is stopped or too busy to say whether anybody listens is taken to have a system.
-_LISTENS_WITHIN_S = 1.0
+_LISTENS_WITHIN_S = 5.0
 
 # Run states from which a host does not come back by itself. Source: QEMU QMP, RunState.
 _BROKEN_STATES = ("internal-error", "shutdown")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 # Raised when an older opening means something else.
-FORMAT = 2
+FORMAT = 3
 FILE_NAME = ".opening"
 
 # What a supervisor says of a start that went well.
@@ -158,6 +158,7 @@ def _compare(record: Record) -> None:
             raise _Deviation(log)
     for table, addresses in record["taken"]:
         _look_for_sockets(table, addresses)
+    _look_for_reservations(record["reservations"])
 
 
 def _look_at_input(path: str, magic: tuple[bytes, bool] | None) -> None:
@@ -180,6 +181,14 @@ def _look_for_sockets(table: str, addresses: frozenset[str]) -> None:
         fields = line.split(None, 4)
         if fields[1] in addresses and (table[0] == "u" or fields[3] == "0A"):
             raise _Deviation(fields[1])
+
+
+def _look_for_reservations(ends: tuple[bytes, ...]) -> None:
+    """Whether no other node has a port of ours; ``ends`` are those of the lines that would say so."""
+    table = bare.read("/proc/net/unix")
+    for end in ends:
+        if end in table:
+            raise _Deviation(end)
 
 
 class _Bmc:

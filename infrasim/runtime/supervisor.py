@@ -75,7 +75,7 @@ _TROUBLE_KEPT = 20
 # How soon the state is written again when it could not be.
 _SHOW_AGAIN_S = 1.0
 # A child that was ready is joined in a millisecond; one that hangs is not worth more of everybody's time.
-_JOINS_WITHIN_S = 2.0
+_JOINS_WITHIN_S = 10.0
 # How often the length of the serial log is looked at; a host prints a few megabytes per second at most.
 _SERIAL_LOG_EVERY_S = 5.0
 _JOINING_LOOKS_EVERY_S = 0.05

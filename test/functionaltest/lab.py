@@ -197,6 +197,11 @@ class Lab:
         """
         return {"extra_option": f"-chardev socket,id=waits,abstract=on,path={self.root},server=on,wait=on"}
 
+    def let_up(self) -> None:
+        """Be the one that such a host waits for."""
+        with socket.socket(socket.AF_UNIX) as awaited:
+            wait_for(lambda: awaited.connect_ex(f"\0{self.root}") == 0, what="a host that waits")
+
     def register(self, name: str = NODE, /, **settings: Any) -> None:
         """Register a node, in place of an older one of that name."""
         file = self.node_file(name, **settings)

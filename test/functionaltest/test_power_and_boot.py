@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import re
 import socket
+import subprocess
+import sys
 
 import pytest
-from lab import NODE, Lab, lab, wait_for
+from lab import COMMAND_TIMEOUT_S, NODE, Lab, lab, wait_for
 
 from infrasim.bmc_core.boot import VALID
 
@@ -171,6 +175,32 @@ def test_an_override_survives_the_supervisor(running: Lab) -> None:
     running.ipmi("power", "reset")
     wait_for(lambda: selector(running) == "No override", what="the override used")
     wait_for(lambda: running.serial().count("SeaBIOS") > boots, what="the boot")
+
+
+def test_a_host_that_is_just_starting_keeps_its_screen(scratch: Lab) -> None:
+    scratch.register(compute=scratch.never_up())
+    words = [sys.executable, "-m", "infrasim", "node", "start", NODE]
+    with subprocess.Popen(words, env=scratch.env) as start:
+        scratch.let_up()
+        assert start.wait(COMMAND_TIMEOUT_S) == 0
+    screen = scratch.status()["vnc"]
+    scratch.power_off()
+    scratch.ipmi("power", "on")
+    # Nobody listens for it now, and yet it is not given to anybody.
+    with socket.socket() as viewer:
+        assert viewer.connect_ex((screen["address"], screen["port"])) == errno.ECONNREFUSED
+    with lab(lambda: False) as other:
+        other.register(compute={"kvm_enabled": False})
+        planned = json.loads(other.must("node", "plan", NODE, "--json"))
+        (chosen,) = (each["port"] for each in planned["ports"] if each["purpose"] == "VNC screen")
+        assert chosen != screen["port"]
+        other.register(compute={"kvm_enabled": False, "vnc_display": screen["port"] - 5900})
+        ran = other.infrasim("node", "start", NODE)
+        assert ran.code == 4, ran
+        assert f"in use by infrasim node {NODE} of {scratch.home}" in ran.err
+    scratch.let_up()
+    wait_for(lambda: "SeaBIOS" in scratch.serial(), what="the firmware")
+    assert scratch.status()["errors"] == []
 
 
 def test_a_host_that_is_off_keeps_its_screen(scratch: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import marshal
@@ -23,6 +24,7 @@ from infrasim.errors import HostError, InvalidNodeFile
 from infrasim.host import bare, probe
 from infrasim.host.facts import HostFacts, KvmVerdict, Socket
 from infrasim.host.process import Identity
+from infrasim.host.reservation import reserve
 from infrasim.jsonform import as_json
 from infrasim.paths import Home
 from infrasim.plan.model import HostDeviceSpec, LinkKind, LinkSpec
@@ -204,6 +206,17 @@ def test_a_taken_address_is_noticed(remembered: Home, kind: int, address: str | 
         if kind == socket.SOCK_STREAM:
             taken.listen()
         assert not fits(remembered)
+
+
+@pytest.mark.allow("socket")
+def test_a_port_that_another_node_has_is_noticed(remembered: Home) -> None:
+    decided = planning.plan(remembered, "a").plan
+    with contextlib.ExitStack() as had:
+        for port, fit in ((decided.vnc_port * 10, True), (decided.vnc_port, False)):
+            mark = reserve("tcp", Socket(decided.vnc_address, port))
+            assert mark is not None
+            had.enter_context(mark)
+            assert fits(remembered) is fit
 
 
 def test_without_an_opening_nothing_is_touched(remembered: Home) -> None:
