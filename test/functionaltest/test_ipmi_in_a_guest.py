@@ -62,7 +62,7 @@ SAME = (
     "pef info",
     "pef filter list",
     "pef policy list",
-    "raw 0x0a 0x23 0 0 1 0 5 7",
+    "raw 0x0a 0x23 0 0 1 0 0 12",
 )
 
 
