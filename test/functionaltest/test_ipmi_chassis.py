@@ -154,9 +154,10 @@ def test_the_restart_cause_tells_who_did_it(on: Lab) -> None:
     assert "power-up via pushbutton" in on.ipmi("chassis", "restart_cause")
     assert status(on, "Last Power Event") == ""
     on.ipmi("power", "cycle")
-    wait_for(lambda: on.status()["host"]["power"] == "on", what="the power again")
+    # The power is "on" until the host has gone.
+    wait_for(lambda: status(on, "Last Power Event") == "command", what="the power again")
+    assert status(on, "System Power") == "on"
     assert "chassis power control" in on.ipmi("chassis", "restart_cause")
-    assert status(on, "Last Power Event") == "command"
 
 
 def test_orders_to_a_host_that_takes_its_time_to_go(on: Lab) -> None:
