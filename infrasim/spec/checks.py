@@ -28,6 +28,9 @@ FRU_TEXT_MAX = 63  # Source: FRU storage definition section 13, six bits of leng
 FRU_ID_MAX = 254  # Source: IPMI 2.0 section 34.1; FFh is reserved.
 SMBIOS_TEXT_MAX = 64  # Source: DSP0134 section 6.1.3, the limit of its 2.x versions.
 
+# Source: Linux arch/x86/include/asm/setup.h, COMMAND_LINE_SIZE, less the closing zero.
+CMDLINE_MAX_BYTES = 2047
+
 _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")
 _CPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 _CPU_FEATURE = re.compile(r"(?:[+-][A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+=[A-Za-z0-9_.+-]+)\Z")
@@ -109,6 +112,16 @@ def one_line(text: str) -> str:
     """Text without line breaks and control characters."""
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
         raise WrongValue("has a line break or control character", hint="write it on one line")
+    return text
+
+
+def kernel_words(text: str) -> str:
+    """A command line that a kernel can take whole."""
+    one_line(text)
+    if (length := len(text.encode())) > CMDLINE_MAX_BYTES:
+        raise WrongValue(
+            f"is {length} bytes long", hint=f"Linux takes {CMDLINE_MAX_BYTES} bytes and drops what is behind"
+        )
     return text
 
 

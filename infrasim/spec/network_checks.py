@@ -19,6 +19,9 @@ _PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 _SOCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*\Z")
 
+PREFIX_LEAST = 4  # Source: QEMU net/slirp.c, net_slirp_init.
+# The last bits of the addresses of QEMU's own network that a file leaves out. Source: the same.
+_USUAL_ADDRESSES = {"host": 0x0202, "dns": 0x0203, "dhcpstart": 0x020F}
 BOOT_FILE_MAX = 127  # Source: RFC 951, field "file", less the closing zero.
 # A file below /run/netns. Source: ip-netns(8).
 _NAMESPACE = re.compile(r"[!-.0-~]{1,255}\Z")
@@ -93,6 +96,8 @@ def ipv4_network(text: str) -> str:
         network = ipaddress.IPv4Network(text)
     except ValueError as exc:
         raise WrongValue(f"{text!r} is not an IPv4 network", hint=f"such as 10.0.2.0/24: {exc}") from None
+    if network.prefixlen < PREFIX_LEAST:
+        raise WrongValue(f"{text!r} is too large for QEMU's own network", hint=f"at least /{PREFIX_LEAST}")
     if network.prefixlen > 28:
         raise WrongValue(f"{text!r} has no room for gateway, name server and guest", hint="at most /28")
     return str(network)
@@ -155,7 +160,9 @@ def addresses_inside(network: str, addresses: Mapping[str, str | None]) -> None:
     """The addresses that QEMU's own network has are in it and differ. ``addresses`` are by key."""
     inside = ipaddress.IPv4Network(network)
     found: list[Conflict] = []
-    seen: dict[str, str] = {}
+    seen = {
+        _usual(inside, key): f"{key!r}, which is left out," for key in addresses if addresses[key] is None
+    }
     for key, address in addresses.items():
         if address is None:
             continue
@@ -164,10 +171,16 @@ def addresses_inside(network: str, addresses: Mapping[str, str | None]) -> None:
                 Conflict((key,), f"{address} is not in the network {network}", "change it, or 'net'")
             )
         elif address in seen:
-            found.append(Conflict((key,), f"{seen[address]!r} has {address} already", "each needs its own"))
-        seen[address] = key
+            found.append(Conflict((key,), f"{seen[address]} has {address} already", "each needs its own"))
+        seen[address] = repr(key)
     if found:
         raise checks.Conflicts(found)
+
+
+def _usual(network: ipaddress.IPv4Network, key: str) -> str:
+    """The address that QEMU chooses itself."""
+    bits = _USUAL_ADDRESSES[key] & int(network.hostmask)
+    return str(ipaddress.IPv4Address(int(network.network_address) | bits))
 
 
 def networks_differ(networks: Sequence[Network]) -> Sequence[Network]:

@@ -164,7 +164,7 @@ class Compute(Part):
     initrd: Annotated[AbsolutePath, Becomes("`-initrd`")] | None = Field(
         None, description="Initial RAM disk; needs `kernel`.", examples=["/boot/initrd.img"]
     )
-    cmdline: Annotated[str, AfterValidator(checks.one_line), Becomes("`-append`")] | None = Field(
+    cmdline: Annotated[str, AfterValidator(checks.kernel_words), Becomes("`-append`")] | None = Field(
         None, description="Command line of the kernel; needs `kernel`.", examples=["console=ttyS0 quiet"]
     )
     numa_control: Annotated[NumaControl, Rare("NumaControl", _PINNING)] | None = Field(
@@ -272,6 +272,11 @@ class Compute(Part):
     @model_validator(mode="after")
     def _cdroms_differ(self) -> None:
         storage_checks.cdroms_differ(self.cdrom_drives, self.storage_backend)
+
+    @model_validator(mode="after")
+    def _nodes_are_there(self) -> None:
+        if self.pcie_topology is not None:
+            pci_checks.nodes_are_there(self.pcie_topology.root_bus, self.memory.nodes)
 
     @property
     def cdrom_drives(self) -> tuple[tuple[tuple[str | int, ...], Cdrom], ...]:

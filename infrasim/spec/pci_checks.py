@@ -10,7 +10,7 @@ from infrasim.spec import checks
 from infrasim.units import WrongValue
 
 if TYPE_CHECKING:
-    from infrasim.spec.topology import Passthrough
+    from infrasim.spec.topology import Passthrough, RootBus
 
 # Source: QEMU util/id.c, id_wellformed.
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
@@ -66,6 +66,25 @@ def host_device(text: str) -> str:
         )
     domain, bus, slot = (int(match[part] or "0", 16) for part in ("domain", "bus", "slot"))
     return f"{domain:04x}:{bus:02x}:{slot:02x}.{match['function']}"
+
+
+def numbers_differ(buses: Sequence[RootBus]) -> Sequence[RootBus]:
+    """No two root buses have one number."""
+    numbers = [((place, "bus_nr"), each.bus_nr) for place, each in enumerate(buses)]
+    checks.refuse(checks.repeated(numbers, "another root bus has {value} too", "each root bus needs its own"))
+    return buses
+
+
+def nodes_are_there(buses: Sequence[RootBus], nodes: int) -> None:
+    """The NUMA nodes that root buses are beside are among those of the memory; a single one is none."""
+    there = f"there are the nodes 0 to {nodes - 1}" if nodes > 1 else "there are no nodes"
+    checks.refuse(
+        checks.Conflict(
+            ("pcie_topology", "root_bus", place, "numa_node"), there, "compute.memory.nodes makes them"
+        )
+        for place, each in enumerate(buses)
+        if each.numa_node is not None and (nodes == 1 or each.numa_node >= nodes)
+    )
 
 
 def given_once(devices: Sequence[Passthrough]) -> Sequence[Passthrough]:

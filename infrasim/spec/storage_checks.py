@@ -13,6 +13,7 @@ from infrasim.spec.storage_kinds import (
     ALONE,
     ATA,
     IDE_CONTROLLERS_MOST,
+    IDE_OF_ISA,
     KINDS,
     SCSI,
     SECTORS_BEYOND,
@@ -34,6 +35,7 @@ _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMG]?)\Z", re.IGNORECASE)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 # Source: QEMU hw/core/qdev-properties-system.c, set_blocksize; docs/interop/qcow2, cluster_bits.
 _BLOCK_LEAST, _BLOCK_MOST = 512, 2**21
+_QCOW2_TABLE_BYTES = 32 * 2**20
 _ATA_SECTOR = 512  # Source: QEMU hw/ide/qdev.c, ide_dev_initfn.
 # Source: NVM Express base specification, section "NVMe Qualified Names", less QEMU's own beginning.
 _SUBSYSTEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,191}\Z")
@@ -223,8 +225,22 @@ def _image_faults(image: Image) -> Iterator[Conflict]:
             if getattr(image, name) is not None:
                 message = "is for an image that infrasim makes, and 'file' names one that exists"
                 yield Conflict((key,), message, "remove one of them")
+    elif image.cluster_size is not None and image.size > (most := _largest_gib(image.cluster_size)):
+        message = (
+            f"{image.cluster_size} bytes are too few for {image.size} GiB: such an image has {most} at most"
+        )
+        yield Conflict(("cluster-size",), message, "use larger clusters; 64K is usual")
     if image.backing_file is None and image.backing_format is not None:
         yield Conflict(("backing_format",), "needs 'backing_file' beside it", "add it, or remove this")
+
+
+def _largest_gib(cluster_bytes: int) -> int:
+    """The largest qcow2 image with clusters of that size, in GiB.
+
+    Each entry of its first table is a cluster of 8-byte entries. Source: QEMU block/qcow2.h,
+    QCOW_MAX_L1_SIZE; measured with qemu-img.
+    """
+    return _QCOW2_TABLE_BYTES // 8 * cluster_bytes * (cluster_bytes // 8) >> 30
 
 
 def block_sizes(image: Image) -> tuple[int | None, int | None]:
@@ -370,7 +386,7 @@ def controllers_differ(controllers: Sequence[Controller]) -> Sequence[Controller
         if space.nsid is not None
     ]
     found += repeated(spaces, "another namespace has this number too", "each namespace needs its own")
-    ides = [number for number, each in enumerate(controllers) if each.type == "ide"]
+    ides = [number for number, each in enumerate(controllers) if each.type in IDE_OF_ISA]
     for number in ides[IDE_CONTROLLERS_MOST:]:
         found.append(Conflict((number, "type"), "a machine has one IDE controller", "use ahci for this one"))
     refuse(found)

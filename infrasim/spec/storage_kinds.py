@@ -59,6 +59,8 @@ KINDS = {
     # Source: NVM Express base specification, Identify Controller data structure, SN.
     "nvme": Kind("nvme", "nvme", {"serial": 20}),
 }
+# Controllers with the same ports, of ISA times: QEMU takes several, and the host finds one of them.
+IDE_OF_ISA: Final = ("ide", "piix3-ide", "piix4-ide", "isa-ide")
 IDE_CONTROLLERS_MOST = 1
 # Sectors with room for checksums behind the data, which only such a QEMU has.
 SECTORS_BEYOND = (520, 4160)

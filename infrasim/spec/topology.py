@@ -148,7 +148,7 @@ class PcieSwitch(Part):
 class PcieTopology(Part):
     """Ports of PCI Express."""
 
-    root_bus: tuple[RootBus, ...] = Field(
+    root_bus: Annotated[tuple[RootBus, ...], AfterValidator(pci_checks.numbers_differ)] = Field(
         (), description="Further roots of PCI Express beside `pcie.0`; each is a `pxb-pcie`."
     )
     root_port: tuple[RootPort, ...] = Field((), description="Root ports.")

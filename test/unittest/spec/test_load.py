@@ -120,6 +120,26 @@ def test_what_can_be_no_name_of_a_type_is_told_once() -> None:
     assert [problem.message for problem in caught.value.problems] == ["'A B' cannot be a server type"]
 
 
+def test_a_kernel_takes_no_command_line_of_any_length() -> None:
+    taken = load(f"compute: {{kernel: /k, cmdline: {'a' * 2047}}}").spec.compute.cmdline
+    assert taken == "a" * 2047
+    assert problems(f"compute: {{kernel: /k, cmdline: {'a' * 2046}é}}") == [
+        "1:32: compute.cmdline: is 2048 bytes long (Linux takes 2047 bytes and drops what is behind)"
+    ]
+
+
+def test_clusters_are_large_enough_for_the_largest_image_that_qemu_makes_of_them() -> None:
+    """``qemu-img create`` takes exactly these."""
+    for cluster, size_gib in (("512", 128), ("1K", 512), ("4K", 8192)):
+        disk = f"{{cluster-size: {cluster}, size: {size_gib}}}"
+        load(f"compute: {{storage_backend: [{{drives: [{disk}]}}]}}")
+
+
+def test_addresses_of_qemus_own_network_that_make_room_for_each_other() -> None:
+    given = "{host: 10.0.2.3, dns: 10.0.2.15, dhcpstart: 10.0.2.2}"
+    assert load(f"compute: {{networks: [{given}]}}").spec.compute.networks[0].host == "10.0.2.3"
+
+
 def test_a_port_is_forwarded_from_several_addresses_and_for_both_protocols() -> None:
     given = (
         "{address: 127.0.0.2, outside: 5, inside: 1}, {address: 127.0.0.3, outside: 5, inside: 1}, "
