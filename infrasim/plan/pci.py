@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -45,6 +45,12 @@ _UPSTREAM, _DOWNSTREAM = "x3130-upstream", "xio3130-downstream"
 _BRIDGES = ("i82801b11-bridge", "pci-bridge", "pcie-pci-bridge")
 _EXTRA_ROOT = "pxb-pcie"
 _VMD, _BEHIND_VMD = "vmd", "a root bus behind a VMD"
+# What QEMU takes on a further root bus. Source: QEMU hw/pci/pci.c, do_pci_register_device. The last ones are
+# of other QEMUs, which say themselves what they take.
+_ON_EXTRA_ROOT = (
+    *(*_ROOT_PORTS, _UPSTREAM, *_BRIDGES),
+    *(_VMD, "skx_ntb", "ioat_dma", "imc_m2mem", "pcu_cr0", "pcu_cr5"),
+)
 # On which kinds of bus ports can be; all others can be anywhere but inside of a switch.
 _NEEDS = {
     **dict.fromkeys(_ROOT_PORTS, ("a root bus", _BEHIND_VMD)),
@@ -59,6 +65,8 @@ _USUAL_CHASSIS = 1
 _LEAVE_OUT = "leave it out to get a free one"
 # Controllers that go onto the bridges' buses where the file has bridges. Source: the reference system.
 _BRIDGED = "megasas"
+# Keys of devices that have no id of their own in a node file.
+_NAMELESS = ("compute.storage_backend", "compute.cdrom", "compute.cloud_init")
 # Beginnings of the names of devices that sit on no PCI bus.
 _ELSEWHERE = (
     "ide-",
@@ -107,7 +115,7 @@ def topology_part(compute: Compute) -> HostPart:
     """The bridges and ports of a node file, each behind those that it sits on."""
     bridges = _bridges(compute)
     ports = _ports(compute)
-    return HostPart(tuple(_parents_first([*bridges, *ports])))
+    return HostPart(tuple(_parents_first([*bridges, *ports], root=chipset_of(compute).root)))
 
 
 def chipset_of(compute: Compute) -> Chipset:
@@ -134,7 +142,7 @@ def placed(parts: Sequence[HostPart], onboard: Words, chipset: Chipset = Q35) ->
         InvalidNodeFile: every device whose place is not there or taken, every id that is not its own.
     """
     devices = [device for part in parts for device in part.devices]
-    problems = list(_repeated_ids(devices))
+    problems = list(_repeated_ids(devices, {chipset.root: "the root bus", **_ids(onboard)}))
     on_pci = [device for device in devices if is_pci(device)]
     if not any(_text(device, "bus") or _text(device, "addr") for device in on_pci):
         if problems:
@@ -279,13 +287,13 @@ def _chassis_slots(ports: Sequence[tuple[str, RootPort | Downstream]]) -> dict[s
     return found
 
 
-def _parents_first(devices: Sequence[Device]) -> list[Device]:
-    """The devices so that each bus comes before what sits on it, else in their order.
+def _parents_first(devices: Sequence[Device], *, root: str) -> list[Device]:
+    """The devices so that each bus comes before what sits on it, else in their order; ``root`` is there.
 
     Raises:
         InvalidNodeFile: some sit on each other in a ring.
     """
-    names = {device.id for device in devices}
+    names = {device.id for device in devices} - {root}
     left, ordered, done = list(devices), list[Device](), set[Value]()
     while left:
         ready = [each for each in left if (bus := each.properties.get("bus")) not in names or bus in done]
@@ -306,6 +314,8 @@ def _buses(devices: Iterable[Device], chipset: Chipset) -> Iterator[tuple[str, _
     yield chipset.root, _Bus(chipset.root, chipset.kind, every, every)
     for device in devices:
         name = device.id
+        if name == chipset.root:
+            continue  # it is said that this id is taken
         if device.driver in _BRIDGES:
             # A hot-plug controller of a bridge does not know slot 0. Source: QEMU hw/pci/shpc.
             yield name, _Bus(name, "a bridge", range(1, _SLOTS), every)
@@ -313,16 +323,36 @@ def _buses(devices: Iterable[Device], chipset: Chipset) -> Iterator[tuple[str, _
             yield name, _Bus(name, "a port", range(1), range(1))
         elif device.driver == _UPSTREAM:
             yield name, _Bus(name, "the inside of a switch", every, every, holds=(_DOWNSTREAM,))
-        elif device.driver in (_EXTRA_ROOT, _VMD):
-            yield name, _Bus(name, _BEHIND_VMD if device.driver == _VMD else "a root bus", every, every)
+        elif device.driver == _EXTRA_ROOT:
+            yield name, _Bus(name, "a root bus", every, every, holds=_ON_EXTRA_ROOT)
+        elif device.driver == _VMD:
+            yield name, _Bus(name, _BEHIND_VMD, every, every)
 
 
-def _repeated_ids(devices: Iterable[Device]) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
+def _ids(onboard: Words) -> dict[str, str]:
+    """Whose the ids are that devices on the board have."""
+    found = {}
+    for driver, *words in _devices(onboard):
+        found.update(
+            {word.removeprefix("id="): f"the machine's {driver}" for word in words if word.startswith("id=")}
+        )
+    return found
+
+
+def _devices(arguments: Words) -> Iterator[list[str]]:
+    """The words of each device among arguments of QEMU."""
+    yield from (text.split(",") for flag, text in itertools.pairwise(arguments) if flag == "-device")
+
+
+def _repeated_ids(devices: Iterable[Device], taken: Mapping[str, str]) -> Iterator[Problem]:
+    """Ids that another device has; of those ``taken``, it is said whose they are."""
+    seen = dict(taken)
     for device in devices:
         if device.id in seen:
-            message = f"{device.id!r} is the id of {seen[device.id]}"
-            yield fault(f"{device.key}.id", message, "each needs its own")
+            named, other = device.key, seen[device.id]
+            if device.key.startswith(_NAMELESS) and other.startswith("compute."):
+                named, other = other, named
+            yield fault(f"{named}.id", f"{device.id!r} is the id of {other}", "each needs its own")
         seen.setdefault(device.id, device.key)
 
 
@@ -334,8 +364,7 @@ def _put_onboard(board: _Board, onboard: Words) -> None:
     root = board.chipset.root
     for slot in board.chipset.slots:
         board.slots[root, slot] = {0: Device("chipset", "", "the chipset")}
-    drivers = [words.split(",")[0] for flag, words in itertools.pairwise(onboard) if flag == "-device"]
-    on_pci = [driver for driver in drivers if not driver.startswith(_ELSEWHERE)]
+    on_pci = [driver for driver, *_ in _devices(onboard) if not driver.startswith(_ELSEWHERE)]
     free = (slot for slot in range(_SLOTS) if slot not in board.chipset.slots)
     for slot, driver in zip(free, on_pci, strict=False):
         board.slots[root, slot] = {0: Device(driver, "", f"the machine's {driver}")}
@@ -376,8 +405,10 @@ def _bus_of(board: _Board, device: Device, devices: Sequence[Device]) -> _Bus | 
         board.wrong(device, "bus", f"there is no PCI bus {name!r}" if name else "is missing", hint)
         return None
     if bus.holds and device.driver not in bus.holds:
-        message = f"{name!r} is {bus.kind}, where only {', '.join(bus.holds)} can be"
-        board.wrong(device, "bus", message, "use the id of one of its downstream ports")
+        what, hint = ", ".join(bus.holds), "use the id of one of its downstream ports"
+        if bus.holds is _ON_EXTRA_ROOT:
+            what, hint = "ports and bridges", f"put a root port there, and {device.id} behind it"
+        board.wrong(device, "bus", f"{name!r} is {bus.kind}, where only {what} can be", hint)
         return None
     needs = _NEEDS.get(device.driver)
     if needs and bus.kind not in needs:

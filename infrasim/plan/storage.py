@@ -281,7 +281,7 @@ def _places(
         for port in _ports(kind, controller, group, keys, taken):
             yield f"{controller}-{port}", _port(kind.family, controller, port)
         return
-    for target, lun, drive in _targets(kind, group):
+    for target, lun, drive in _targets(kind, group, keys):
         place: dict[str, Value] = {
             "bus": f"{controller}.0",
             "channel": drive.channel or 0,
@@ -318,21 +318,32 @@ def _ports(
         yield next(free) if drive.slot is None else drive.slot
 
 
-def _targets(kind: Kind, group: Sequence[Drive]) -> Iterator[tuple[int, int, Drive]]:
+def _targets(kind: Kind, group: Sequence[Drive], keys: Sequence[str]) -> Iterator[tuple[int, int, Drive]]:
     """Target and unit of each drive: its own, or else the next target that nobody asks for.
 
     Where there are more drives than targets, further ones are further units.
     """
     taken = {(drive.scsi_id, drive.lun or 0) for drive in group if drive.scsi_id is not None}
-    asked = {target for target, _ in taken}
-    luns, targets = range(kind.luns), range(kind.targets)
-    free = ((target, lun) for lun in luns for target in targets if lun or target not in asked)
-    for drive in group:
+    in_use = {target for target, _ in taken}
+    targets = range(kind.targets)
+    free = ((target, lun) for lun in range(kind.luns) for target in targets)
+    for drive, key in zip(group, keys, strict=True):
         if drive.scsi_id is not None:
             yield drive.scsi_id, drive.lun or 0, drive
             continue
-        target, lun = next(place for place in free if place not in taken)
-        yield target, lun if drive.lun is None else drive.lun, drive
+        if drive.lun is None:
+            places = (place for place in free if place[1] or place[0] not in in_use)
+        else:
+            # Targets of its own first.
+            places = ((target, drive.lun) for target in sorted(targets, key=in_use.__contains__))
+        found = next((place for place in places if place not in taken), None)
+        if found is None:
+            unit = "each unit" if drive.lun is None else f"unit {drive.lun}"
+            message, hint = f"{unit} of the {kind.targets} targets has a disk", "give it another controller"
+            raise problem(key if drive.lun is None else f"{key}.lun", message, hint)
+        taken.add(found)
+        in_use.add(found[0])
+        yield *found, drive
 
 
 # --- disks that are their own controllers

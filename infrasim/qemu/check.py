@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from infrasim.frozen import Frozen
-from infrasim.host.facts import QemuAbilities
+from infrasim.host.facts import QemuAbilities, QemuDevice
 
 
 class Lack(Frozen):
@@ -84,6 +84,12 @@ _NEAREST_OPTIONS: Mapping[str, str] = {
 # Options of QEMU's own, and those that only some QEMU has.
 _OPTIONS = ("-device", "-machine", "-cpu", "-netdev", "-object", *_NEAREST_OPTIONS)
 _SHOWN = 3
+# Buses that a machine has only by an option of its own or by another device: what to call one, the option,
+# and what the names of such devices have in them.
+_BUSES = {
+    "usb-bus": ("a USB bus", "usb", ("xhci", "ehci", "uhci", "ohci")),
+    "virtio-bus": ("a virtio bus", "", ("virtio-mmio",)),
+}
 # QEMU's heading for them.
 _CARDS = "Network"
 
@@ -116,7 +122,8 @@ def lacks(argv: Sequence[str], keys: Mapping[str, str], qemu: QemuAbilities) -> 
     ``.property`` too.
     """
     found: list[Lack] = []
-    for asked in _asked(argv):
+    everything = tuple(_asked(argv))
+    for asked in everything:
         place = asked.names.get("id", asked.flag)
         lacking = _lacking(asked, qemu)
         for name, what, hint in lacking:
@@ -124,6 +131,9 @@ def lacks(argv: Sequence[str], keys: Mapping[str, str], qemu: QemuAbilities) -> 
             lack = Lack(key, f"needs {what}, which QEMU {qemu.version} ({qemu.program}) does not have", hint)
             if lack not in found:
                 found.append(lack)
+        if (bus := _missing_bus(asked, everything, qemu)) is not None:
+            key = keys.get(f"{place}.", "") or keys.get(place, "compute")
+            found.append(Lack(key, f"{asked.first} sits on {bus[0]}, and this machine has none", bus[1]))
     return tuple(found)
 
 
@@ -178,12 +188,32 @@ def _lacking_of_device(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str
     if device is None:
         yield "", f"the device {asked.first!r}", _nearest_device(asked.first, qemu)
     elif device.properties is not None and "mac" in asked.names.keys() - device.properties:
-        cards = qemu.devices_on("PCI", _CARDS)
+        cards = [name for name in qemu.devices_on("PCI", _CARDS) if _has(qemu.devices[name], "mac")]
         yield "", f"a network card {asked.first!r}", _close(asked.first, cards) or _shown(cards)
     elif device.properties is not None:
         for name in asked.names.keys() - _OF_EVERY_DEVICE - device.properties:
             advice = _nearest_property(asked.first, name) or _close(name, device.properties)
             yield name, f"the property {name!r} of the device {asked.first!r}", advice
+
+
+def _has(device: QemuDevice, name: str) -> bool:
+    return device.properties is None or name in device.properties
+
+
+def _missing_bus(asked: _Asked, everything: Sequence[_Asked], qemu: QemuAbilities) -> tuple[str, str] | None:
+    """The bus that a device sits on where nothing brings one, and advice."""
+    device = qemu.device(asked.first) if asked.flag == "-device" else None
+    if device is None or device.bus not in _BUSES:
+        return None
+    what, option, drivers = _BUSES[device.bus]
+    is_there = any(
+        (each.flag == "-machine" and each.names.get(option) == "on")
+        or (each.flag == "-device" and any(driver in each.first for driver in drivers))
+        for each in everything
+    )
+    cards = device.category == _CARDS
+    hint = "use a card on PCI, such as virtio-net-pci" if cards else ""
+    return None if is_there else (what, hint)
 
 
 def _lacking_of_machine(asked: _Asked, qemu: QemuAbilities) -> Iterator[tuple[str, str, str]]:

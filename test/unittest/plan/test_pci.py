@@ -261,6 +261,33 @@ SWITCH = "{pcie_topology: {root_port: [{id: r}], switch: [{upstream: [{id: u, bu
                 "(each needs its own)"
             ],
         ),
+        # Disks have no id in the file.
+        (
+            [Device("ich9-ahci", "sata0", "compute.storage_backend[0]")],
+            "{pcie_topology: {root_port: [{id: sata0}]}}",
+            [
+                "compute.pcie_topology.root_port[0].id: 'sata0' is the id of compute.storage_backend[0] "
+                "(each needs its own)"
+            ],
+        ),
+        (
+            [],
+            "{pcie_topology: {root_port: [{id: vga0}, {id: pcie.0}, {id: r, bus: pcie.0}]}}",
+            [
+                "compute.pcie_topology.root_port[0].id: 'vga0' is the id of the machine's VGA "
+                "(each needs its own)",
+                "compute.pcie_topology.root_port[1].id: 'pcie.0' is the id of the root bus "
+                "(each needs its own)",
+            ],
+        ),
+        (
+            [card(bus="pcie.1"), Device("imc_m2mem", "imc0", "compute.imc[0]", {"bus": "pcie.1"})],
+            "{pcie_topology: {root_bus: [{id: pcie.1, bus_nr: 9}], root_port: [{id: r, bus: pcie.1}]}}",
+            [
+                "compute.networks[0].bus: 'pcie.1' is a root bus, where only ports and bridges can be "
+                "(put a root port there, and nic0 behind it)"
+            ],
+        ),
         (
             [card(0), Device("e1000", "nic0", "k")],
             "{}",

@@ -63,6 +63,18 @@ def test_drives_without_a_target_take_those_that_nobody_asks_for() -> None:
     assert found[1:] == ["scsi0-0-1-0", "scsi0-0-0-0", "scsi0-0-3-4", "scsi0-0-2-1"]
 
 
+def test_a_unit_that_a_drive_asks_for_is_one_that_is_free() -> None:
+    plain = ", ".join(["{}"] * 64)
+    text = "storage_backend: [{type: megasas, max_drive_per_controller: 100, drives: [%s]}]"
+    assert "scsi0-0-0-7" in ids(text % f"{plain}, {{lun: 7}}")
+    with pytest.raises(InvalidNodeFile) as caught:
+        part(text % f"{plain}, {{lun: 0}}")
+    assert [str(each) for each in caught.value.problems] == [
+        ": compute.storage_backend[0].drives[64].lun: unit 0 of the 64 targets has a disk "
+        "(give it another controller)"
+    ]
+
+
 def test_where_targets_end_units_follow() -> None:
     drives = ", ".join(["{}"] * 10)
     found = ids(f"storage_backend: [{{type: mptsas1068, max_drive_per_controller: 16, drives: [{drives}]}}]")

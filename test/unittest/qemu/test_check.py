@@ -19,10 +19,16 @@ QEMU = QemuAbilities(
             QemuDevice("ich9-ahci", "PCI", "Storage", frozenset({"addr"})),
             QemuDevice("virtio-vga-gl", "PCI", "Display"),
             QemuDevice("e1000", "PCI", "Network", frozenset({"netdev", "mac"})),
+            QemuDevice("rocker", "PCI", "Network", frozenset({"name"})),
+            QemuDevice("usb-net", "usb-bus", "Network", frozenset({"netdev", "mac"})),
+            QemuDevice("virtio-net-device", "virtio-bus", "Network", frozenset({"netdev", "mac"})),
+            QemuDevice("usb-tablet", "usb-bus", "Input", frozenset()),
+            QemuDevice("qemu-xhci", "PCI", "USB", frozenset()),
+            QemuDevice("sdhci-pci", "PCI", "Storage", frozenset()),
         )
     },
     aliases={"ahci": "ich9-ahci"},
-    machines={"q35": frozenset({"graphics", "mem-merge"}), "pc-q35-7.2": frozenset(), "microvm": None},
+    machines={"q35": frozenset({"graphics", "mem-merge", "usb"}), "pc-q35-7.2": frozenset(), "microvm": None},
     cpus=frozenset({"max", "Haswell", "Haswell-v4"}),
     cpu_features=frozenset({"vmx", "sse4.1", "tsc-adjust"}),
     objects=frozenset({"iothread"}),
@@ -56,6 +62,8 @@ def said(*argv: str) -> list[tuple[str, str, str]]:
         ("-object", "iothread,id=io0"),
         ("-name", "-device,lsisas3008"),
         ("-device", "scsi-hd,drive=a,,page_file=b"),
+        ("-device", "qemu-xhci", "-device", "usb-net,id=nic0,netdev=net0,mac=1"),
+        ("-machine", "q35,usb=on", "-device", "usb-net,id=nic0,netdev=net0,mac=1"),
     ],
 )
 def test_what_is_there_is_accepted(argv: tuple[str, ...]) -> None:
@@ -89,6 +97,12 @@ def test_what_is_there_is_accepted(argv: tuple[str, ...]) -> None:
             "a network card 'megasas-gen2'",
             "nearest here: e1000",
         ),
+        (
+            ("-device", "rocker,id=nic0,netdev=net0,mac=52:54:00:00:00:01"),
+            "compute.networks[0].device",
+            "a network card 'rocker'",
+            "nearest here: e1000",
+        ),
         (("-device", "mptsas1086"), "compute", "the device 'mptsas1086'", "nearest here: mptsas1068"),
         (("-device", "skx_ntb"), "compute", "the device 'skx_ntb'", "which shares memory between two hosts"),
         (("-machine", "q36"), "compute.machine", "the machine 'q36'", "nearest here: q35"),
@@ -111,6 +125,35 @@ def test_what_is_there_is_accepted(argv: tuple[str, ...]) -> None:
 )
 def test_what_is_not_there(argv: tuple[str, ...], key: str, what: str, hint: str) -> None:
     assert said(*argv) == [(key, f"needs {what}, {LACK}", hint)]
+
+
+@pytest.mark.parametrize(
+    ("argv", "wanted"),
+    [
+        (
+            ("-device", "sdhci-pci", "-device", "usb-net,id=nic0,netdev=net0,mac=1"),
+            (
+                "compute.networks[0].device",
+                "usb-net sits on a USB bus, and this machine has none",
+                "use a card on PCI, such as virtio-net-pci",
+            ),
+        ),
+        (
+            ("-machine", "q35,usb=off", "-device", "virtio-net-device,id=nic0,netdev=net0,mac=1"),
+            (
+                "compute.networks[0].device",
+                "virtio-net-device sits on a virtio bus, and this machine has none",
+                "use a card on PCI, such as virtio-net-pci",
+            ),
+        ),
+        (
+            ("-device", "usb-tablet"),
+            ("compute", "usb-tablet sits on a USB bus, and this machine has none", ""),
+        ),
+    ],
+)
+def test_a_bus_that_nothing_brings(argv: tuple[str, ...], wanted: tuple[str, str, str]) -> None:
+    assert said(*argv) == [wanted]
 
 
 def test_everything_is_said_at_once_and_nothing_twice() -> None:
