@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -119,8 +119,16 @@ def networks_part(
             if card.network_mode == "none"
         ),
         ports=tuple(port for each in connections for port in each.ports),
-        inputs=tuple(given for each in connections for given in each.inputs),
+        inputs=(*(given for each in connections for given in each.inputs), *_option_roms(compute)),
     )
+
+
+def _option_roms(compute: Compute) -> Iterator[InputSpec]:
+    """Files that cards have their option ROM from; what has no path is QEMU's own."""
+    for index, card in enumerate(compute.networks):
+        rom = dict(property_pairs(card.extra_option or "")).get("romfile")
+        if rom and rom.startswith("/"):
+            yield InputSpec(Path(rom), f"compute.networks[{index}].extra_option")
 
 
 def _netdev(index: int) -> str:

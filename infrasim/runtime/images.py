@@ -14,6 +14,7 @@ from infrasim.host.files import write_atomic
 from infrasim.host.image_format import QCOW2_MAGIC, image_format
 from infrasim.paths import NodePaths
 from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.runtime.boot_files import content_fault
 from infrasim.runtime.strays import role
 
 # Source: QEMU docs/interop/qcow2, header.
@@ -41,7 +42,8 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
         if fault is None and behind:
             changed = filter(None, map(_base_fault, behind))
             fault = next(changed, None) or _held(given.path, paths, shares=False, writes=False)
-        yield given.key, fault
+            fault = fault or _gone_below(given.path)
+        yield given.key, fault or content_fault(given.key, given.path)
 
 
 def size_doubts(plan: NodePlan) -> Iterator[Problem]:
@@ -78,6 +80,8 @@ def _disk_fault(disk: DiskSpec) -> Fault | None:
     if fault:
         return fault
     found = image_format(disk.path)
+    if found == disk.format == "qcow2" and not disk.create:
+        return _gone_below(disk.path)
     if found == disk.format or (disk.format == "raw" and found != "qcow2"):
         # A raw disk begins with whatever its host has written there.
         return None
@@ -145,6 +149,22 @@ def _backing_of(image: Path) -> Path | None:
         place, length = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
         stream.seek(place)
         return Path(stream.read(length).decode(errors="surrogateescape")) if place else None
+
+
+def _gone_below(image: Path) -> Fault | None:
+    """What is wrong with an image that a qcow2 one begins as, or with what that begins as, and so on."""
+    seen: set[Path] = set()
+    while image not in seen and image_format(image) == "qcow2" and (named := _backing_of(image)):
+        if ":" in str(named).partition("/")[0]:
+            return None  # no file, but what QEMU reaches by some protocol
+        seen.add(image)
+        above, image = image, image.parent / named
+        if fault := file_fault(image):
+            return (
+                f"{above} begins as another image: {fault[0]}",
+                "put it there, or name another: qemu-img rebase",
+            )
+    return None
 
 
 def file_fault(path: Path, *, may_be_folder: bool = False) -> Fault | None:

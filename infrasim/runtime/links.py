@@ -48,6 +48,8 @@ def _fault(link: LinkSpec, there: dict[str, Link]) -> tuple[str, str] | None:
         case LinkKind.BRIDGE:
             bridges = [name for name, each in there.items() if each.kind == "bridge"]
             how = f"make one with: ip link add {link.to} type bridge"
+            if link.to in there:
+                how = f"{link.to} is an interface of another kind"
             fault = _missing(link.to, "bridge", bridges, how)
             return fault if fault or link.make else links.helper_fault(link.to)
         case LinkKind.OPENVSWITCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -114,6 +115,9 @@ def _unknown_key(path: Path) -> tuple[str, str]:
         for found in node_keys().values()
         if found.name == name and found.section != section and not found.section.startswith(_INVENTORY)
     ]
+    # A part of a name is meant more often than a key of another place, or one that only looks alike.
+    if longer := [each for each in known if key in re.split("[_-]", each)]:
+        return message, f"did you mean {' or '.join(map(repr, longer))}?"
     if len(elsewhere) == 1:
         return message, f"it belongs under {elsewhere[0]!r}" if elsewhere[
             0

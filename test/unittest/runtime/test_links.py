@@ -208,6 +208,14 @@ def test_what_is_missing_is_told_with_what_is_there(machine: Machine, make_plan:
     }
 
 
+def test_a_name_that_is_no_bridge_is_not_advised_for_one(machine: Machine, plan: NodePlan) -> None:
+    link = LinkSpec(LinkKind.BRIDGE, "is0", "compute.networks[0].network_name", "lo")
+    machine.there["lo"] = Link("lo", "", "", 65536)
+    with pytest.raises(InvalidNodeFile) as caught:
+        node_links.check_links(dataclasses.replace(plan, links=(link,)))
+    assert caught.value.problems[0].hint == "there are: lab; lo is an interface of another kind"
+
+
 def test_a_switch_that_does_not_answer_hides_nothing_else(
     machine: Machine, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

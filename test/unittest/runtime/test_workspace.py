@@ -230,6 +230,28 @@ def test_what_a_disk_begins_as_is_there_and_of_its_format(
     assert problem_of(home, plan) is None
 
 
+def test_what_an_image_begins_as_is_there_all_the_way_down(
+    home: Home, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    top, middle, base = tmp_path / "top.qcow2", tmp_path / "middle.qcow2", tmp_path / "base.raw"
+    top.write_bytes(overlay_of("middle.qcow2"))
+    middle.write_bytes(overlay_of(str(base)))
+    hint = "put it there, or name another: qemu-img rebase"
+    message = f"{middle} begins as another image: {base} does not exist"
+    drive = f"compute: {{storage_backend: [{{drives: [{{file: {top}}}]}}]}}"
+    key = "compute.storage_backend[0].drives[0].file"
+    assert problem_of(home, make_plan(home, "a", drive)) == (key, message, hint)
+    image = f"compute: {{image: {top}}}"
+    assert problem_of(home, make_plan(home, "a", image)) == ("compute.image", message, hint)
+    base.write_bytes(bytes(512))
+    assert problem_of(home, make_plan(home, "a", drive)) is None
+    assert problem_of(home, make_plan(home, "a", image)) is None
+    # What QEMU reaches otherwise is no file; and a ring is QEMU's to refuse.
+    for named in ("nbd:localhost:10809", "json:{}", "top.qcow2"):
+        middle.write_bytes(overlay_of(named))
+        assert problem_of(home, make_plan(home, "a", drive)) is None
+
+
 def sized(base: Path) -> str:
     """A node whose disk begins as an image, and is larger."""
     return f"compute: {{image: {base}, storage_backend: [{{drives: [{{size: 9}}]}}]}}"
