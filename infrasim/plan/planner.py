@@ -25,6 +25,7 @@ from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
 from infrasim.plan.controllers import lacking_sectors, other_kinds
 from infrasim.plan.fault import fault, problem
+from infrasim.plan.features import wrong_features
 from infrasim.plan.firmware import board, firmware_part, without_smm
 from infrasim.plan.hardware import hardware
 from infrasim.plan.identity import compile_node, system_serial_number, wanted_uuid
@@ -358,6 +359,7 @@ def _check_qemu(parts: _Parts, host_parts: tuple[HostPart, ...], argv: tuple[str
     # A module that was installed meanwhile can have brought what was not there when it was asked.
     if lacks(argv, keys, ask(False)):
         found += [fault(lack.key, lack.message, lack.hint) for lack in lacks(argv, keys, ask(True))]
+    found += wrong_features(compute, parts.facts)
     if found:
         raise InvalidNodeFile(found)
 

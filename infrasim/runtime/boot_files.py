@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 # What QEMU, or OVMF, begins: Linux by its boot protocol, ELF, programs of UEFI, and multiboot somewhere in
-# the first bytes. Source: QEMU hw/i386/x86.c, x86_load_linux, and multiboot.c; Linux Documentation/arch/x86/boot.
+# the first bytes. Source: QEMU hw/i386/x86.c, x86_load_linux, and multiboot.c; Linux Documentation/x86/boot.
 _HEAD = 8192
 _LINUX = slice(0x202, 0x206), b"HdrS"
 _BEGINNINGS = (b"\x7fELF", b"MZ")
