@@ -65,8 +65,9 @@ _USUAL_CHASSIS = 1
 _LEAVE_OUT = "leave it out to get a free one"
 # Controllers that go onto the bridges' buses where the file has bridges. Source: the reference system.
 _BRIDGED = "megasas"
-# Keys of devices that have no id of their own in a node file.
-_NAMELESS = ("compute.storage_backend", "compute.cdrom", "compute.cloud_init")
+# Keys of devices that have no id of their own in a node file, or rarely, and of those that have one.
+_NAMELESS = ("compute.storage_backend", "compute.cdrom", "compute.cloud_init", "compute.networks")
+_NAMED = ("compute.pci_bridge_topology", "compute.pcie_topology")
 # Beginnings of the names of devices that sit on no PCI bus.
 _ELSEWHERE = (
     "ide-",
@@ -350,7 +351,7 @@ def _repeated_ids(devices: Iterable[Device], taken: Mapping[str, str]) -> Iterat
     for device in devices:
         if device.id in seen:
             named, other = device.key, seen[device.id]
-            if device.key.startswith(_NAMELESS) and other.startswith("compute."):
+            if device.key.startswith(_NAMELESS) and other.startswith(_NAMED):
                 named, other = other, named
             yield fault(f"{named}.id", f"{device.id!r} is the id of {other}", "each needs its own")
         seen.setdefault(device.id, device.key)

@@ -152,6 +152,10 @@ def _old_keys() -> str:
             for old, new in names.items()
         ),
         *(f"| `{path}` | ignored: {why} |" for path, why in legacy.IGNORED.items()),
+        *(
+            f"| `{path}` | ignored: {'; '.join(dict.fromkeys(reasons.values()))} |"
+            for path, (_, reasons) in legacy.IDLE.items()
+        ),
         "\nThese are refused, with the reason:\n",
         "| key | reason |",
         "|---|---|",

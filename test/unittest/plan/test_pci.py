@@ -257,7 +257,7 @@ SWITCH = "{pcie_topology: {root_port: [{id: r}], switch: [{upstream: [{id: u, bu
             [card(0)],
             "{pcie_topology: {root_port: [{id: nic0}]}}",
             [
-                "compute.networks[0].id: 'nic0' is the id of compute.pcie_topology.root_port[0] "
+                "compute.pcie_topology.root_port[0].id: 'nic0' is the id of compute.networks[0] "
                 "(each needs its own)"
             ],
         ),
