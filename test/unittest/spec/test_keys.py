@@ -82,6 +82,8 @@ def test_every_example_holds(path: str) -> None:
             values["racadm"] = {"username": "u", "password": "p", **values["racadm"]}
         if path == "compute.secure_boot":
             values["compute"]["firmware"] = "uefi"
+        if path == "compute.pcie_topology.root_bus[].numa_node":
+            values["compute"]["memory"] = {"nodes": 2}
         if ".port_forward[]." in path:
             forward = values["compute"]["networks"][0]["port_forward"][0]
             forward.update({name: 1 for name in ("outside", "inside") if name not in forward})
