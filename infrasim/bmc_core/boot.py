@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infrasim.bmc_core.chassis import RestartCause
+from infrasim.bmc_core.chassis import Button, RestartCause
 from infrasim.bmc_core.codes import Completion, NetFn, Privilege
 from infrasim.bmc_core.command import Command
 from infrasim.bmc_core.message import Refused, Request
@@ -47,9 +47,11 @@ _NO_FLAGS = bytes(5)
 
 # The other bits. No firmware here locks a keyboard, blanks the screen, talks more or less, or sends progress
 # events; its console is on the serial port always; no channel shares that port. What is true anyway is taken:
-# the console on the serial port, no password, no sleep button, a port that host and BMC have both.
+# the console on the serial port, no password, a port that host and BMC have both.
 _CLEAR_SETTINGS = 0x80
-_IMPOSSIBLE = bytes([0x00, 0x43, 0xF0, 0x08, 0x00])
+_IMPOSSIBLE = bytes([0x00, 0x42, 0x70, 0x08, 0x00])
+# What locks a button for one boot: byte and bit.
+_LOCKS = {Button.RESET: (1, 0x01), Button.POWER: (2, 0x80), Button.STANDBY: (2, 0x04)}
 _CONSOLE_MASK, _CONSOLES = 0x03, (0, 2)
 _MUX_MASK, _MUXES = 0x07, range(3)
 # Any one, the first of those outside, the first of those inside.
@@ -101,6 +103,15 @@ class BootState:
     def is_for_one_boot(self) -> bool:
         """Whether the flags wait for the next boot, also where they name no device."""
         return bool(self.flags[0] & VALID) and not self.is_persistent
+
+    @property
+    def locked_buttons(self) -> Button:
+        """What the next boot locks, until the host is off or boots again."""
+        locked = Button(0)
+        for button, (place, bit) in _LOCKS.items() if self.flags[0] & VALID else ():
+            if self.flags[place] & bit:
+                locked |= button
+        return locked
 
     def keeps(self, reason: int) -> bool:
         """Whether ``reason``, a bit of parameter 3, leaves the valid bit alone."""
@@ -206,6 +217,7 @@ class BootOptions:
 
     def host_started(self) -> None:
         """A boot begins: flags that name no device are used by that; the machine tells when others are."""
+        self._bmc.chassis_control.lock(self._state.locked_buttons)
         if self._state.selector is None:
             self.used()
 

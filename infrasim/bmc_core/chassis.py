@@ -97,6 +97,7 @@ class ChassisState:
 
     ``restore_policy`` None follows the node file. ``was_on``: whether the host is meant to have power, which
     is what the policy finds after a loss of AC. ``last_event`` is byte 2 of Get Chassis Status.
+    ``disabled_buttons`` are so until they are enabled, ``locked_buttons`` as long as this boot is up.
     ``power_on_s`` is the time the host had power, without the present stretch.
     """
 
@@ -108,6 +109,7 @@ class ChassisState:
     power_on_s: float = 0.0
     cycle_interval_s: int = 0
     disabled_buttons: int = 0
+    locked_buttons: int = 0
     capabilities: bytes = bytes([_HAS_LOCKOUT, 0x20, 0x20, 0x20, 0x20])
 
 
@@ -226,6 +228,7 @@ class ChassisControl:
         state.was_on = on
         self._bmc.changed()
         if not on:
+            self.lock(Button(0))
             self._bmc.watchdog.host_off()
             if self._cycling:
                 self._cycling = False
@@ -241,9 +244,20 @@ class ChassisControl:
         self._note_cause(RestartCause.SOFT_RESET, 0)
         self._bmc.watchdog.host_reset()
 
+    def lock(self, buttons: Button) -> None:
+        """A boot begins, with these buttons locked while it is up."""
+        if self._state.locked_buttons != buttons:
+            self._state.locked_buttons = int(buttons)
+            self._bmc.changed()
+
+    @property
+    def disabled_buttons(self) -> int:
+        """Those that do nothing, by Set Front Panel Button Enables or by boot flags."""
+        return self._state.disabled_buttons | self._state.locked_buttons
+
     def is_disabled(self, button: Button) -> bool:
         """Whether pressing a button does nothing."""
-        return bool(self._state.disabled_buttons & button)
+        return bool(self.disabled_buttons & button)
 
     @property
     def powered_s(self) -> float:
@@ -295,7 +309,7 @@ def get_chassis_status(bmc: Bmc, request: Request) -> bytes:
     power = int(bmc.chassis.power_is_on()) | control.policy << 5 | faults.power
     misc = _IDENTIFY_SUPPORTED | control.identify_state << 4 | faults.chassis
     # Every button may be disabled; the low half says which are.
-    return bytes((power, state.last_event, misc, 0xF0 | state.disabled_buttons))
+    return bytes((power, state.last_event, misc, 0xF0 | control.disabled_buttons))
 
 
 def chassis_control(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:

@@ -157,7 +157,7 @@ class ControlServer:
         action, cause, button = _POWER_WORDS[word]
         if button and core.chassis_control.is_disabled(button):
             name = str(button.name).lower()
-            raise OrderRefused(f"the {name} button is disabled (IPMI command Set Front Panel Button Enables)")
+            raise OrderRefused(f"the {name} button is disabled (over IPMI, for good or by boot flags)")
         try:
             core.chassis_control.act(action, cause)
         except Refused as refusal:

@@ -275,6 +275,8 @@ def test_every_option_of_bootdev_is_kept_and_described_or_refused(on: Lab) -> No
     for option, first, second, told in (
         ("clear-cmos", 0x88, 0x00, "CMOS Clear"),
         ("upw_bypass", 0x08, 0x08, "User password bypass"),
+        ("lockoutreset", 0x09, 0x00, "Lock out Reset buttons"),
+        ("lockout_power", 0x08, 0x80, "via Power Button"),
         ("lockout_sleep", 0x08, 0x04, "Lock Out Sleep Button"),
         ("cons_redirect=enable", 0x08, 0x02, "Request console redirection be enabled"),
     ):
@@ -288,8 +290,6 @@ def test_every_option_of_bootdev_is_kept_and_described_or_refused(on: Lab) -> No
     for option in (
         "lockkbd",
         "screenblank",
-        "lockoutreset",
-        "lockout_power",
         "verbose=yes",
         "verbose=no",
         "force_pet",
@@ -301,11 +301,18 @@ def test_every_option_of_bootdev_is_kept_and_described_or_refused(on: Lab) -> No
 
 
 def test_options_of_the_firmware_are_kept_until_the_boot(on: Lab) -> None:
-    on.raw(0, 8, 5, 0xA0, 0x88, 0x0A, 0x01, 0x01)
-    assert flags(on) == bytes([0xA0, 0x88, 0x0A, 0x01, 0x01])
+    # Among them the lock of the reset button.
+    on.raw(0, 8, 5, 0xA0, 0x89, 0x0A, 0x01, 0x01)
+    assert flags(on) == bytes([0xA0, 0x89, 0x0A, 0x01, 0x01])
     on.ipmi("power", "reset")
     wait_for(lambda: not flags(on)[0] & VALID, what="the flags used")
     assert flags(on)[1] == 0, "used, not merely expired"
+    assert status(on, "Reset Button Disabled") == "true"
+    with pytest.raises(AssertionError, match="the reset button is disabled"):
+        on.order("power", "reset")
+    on.ipmi("power", "reset")
+    wait_for(lambda: status(on, "Reset Button Disabled") == "false", what="a boot without that lock")
+    on.order("power", "reset")
 
 
 def test_settings_of_the_firmware_are_cleared_at_a_power_on(scratch: Lab) -> None:

@@ -6,7 +6,7 @@ import pytest
 from bmc_bench import Bench
 
 from infrasim.bmc_core import lifecycle
-from infrasim.bmc_core.chassis import ControlAction, RestartCause
+from infrasim.bmc_core.chassis import Button, ControlAction, RestartCause
 from infrasim.bmc_core.codes import NetFn
 from infrasim.qemu.boot import BootSelector
 
@@ -39,8 +39,6 @@ def test_flags_read_back_whole_and_apply() -> None:
     [
         (0x40, 0, 0, 0),  # lock the keyboard
         (0x02, 0, 0, 0),  # blank the screen
-        (0x01, 0, 0, 0),  # lock the reset button
-        (0, 0x80, 0, 0),  # lock the power button
         (0, 0x40, 0, 0),  # say more
         (0, 0x20, 0, 0),  # say less
         (0, 0x10, 0, 0),  # send progress events
@@ -59,14 +57,43 @@ def test_what_no_firmware_here_does_is_refused(impossible: tuple[int, int, int, 
     assert get(bench, 5) == bytes([0, 1, 5, VALID, PXE, 0, 0, 0]), "what was set before stays"
 
 
-# The console on the serial port, no password, no sleep button, the port for both or one, the first device.
-@pytest.mark.parametrize(
-    "true", [(0, 2, 0, 0), (0, 8, 0, 0), (0, 4, 0, 0), (0, 0, 1, 0), (0, 0, 2, 1), (0, 0, 0, 0x11)]
-)
+# The console on the serial port, no password, the port for both or one, the first device.
+@pytest.mark.parametrize("true", [(0, 2, 0, 0), (0, 8, 0, 0), (0, 0, 1, 0), (0, 0, 2, 1), (0, 0, 0, 0x11)])
 def test_what_is_so_anyway_is_taken(true: tuple[int, int, int, int]) -> None:
     bench = Bench()
     assert flags(bench, VALID, *true) == b"\0"
     assert get(bench, 5) == bytes([0, 1, 5, VALID, *true])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "button"),
+    [(1, 0, Button.RESET), (0, 0x80, Button.POWER), (0, 0x04, Button.STANDBY)],
+)
+def test_a_boot_locks_buttons_until_the_next_one_or_the_hosts_end(
+    first: int, second: int, button: Button
+) -> None:
+    bench = Bench()
+    bench.chassis.on = True
+
+    def disabled() -> int:
+        return bench.ask(NetFn.CHASSIS, 0x01)[4] & 0x0F
+
+    flags(bench, VALID, PXE | first, second, 0, 0)
+    assert disabled() == 0, "not yet"
+    bench.bmc.host_reset(by_guest=False)
+    bench.bmc.boot.used()
+    assert disabled() == button
+    assert bench.bmc.chassis_control.is_disabled(button)
+    again = Bench(state=bench.bmc.state)
+    assert again.bmc.chassis_control.is_disabled(button), "the host goes on"
+    bench.bmc.host_reset(by_guest=True)
+    assert disabled() == 0
+    flags(bench, VALID | PERSISTENT, first, second, 0, 0)
+    for _ in range(2):
+        bench.bmc.host_reset(by_guest=True)
+        assert disabled() == button
+    bench.bmc.power_changed(on=False)
+    assert disabled() == 0
 
 
 def test_settings_are_cleared_at_the_next_power_on_and_only_once() -> None:
