@@ -53,6 +53,8 @@ class Messaging:
         self._queue: deque[bytes] = deque()
         self._event: bytes | None = None
         self._watchdog = False
+        # The channels from which the receive queue takes nothing.
+        self.closed: set[int] = set()
 
     @property
     def flags(self) -> int:
@@ -107,8 +109,11 @@ class Messaging:
         return record
 
     def deliver(self, channel: int, message: bytes) -> bool:
-        """Put a message into the receive queue; one that does not fit is lost, as on hardware."""
-        fits = len(self._queue) < _QUEUE_MOST
+        """Put a message into the receive queue; one that may not or does not fit is lost, as on hardware.
+
+        The low four bits of ``channel`` are its number.
+        """
+        fits = len(self._queue) < _QUEUE_MOST and channel & 0x0F not in self.closed
         if fits:
             self._queue.append(bytes([channel]) + message)
             self.show()
@@ -120,10 +125,12 @@ class Messaging:
         It comes with the session's privilege and handle. Source: IPMI 2.0 section 22.6.
 
         Raises:
-            Refused: the session may not, or there is no room.
+            Refused: the session or its channel may not, or there is no room.
         """
         if session.privilege < Privilege.USER:
             raise Refused(Completion.INSUFFICIENT_PRIVILEGE)
+        if session.channel in self.closed:
+            raise Refused(Completion.DESTINATION_UNAVAILABLE)
         if not self.deliver(session.privilege << 4 | session.channel, bytes([session.handle]) + message):
             raise Refused(Completion.NODE_BUSY)
 
@@ -162,6 +169,7 @@ class Messaging:
     def forget(self) -> None:
         """Everything as after a reset of the BMC."""
         self.set_enables(_LOGGING_ENABLED)
+        self.closed.clear()
         self.clear(0xFF)
 
 
@@ -303,6 +311,24 @@ def get_message_flags(bmc: Bmc, request: Request) -> bytes:
     return bytes([bmc.messaging.flags])
 
 
+def enable_channel_receive(bmc: Bmc, request: Request) -> bytes:
+    """Whether messages of a channel come into the receive queue. Source: IPMI 2.0 section 22.5."""
+    wanted, state = request.need(2)
+    channel, closed = request.channel(wanted), bmc.messaging.closed
+    if channel not in all_channels(bmc) or channel == Channel.SYSTEM_INTERFACE:
+        raise Refused(Completion.INVALID_FIELD)
+    match state & 0x03:
+        case 0:
+            closed.add(channel)
+        case 1:
+            closed.discard(channel)
+        case 2:
+            pass
+        case _:
+            raise Refused(Completion.INVALID_FIELD)
+    return bytes([channel, channel not in closed])
+
+
 def get_message(bmc: Bmc, request: Request) -> bytes:
     """Source: IPMI 2.0 section 22.6."""
     request.need(0)
@@ -323,6 +349,7 @@ COMMANDS = (
             (0x2E, "Set BMC Global Enables", _USER, "22.1", set_bmc_global_enables),
             (0x30, "Clear Message Flags", _USER, "22.3", clear_message_flags),
             (0x31, "Get Message Flags", _USER, "22.4", get_message_flags),
+            (0x32, "Enable Message Channel Receive", _USER, "22.5", enable_channel_receive),
             (_GET_MESSAGE, "Get Message", _USER, "22.6", get_message),
             (0x35, "Read Event Message Buffer", _USER, "22.8", read_event_message_buffer),
         )

@@ -11,7 +11,7 @@ from infrasim.bmc_core.codes import NetFn, Privilege
 from infrasim.bmc_core.lan.session import PayloadType, Session
 from infrasim.bmc_core.message import IN_BAND, Origin, Refused
 
-ENABLES, CLEAR, FLAGS, GET, SEND, READ_EVENT = 0x2E, 0x30, 0x31, 0x33, 0x34, 0x35
+ENABLES, CLEAR, FLAGS, RECEIVE, GET, SEND, READ_EVENT = 0x2E, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35
 EVENT = bytes(range(16))
 
 
@@ -152,6 +152,30 @@ def test_the_hosts_software_writes_to_a_session(monkeypatch: pytest.MonkeyPatch)
     lan = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR, caller)
     assert app(bench, SEND, 1, caller.handle, *answer, origin=lan) == b"\xd3"
     assert len(sent) == 1
+
+
+def test_the_host_chooses_whose_messages_it_gets() -> None:
+    bench = Bench()
+    bench.engine.answers[(NetFn.APP, GET)] = bytes([0, 0x1C, 0, 0x2C, 0x14, 1, 0, 0x20, 0])
+    lan = Origin(SETTINGS.main_channel, Privilege.ADMINISTRATOR, session([]))
+    assert app(bench, RECEIVE, 0, 2) == b"\0\0\1"
+    assert app(bench, RECEIVE, 0, 0) == b"\0\0\0"
+    assert app(bench, SEND, 0, *ipmb(0x2C, 6, 1)) == b"\0"
+    bench.settle()
+    assert app(bench, GET) == b"\x80"
+    assert app(bench, SEND, 0x0F, *ipmb(0x20, 6, 1), origin=lan) == b"\0", "another channel"
+    assert app(bench, RECEIVE, 1, 0) == b"\0\1\0"
+    assert app(bench, SEND, 0x0F, *ipmb(0x20, 6, 1), origin=lan) == b"\xd3"
+    assert app(bench, GET)[0] == 0
+    assert app(bench, RECEIVE, 0, 1) == b"\0\0\1"
+    assert app(bench, SEND, 0, *ipmb(0x2C, 6, 1)) == b"\0"
+    bench.settle()
+    assert app(bench, GET)[0] == 0
+    bench.bmc.reset(cold=True)
+    assert app(bench, RECEIVE, 1, 2) == b"\0\1\1"
+    assert app(bench, RECEIVE, 0, 3) == b"\xcc"
+    assert app(bench, RECEIVE, 5, 1) == b"\xcc", "no such channel"
+    assert app(bench, RECEIVE, 0, 2, origin=lan) == b"\xc1", "only the host asks"
 
 
 def test_a_queue_that_is_full_is_said_so() -> None:
