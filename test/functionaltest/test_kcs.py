@@ -308,6 +308,10 @@ def test_a_client_talks_to_the_hosts_software(node: Lab, kcs: Kcs) -> None:
     assert kcs.ask(6, 0x34, bytes([1, 0x3F]) + answer) == b"\x80", "no such session"
     for lun in ("1", "3"):
         assert "rsp=0xc2" in node.ipmitool("-l", lun, "raw", "6", "1").err
+    # The host's software may not want them.
+    assert kcs.ask(6, 0x32, b"\1\0") == b"\0\1\0"
+    assert "rsp=0xd3" in node.ipmitool("-l", "2", "raw", "6", "1").err
+    assert kcs.ask(6, 0x32, b"\1\1") == b"\0\1\1"
 
 
 def test_messages_to_a_satellite_come_back_in_the_receive_queue(kcs: Kcs) -> None:
