@@ -329,8 +329,17 @@ def test_messages_to_a_satellite_come_back_in_the_receive_queue(kcs: Kcs) -> Non
 
 @pytest.mark.parametrize("kind", [2, 3])
 def test_a_bmc_that_is_away_is_an_error_at_once_and_comes_back(node: Lab, kcs: Kcs, kind: int) -> None:
-    """Cold reset and warm reset over KCS; QEMU answers for a BMC that is away."""
-    backs = node.count("bmc-back")
+    """Cold reset and warm reset over KCS; QEMU answers for a BMC that is away.
+
+    Either ends what somebody sets; only the cold one forgets what does not outlive a BMC.
+    """
+    backs, address = node.count("bmc-back"), kcs.ask(0x0C, 2, b"\1\3\0\0")
+    destination, nobody = bytes([0, 0x80, 4, 2]), bytes(4)
+    # An alert destination that is volatile, and the device's ACPI state; boot info acknowledged.
+    for netfn, command, data in ((0x0C, 1, b"\1\x12" + destination), (6, 6, b"\0\x81"), (0, 8, b"\4\1\1")):
+        assert kcs.ask(netfn, command, data) == b"\0"
+    for data in (b"\1\0\1", b"\1\3\x0a\0\0\x2a"):
+        assert kcs.ask(0x0C, 1, data) == b"\0"
     assert kcs.ask(6, kind) == b"\0"
     codes = set()
 
@@ -346,6 +355,12 @@ def test_a_bmc_that_is_away_is_an_error_at_once_and_comes_back(node: Lab, kcs: K
     assert codes & {-1, 0xD2}, "it was away"
     wait_for(lambda: kcs.ask(6, 1)[0] == 0, what="KCS again")
     assert kcs.ask(6, 1) == b"\0" + node.raw(6, 1)
+    assert kcs.ask(0x0C, 2, b"\1\0\0\0") == b"\0\x11\0", "nobody sets"
+    assert kcs.ask(0x0C, 2, b"\1\3\0\0") == address
+    assert kcs.ask(0, 9, b"\4\0\0")[3:] == bytes(2)
+    is_cold = kind == 2
+    assert kcs.ask(0x0C, 2, b"\1\x12\0\0")[2:] == (nobody if is_cold else destination)
+    assert kcs.ask(6, 7)[2] == (0x2A if is_cold else 1)
 
 
 def test_a_new_machine_takes_the_place_of_the_old_one(node: Lab, kcs: Kcs) -> None:

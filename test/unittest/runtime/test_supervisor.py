@@ -460,6 +460,25 @@ def test_an_override_outlives_the_supervisor(
     play(second)
 
 
+@pytest.mark.parametrize("host_lives", [True, False])
+def test_to_the_bmc_a_host_that_is_taken_over_does_not_begin(
+    play: Callable[[Scene], None], alone: Callable[[Supervisor], list[str]], host_lives: bool
+) -> None:
+    # Valid for one boot, whatever that is from.
+    flags = bytes([0x80, 0, 0, 0, 0])
+
+    async def scene(supervisor: Supervisor) -> None:
+        alone(supervisor)
+        core = supervisor.bmc.core
+        core.boot.set_flags(flags)
+        adopted = (SOCAT, IPMI_SIM, QEMU) if host_lives else (SOCAT, IPMI_SIM)
+        supervisor.feed(Begin(True, dict.fromkeys(adopted, 0)))
+        assert core.state.chassis.was_on
+        assert core.state.boot.flags == (flags if host_lives else bytes(5))
+
+    play(scene)
+
+
 @pytest.mark.parametrize("hangs", [True, False])
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_host_that_ends_while_it_is_joined_is_not_waited_for(
