@@ -36,6 +36,7 @@ def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault 
             disk.key,
             _disk_fault(disk) or _backing_fault(disk) or _held(disk.path, paths, shares=disk.is_shared),
         )
+        yield _size_key(disk), _truncation(disk)
     for given in plan.inputs:
         fault = file_fault(given.path, may_be_folder=given.may_be_folder)
         behind = [disk for disk in overlays if disk.backing == given.path]
@@ -54,7 +55,25 @@ def size_doubts(plan: NodePlan) -> Iterator[Problem]:
             has = f"{size_bytes / 2**30:.4g} GiB"
             message = f"says {disk.size_gib} GiB, but {disk.path} exists and has {has}"
             hint = "an image that exists keeps its size; qemu-img resize changes it"
-            yield Problem("", 0, 0, f"{disk.key.removesuffix('.file')}.size", message, hint)
+            yield Problem("", 0, 0, _size_key(disk), message, hint)
+
+
+def _size_key(disk: DiskSpec) -> str:
+    return f"{disk.key.removesuffix('.file')}.size"
+
+
+def _truncation(disk: DiskSpec) -> Fault | None:
+    """What is lost of the larger image that a disk begins as; a disk that exists is past that."""
+    if disk.backing is None or disk.size_gib is None or disk.path.exists():
+        return None
+    format_ = disk.backing_format or (image_format(disk.backing) if disk.backing.is_file() else "")
+    size_bytes = image_size(disk.backing) if format_ in _SIZED else None
+    if size_bytes is None or size_bytes <= disk.size_gib << 30:
+        return None
+    least = -(-size_bytes >> 30)
+    has = f"{disk.backing}, its beginning, has {size_bytes / 2**30:.4g}"
+    hint = f"leave it out to have a disk of the same size, or say {least} or more"
+    return f"is {disk.size_gib} GiB, but {has}", hint
 
 
 def image_size(path: Path) -> int | None:
@@ -95,7 +114,9 @@ def _backing_fault(disk: DiskSpec) -> Fault | None:
     """What is wrong with what a disk begins as; that it is missing is said of it as of every input."""
     if disk.backing is None or not disk.backing.is_file() or file_fault(disk.backing):
         return None
-    if disk.backing_format not in ("", "raw", image_format(disk.backing)):
+    found = image_format(disk.backing)
+    # A raw image begins with anything, but what begins as qcow2 would show the host its inside.
+    if disk.backing_format not in ("", found) and (disk.backing_format != "raw" or found == "qcow2"):
         hint = "leave 'backing_format' out, or say what it is"
         return f"{disk.backing} is not a {disk.backing_format} image", hint
     # An overlay holds what differs from the image it was made for, and from no other.

@@ -56,8 +56,9 @@ class CloudInit(Part):
 
     user_data: Annotated[UserData, Becomes("`user-data` of the seed")] | None = Field(
         None,
-        description="Configuration or script: a mapping is a `#cloud-config`, a text stands for itself, a "
-        "path for what the file holds. Left out: an empty `#cloud-config`.",
+        description="Configuration or script: a mapping is a `#cloud-config` (where `yes`, `no`, `on` and "
+        "`off` are true and false, as for cloud-init), a text stands for itself, a path for what the file "
+        "holds. Left out: an empty `#cloud-config`.",
         examples=["/etc/infrasim/user-data.yml"],
     )
     meta_data: Annotated[Document, Becomes("`meta-data` of the seed")] | None = Field(

@@ -39,6 +39,15 @@ MAX_INCLUDES = 64
 MAX_INCLUDE_DEPTH = 8
 INCLUDE = "!include"
 
+# Where a document for somebody else stands that reads YAML 1.1, and what such words mean there.
+# Source: YAML 1.1, "Boolean Language-Independent Type"; cloud-init reads by PyYAML.
+_OLD_YAML: Path = ("compute", "cloud_init")
+_OLD_BOOLEANS = {
+    spelled: meant
+    for word, meant in (("yes", True), ("on", True), ("no", False), ("off", False))
+    for spelled in (word, word.capitalize(), word.upper())
+}
+
 _WORDS: dict[str, Value] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -319,6 +328,8 @@ class Builder:
                 value = self._scalars[text]
             except KeyError:
                 value = self._plain(text, event)
+            if text in _OLD_BOOLEANS and self._path()[: len(_OLD_YAML)] == _OLD_YAML:
+                value = _OLD_BOOLEANS[text]
         self.count += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)

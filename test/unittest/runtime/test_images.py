@@ -128,6 +128,40 @@ def test_a_backing_file_that_somebody_writes_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("size_gib", "exists", "least"),
+    [(8, False, 20), (19, False, 20), (20, False, None), (None, False, None), (8, True, None)],
+)
+def test_a_disk_smaller_than_what_it_begins_as_is_refused(
+    home: Home, make_plan: MakePlan, tmp_path: Path, size_gib: int | None, exists: bool, least: int | None
+) -> None:
+    base, image = tmp_path / "base.qcow2", tmp_path / "disk.raw"
+    base.write_bytes(b"QFI\xfb" + bytes(20) + ((20 << 30) - 512).to_bytes(8, "big"))
+    if exists:
+        image.touch()
+    disk = DiskSpec(image, "raw", size_gib, create=not exists, key=KEY, is_sized=True, backing=base)
+    plan = dataclasses.replace(make_plan(home, "a", "{}"), disks=(disk,), inputs=())
+    found = {key: fault for key, fault in image_faults(plan, home.node("a")) if fault and key != KEY}
+    message = f"is {size_gib} GiB, but {base}, its beginning, has 20"
+    hint = f"leave it out to have a disk of the same size, or say {least} or more"
+    assert found == ({KEY.replace("file", "size"): (message, hint)} if least else {})
+
+
+@pytest.mark.parametrize("as_what", ["raw", "vmdk"])
+def test_a_base_of_another_format_is_refused(
+    home: Home, make_plan: MakePlan, tmp_path: Path, as_what: str
+) -> None:
+    base = tmp_path / "base.qcow2"
+    base.write_bytes(b"QFI\xfb" + bytes(508))
+    disk = DiskSpec(
+        tmp_path / "new", "qcow2", None, create=True, key=KEY, backing=base, backing_format=as_what
+    )
+    plan = dataclasses.replace(make_plan(home, "a", "{}"), disks=(disk,), inputs=())
+    assert (f"{base} is not a {as_what} image", "leave 'backing_format' out, or say what it is") in [
+        fault for _, fault in image_faults(plan, home.node("a"))
+    ]
+
+
+@pytest.mark.parametrize(
     ("is_sized", "size_bytes", "said"),
     [(True, 8 << 30, None), (True, 5 << 29, "2.5 GiB"), (False, 5 << 29, None), (True, None, None)],
 )

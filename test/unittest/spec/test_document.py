@@ -72,6 +72,19 @@ def test_plain_scalars(monkeypatch: pytest.MonkeyPatch, text: str, value: object
     assert read(f"a: '{text}'\n").values["a"] == text
 
 
+@pytest.mark.parametrize("libyaml", [True, False])
+def test_words_for_cloud_init_mean_what_it_takes_them_for(
+    monkeypatch: pytest.MonkeyPatch, libyaml: bool
+) -> None:
+    if not libyaml:
+        monkeypatch.setitem(sys.modules, "yaml._yaml", None)
+    text = "compute: {sol: on, cloud_init: {user_data: {a: [yes, 'yes', No], on: OFF, b: y}}}\n"
+    assert read(text).values["compute"] == {
+        "sol": "on",
+        "cloud_init": {"user_data": {"a": [True, "yes", False], "on": False, "b": "y"}},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
