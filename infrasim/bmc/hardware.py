@@ -53,12 +53,13 @@ class Controller(Frozen):
 
 
 class Card(Frozen):
-    """A network card and where it leads."""
+    """A network card and where it leads; ``place`` is its bus and slot where the node file chooses them."""
 
     name: str
     device: str
     mac: str
     leads_to: str
+    place: str = ""
 
 
 class HostDevice(Frozen):
@@ -72,7 +73,11 @@ class HostDevice(Frozen):
 
 
 class Hardware(Frozen):
-    """Everything of a server that has a name. ``processors`` are the models, one for each socket."""
+    """Everything of a server that has a name. ``processors`` are the models, one for each socket.
+
+    ``bios`` is the vendor's, as SMBIOS tells it; ``boots_by`` is how the host really starts. ``tpm`` is the
+    version of the specification that a TPM follows; empty without one.
+    """
 
     manufacturer: str
     product: str
@@ -90,6 +95,8 @@ class Hardware(Frozen):
     controllers: tuple[Controller, ...]
     cards: tuple[Card, ...]
     host_devices: tuple[HostDevice, ...] = ()
+    boots_by: str = ""
+    tpm: str = ""
 
     def text(self) -> str:
         """The whole as the JSON of ``data/hardware.json``."""

@@ -27,6 +27,9 @@ def front_page(found: NodeStatus, inventory: Inventory) -> Iterator[str]:
         ("asset tag", hardware["asset_tag"]),
         ("UUID", hardware["uuid"]),
         ("BIOS", hardware["bios"]),
+        # A node that was started by an older infrasim has neither on record, nor places of cards.
+        ("boots by", hardware.get("boots_by", "")),
+        ("TPM", hardware.get("tpm", "")),
         ("processors", _processors(hardware)),
         ("memory", f"{hardware['memory_mib']} MiB"),
         ("runs on", f"{plan.host.accelerator.value.upper()} ({plan.host.accelerator_note})"),
@@ -116,8 +119,11 @@ def _drives(controllers: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cards(cards: list[dict[str, Any]]) -> Iterator[str]:
-    rows = [(each["name"], each["device"], each["mac"], each["leads_to"]) for each in cards]
-    yield from _section("Network cards", ("CARD", "DEVICE", "MAC ADDRESS", "LEADS TO"), rows)
+    rows = [
+        (each["name"], each["device"], each.get("place") or "-", each["mac"], each["leads_to"])
+        for each in cards
+    ]
+    yield from _section("Network cards", ("CARD", "DEVICE", "PLACE", "MAC ADDRESS", "LEADS TO"), rows)
 
 
 def _host_devices(devices: list[dict[str, Any]]) -> Iterator[str]:

@@ -18,13 +18,14 @@ from infrasim.plan import addresses
 from infrasim.plan.identity import system_serial_number
 from infrasim.plan.part import HostPart
 from infrasim.plan.processors import processors
+from infrasim.plan.storage import SEED_KEY
 from infrasim.qemu.boot import BootClass
-from infrasim.qemu.element import Device
+from infrasim.qemu.element import Device, Value
 from infrasim.spec.document import undotted
 from infrasim.spec.network import DEFAULT_BRIDGE
-from infrasim.spec.node import NodeSpec
+from infrasim.spec.node import Compute, NodeSpec
 
-_STORAGE_KEYS = ("compute.storage_backend", "compute.cdrom")
+_STORAGE_KEYS = ("compute.storage_backend", "compute.cdrom", SEED_KEY)
 _NETWORK_KEY = "compute.networks"
 _PASSTHROUGH_KEY = "compute.pcie-passthrough"
 # Source: PCI Code and ID Assignment Specification, section 1: base classes.
@@ -66,6 +67,7 @@ def hardware(
     made = {disk.key: disk.size_gib if disk.create else None for part in listed for disk in part.disks}
     images = {given.key: str(given.path) for part in listed for given in part.inputs}
     images.update((disk.key, str(disk.path)) for part in listed for disk in part.disks)
+    images.update((SEED_KEY, str(seed.path)) for part in listed for seed in part.files)
     links = {link.key: link.name for part in listed for link in part.links}
     bmc = personality.bmc
     structures = compiled.structures
@@ -89,14 +91,30 @@ def hardware(
             [each for each in devices if each.key.startswith(_STORAGE_KEYS)], images, made
         ),
         cards=tuple(
-            Card(each.id, each.driver, str(each.properties.get("mac", "")), _leads_to(spec, each, links))
+            Card(
+                each.id,
+                each.driver,
+                str(each.properties.get("mac", "")),
+                _leads_to(spec, each, links),
+                ":".join(str(each.properties[step]) for step in ("bus", "addr") if each.properties.get(step)),
+            )
             for each in devices
             if each.boot_class is BootClass.NETWORK and each.key.startswith(_NETWORK_KEY)
         ),
         host_devices=tuple(
             _host_device(each, facts) for each in devices if each.key.startswith(_PASSTHROUGH_KEY)
         ),
+        boots_by=_boots_by(spec.compute),
+        tpm=str(spec.compute.tpm or ""),
     )
+
+
+def _boots_by(compute: Compute) -> str:
+    if compute.bios:
+        return f"BIOS, {compute.bios}"
+    if compute.firmware != "uefi":
+        return "BIOS"
+    return "UEFI, secure boot" if compute.secure_boot else "UEFI"
 
 
 def _of(structures: Iterable[Structure], kind: type[S]) -> list[S]:
@@ -134,28 +152,36 @@ def _controllers(
     ``images`` are paths by keys of the node file, ``made`` the sizes in GiB of those that infrasim makes.
     """
     found: dict[str, tuple[str, list[Drive]]] = {}
+    # Of an NVMe controller, whose drives are namespaces without one of their own.
+    serials: dict[str, Value] = {}
     for device in devices:
         if "drive" not in device.properties:
             found[device.id] = (device.driver, [])
+            serials[device.id] = device.properties.get("serial", "")
             continue
         controller, _, place = str(device.properties.get("bus", "")).partition(".")
         if controller not in found:
             controller, place = device.id, ""
             found[controller] = (device.driver, [])
         key = device.key if device.key in images else f"{device.key}.file"
-        found[controller][1].append(_drive(device, place, images.get(key, ""), made.get(key)))
+        found[controller][1].append(
+            _drive(device, place, images.get(key, ""), made.get(key), serials.get(controller))
+        )
     return tuple(Controller(name, driver, tuple(drives)) for name, (driver, drives) in found.items())
 
 
-def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Drive:
+def _drive(
+    device: Device, place: str, image: str, size_gib: int | None, serial_number: Value | None
+) -> Drive:
     given = device.properties
-    steps = (place, given.get("channel"), given.get("scsi-id"), given.get("lun"))
+    target = f"ns{given['nsid']}" if "nsid" in given else given.get("scsi-id")
+    steps = (place, given.get("channel"), target, given.get("lun"))
     words = (given.get("vendor"), given.get("product") or given.get("model"))
     return Drive(
         place=":".join(str(step) for step in steps if step not in (None, "")),
-        kind=device.boot_class.value if device.boot_class else BootClass.DISK.value,
+        kind=_kind(device).value,
         model=" ".join(str(word) for word in words if word),
-        serial_number=str(given.get("serial") or ""),
+        serial_number=str(given.get("serial") or serial_number or ""),
         size_gib=size_gib,
         image=image,
         vendor=str(given.get("vendor") or ""),
@@ -164,6 +190,11 @@ def _drive(device: Device, place: str, image: str, size_gib: int | None) -> Driv
         rotation_rate=int(str(given.get("rotation_rate") or 0)),
         wwn=str(given.get("wwn") or ""),
     )
+
+
+def _kind(device: Device) -> BootClass:
+    """What a drive is; nothing boots from the CD-ROM with the seed."""
+    return device.boot_class or (BootClass.CDROM if device.key == SEED_KEY else BootClass.DISK)
 
 
 def _host_device(device: Device, facts: HostFacts) -> HostDevice:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SATA = "sata"
 _ATA_FAMILIES = (_SATA, "ide")
-_SEED_KEY = "compute.cloud_init"
+SEED_KEY = "compute.cloud_init"
 _IDE_CHANNELS = 2
 _OTHER_PORT = "give it another port, or leave it out"
 # Which keys of the node file properties come from, where a QEMU may lack them.
@@ -140,7 +140,7 @@ def _cdroms(compute: Compute, seed: FileSpec | None) -> list[_InDrive]:
         )
         for place, drive in compute.cdrom_drives
     ]
-    return [*found, *([_InDrive(seed.path, _SEED_KEY, is_seed=True)] if seed else ())]
+    return [*found, *([_InDrive(seed.path, SEED_KEY, is_seed=True)] if seed else ())]
 
 
 def _add_cdroms(made: _Storage, compute: Compute, cdroms: Sequence[_InDrive]) -> dict[str, dict[int, str]]:
