@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lab import NODE, Lab, lab, wait_for
+from lab import IPMITOOL_WAITS_S, NODE, Lab, lab, wait_for
 
 DATA, COMMAND = 0xCA2, 0xCA3
 OBF, IBF = 0x01, 0x02
@@ -292,7 +292,7 @@ def test_an_event_waits_in_the_buffer_with_attention(node: Lab, kcs: Kcs) -> Non
 def test_a_client_talks_to_the_hosts_software(node: Lab, kcs: Kcs) -> None:
     """By LUN 2: the host's software reads the message from the receive queue and answers it itself."""
     login = ("-I", "lanplus", "-H", node.address, "-U", "admin", "-P", "admin")
-    argv = ["ipmitool", *login, "-l", "2", "raw", "6", "1", "0x55"]
+    argv = ["ipmitool", "-N", str(IPMITOOL_WAITS_S), *login, "-l", "2", "raw", "6", "1", "0x55"]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as client:
         wait_for(lambda: kcs.ask(6, 0x31)[1] & 1, what="a message in the queue")
         code, origin, handle, *message = kcs.ask(6, 0x33)
@@ -303,7 +303,7 @@ def test_a_client_talks_to_the_hosts_software(node: Lab, kcs: Kcs) -> None:
         tail = [message[0], message[4] & 0xFC | 2, 1, 0, 0xAB, 0xCD]
         answer = bytes([*head, -sum(head) & 0xFF, *tail, -sum(tail) & 0xFF])
         assert kcs.ask(6, 0x34, bytes([1, handle]) + answer) == b"\0"
-        out, _ = client.communicate(timeout=60)
+        out, _ = client.communicate(timeout=ANSWER_S)
     assert out.split() == ["ab", "cd"]
     assert kcs.ask(6, 0x34, bytes([1, 0x3F]) + answer) == b"\x80", "no such session"
     for lun in ("1", "3"):
