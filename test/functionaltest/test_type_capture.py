@@ -26,6 +26,9 @@ LISTINGS = (
 # may set its thresholds where the record says something else. Two of ipmi_sim's commands carry that.
 UNSEEN_FIELDS = {"live.asserts", "live.deasserts", "live.access", "live.control"}
 UNSEEN_COMMANDS = ("sensor_set_event_support", "sensor_set_threshold")
+# How the log is told to ipmi_sim. A node's BMC has Get SEL Allocation Info, bit 0, also where its server does
+# not say so, and a capture of it shows that.
+LOG = re.compile(r"(?m)^(sel_enable .* )(0x[0-9a-f]{2})$")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def emu_lines(home: Lab) -> list[str]:
     These are captured in the order of the records. Records and sensors keep the order they have.
     """
     text = Path(emu_file(home)).read_text().partition("\n")[2]
+    text = LOG.sub(lambda found: found[1] + hex(int(found[2], 16) | 0x01), text)
     head, *blocks = text.split("\n\n")
     frus = sorted(block for block in blocks if block.startswith("mc_add_fru_data"))
     return "\n".join(
