@@ -140,20 +140,20 @@ def placed(parts: Sequence[HostPart], onboard: Words, chipset: Chipset = Q35) ->
     ``onboard`` are arguments of QEMU before theirs; what these add to the root bus is in its first slots.
 
     Raises:
-        InvalidNodeFile: every device whose place is not there or taken, every id that is not its own.
+        InvalidNodeFile: every device whose place is not there or taken, or for which none is left, every id
+            that is not its own.
     """
     devices = [device for part in parts for device in part.devices]
-    problems = list(_repeated_ids(devices, {chipset.root: "the root bus", **_ids(onboard)}))
     on_pci = [device for device in devices if is_pci(device)]
-    if not any(_text(device, "bus") or _text(device, "addr") for device in on_pci):
-        if problems:
-            raise InvalidNodeFile(problems)
-        return tuple(parts)
-    board = _Board(chipset, dict(_buses(on_pci, chipset)), problems=problems)
+    given = {chipset.root: "the root bus", **_ids(onboard)}
+    board = _Board(chipset, dict(_buses(on_pci, chipset)), problems=list(_repeated_ids(devices, given)))
     _put_onboard(board, onboard)
     found = _place(board, on_pci)
     if board.problems:
-        raise InvalidNodeFile(board.problems)
+        # The controllers of one entry have one key.
+        raise InvalidNodeFile(dict.fromkeys(board.problems))
+    if not any(_text(device, "bus") or _text(device, "addr") for device in on_pci):
+        return tuple(parts)
     return tuple(
         dataclasses.replace(
             part,
@@ -480,7 +480,10 @@ def _address(board: _Board, device: Device, bus: _Bus) -> tuple[int, int] | None
             return slot, 0
     key = "bus" if _text(device, "bus") else ""
     message = f"no slot of {bus.name!r} is free; it has {len(bus.free)}"
-    board.problems.append(fault(f"{device.key}.{key}".rstrip("."), message, "put it on another bus"))
+    hint = "put it on another bus"
+    if bus.name == Q35.root:
+        hint += ", such as a port of compute.pcie_topology"
+    board.problems.append(fault(f"{device.key}.{key}".rstrip("."), message, hint))
     return None
 
 

@@ -52,6 +52,18 @@ def test_nothing_is_touched_where_the_file_has_no_places() -> None:
     assert placed((part,), SCREEN) == (part,)
 
 
+def test_more_devices_than_slots_where_the_file_has_no_places() -> None:
+    # The chipset has two of 32 slots, and the screen one.
+    cards = [card(number) for number in range(29)]
+    assert placed([part := HostPart(tuple(cards))], SCREEN) == (part,)
+    raid = [Device("megasas", f"scsi{number}", "compute.storage_backend[0]") for number in range(2)]
+    assert refusals(*cards, *raid, card(29)) == [
+        f"{key}: no slot of 'pcie.0' is free; it has 32 (put it on another bus, such as a port of "
+        "compute.pcie_topology)"
+        for key in ("compute.storage_backend[0]", "compute.networks[29]")
+    ]
+
+
 def test_devices_without_a_place_go_round_those_that_have_one() -> None:
     disk = Device("ide-hd", "d", "k", {"bus": "sata0.0"})
     assert put(card(0), card(1, addr="02"), card(2), card(3, addr="0x4"), disk) == {
