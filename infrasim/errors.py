@@ -5,7 +5,8 @@ The tree::
     InfrasimError                 1
     ├── UsageError                2   wrong arguments or a wrong node file
     │   ├── InvalidNodeFile       2   carries every Problem found in a document
-    │   │   └── InvalidType       2   the document is a server type's (personality.yamlform)
+    │   │   ├── InvalidType       2   the document is a server type's (personality.yamlform)
+    │   │   └── NoPlan            2   it can be read, but no plan can be made of it (plan.planner)
     │   └── DataError             2   bytes or values that do not fit their format (personality.layout)
     │       └── IdentityError     2   a server cannot have a part of a node's identity (personality.identity)
     ├── NotRunningError           3   the node is stopped or absent

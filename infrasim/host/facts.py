@@ -152,7 +152,7 @@ class HostFacts(Frozen):
     ``try_qemu`` makes a machine with it that nothing runs on.
     So are the processors by ``ask_cores``, a PCI device, by its address, by ``ask_pci``, and the addresses of
     each interface by ``ask_interfaces``: few nodes need them. ``python_program`` is the interpreter that runs
-    infrasim.
+    infrasim. ``knows_network`` is False where the network that the node is to be in cannot be seen.
     """
 
     qemu_program: str
@@ -174,6 +174,7 @@ class HostFacts(Frozen):
     ask_cores: Callable[[], tuple[Core, ...]] | None = field(default=None, compare=False, repr=False)
     ask_pci: Callable[[str], PciDevice | None] | None = field(default=None, compare=False, repr=False)
     ask_interfaces: AskInterfaces | None = field(default=None, compare=False, repr=False)
+    knows_network: bool = True
 
     def without(self, *, udp: frozenset[Socket], tcp: frozenset[Socket]) -> HostFacts:
         """The same machine, as if these were not bound."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infrasim.errors import InvalidNodeFile, Problem
+from infrasim.errors import Problem
 from infrasim.host.facts import HostFacts, TryQemu
 from infrasim.plan.fault import fault
 from infrasim.qemu.element import Device, Value
@@ -27,11 +27,10 @@ _SATA_PORTS = (32, 16, 8, 6, 4, 3)
 _PATA_DISKS = 4
 
 
-def other_kinds(compute: Compute, facts: HostFacts) -> dict[str, Kind]:
+def other_kinds(compute: Compute, facts: HostFacts) -> tuple[dict[str, Kind], list[Problem]]:
     """The controllers of a node file that ``storage_kinds`` does not know and the QEMU in use has.
 
-    Raises:
-        InvalidNodeFile: for each of them that takes no disk.
+    With them a fault for each that takes no disk.
     """
     ask, attempt = facts.ask_qemu, facts.try_qemu
     found: dict[str, Kind] = {}
@@ -48,9 +47,7 @@ def other_kinds(compute: Compute, facts: HostFacts) -> dict[str, Kind]:
         message = f"{name!r} is no controller that SCSI or IDE disks can be behind"
         hint = f"known here: {', '.join(KINDS)}; compute.extra_device takes any device as it is"
         problems.append(fault(f"compute.storage_backend[{number}].type", message, hint))
-    if problems:
-        raise InvalidNodeFile(problems)
-    return found
+    return found, problems
 
 
 def lacking_sectors(compute: Compute, facts: HostFacts) -> Iterator[Problem]:

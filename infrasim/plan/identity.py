@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from infrasim.frozen import Frozen
+from infrasim.frozen import Frozen, replaced
 from infrasim.personality.compiler import (
     BT_IO_PORT,
     CompiledPersonality,
@@ -26,6 +26,7 @@ from infrasim.personality.identity import (
 from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Chassis
 from infrasim.plan import addresses
+from infrasim.plan.fault import Faults, fault
 from infrasim.plan.fault import problem as problem
 from infrasim.plan.processors import processors, smbios_counts
 from infrasim.spec.node import Compute, NodeSpec
@@ -110,15 +111,48 @@ def compile_node(
     Raises:
         InvalidNodeFile: the file does not fit the server type; the problem carries no line yet.
     """
-    processors(spec.compute.cpu, personality)
-    _check_racadm(spec, personality)
-    _check_history(spec, personality)
-    own = own_identity(spec, personality, node_uuid)
-    try:
-        compiled = compile_personality(personality, own.identity)
-    except IdentityError as exc:
-        raise problem(own.keys[exc.part], exc.message, exc.hint) from exc
+    faults = Faults()
+    faults.tried(lambda: processors(spec.compute.cpu, personality))
+    faults.tried(lambda: _check_racadm(spec, personality))
+    faults.tried(lambda: _check_history(spec, personality))
+    own = faults.tried(lambda: own_identity(spec, personality, node_uuid))
+    compiled = _compiled(personality, own, faults) if own else None
+    faults.refuse()
+    assert own is not None and compiled is not None
     return own.identity, compiled
+
+
+def _compiled(personality: Personality, own: OwnIdentity, faults: Faults) -> CompiledPersonality:
+    """The server type with an identity, or with as much of it as it can have; faults tell of the rest.
+
+    A key that stands for several parts is told of once.
+    """
+    identity, told = own.identity, set[str]()
+    while True:
+        try:
+            return compile_personality(personality, identity)
+        except IdentityError as exc:
+            key, rest = own.keys[exc.part], _without(identity, exc.part)
+            if rest == identity:
+                raise
+            if key not in told:
+                faults.add([fault(key, exc.message, exc.hint)])
+            told.add(key)
+            identity = rest
+
+
+def _without(identity: NodeIdentity, part: Part) -> NodeIdentity:
+    """An identity without one thing of it; its memory is still what its modules add up to."""
+    if isinstance(part, str):
+        return replaced(identity, **{part: ""})
+    dimms = tuple(each for each in identity.dimms if each != part)
+    return replace(
+        identity,
+        fru=tuple(each for each in identity.fru if each != part),
+        smbios=tuple(each for each in identity.smbios if each != part),
+        dimms=dimms,
+        memory_mib=sum(each.size_mib for each in dimms) or identity.memory_mib,
+    )
 
 
 def _check_racadm(spec: NodeSpec, personality: Personality) -> None:

@@ -281,6 +281,18 @@ class Kept(Frozen):
         return frozenset(Socket(place, port) for place, port in places if place and port is not None)
 
 
+class Needs(Frozen):
+    """What a host needs of this machine beside programs and ports, as a plan has it."""
+
+    disks: tuple[DiskSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    copies: tuple[CopySpec, ...] = ()
+    aliases: tuple[AliasSpec, ...] = ()
+    links: tuple[LinkSpec, ...] = ()
+    passthrough: tuple[HostDeviceSpec, ...] = ()
+    namespace: str | None = None
+
+
 class NodePlan(Frozen):
     """Everything that was decided about a node.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from infrasim.host.facts import HostFacts, Reserved
 from infrasim.paths import NodePaths
 from infrasim.personality.model import DefaultNic
 from infrasim.plan import addresses
-from infrasim.plan.identity import problem
+from infrasim.plan.fault import Faults, fault, problem
 from infrasim.plan.model import InputSpec, LinkKind, LinkSpec, PortSpec
 from infrasim.plan.part import HostPart, Words
 from infrasim.qemu import network
@@ -64,16 +65,14 @@ def check_macs(compute: Compute, node_uuid: uuid.UUID, reserved: Reserved) -> No
     """No other node has an address that others may see.
 
     Raises:
-        InvalidNodeFile: one has.
+        InvalidNodeFile: with each that one has.
     """
-    seen = neighbours(compute, node_uuid)
+    seen, faults = neighbours(compute, node_uuid), Faults()
     for index, mac in enumerate(macs(compute, node_uuid)):
         if mac in seen and mac in reserved.macs:
-            raise problem(
-                f"compute.networks[{index}].mac",
-                f"{mac} belongs to node {reserved.macs[mac]}",
-                "two nodes cannot have one address; leave it out to get one",
-            )
+            path, message = f"compute.networks[{index}].mac", f"{mac} belongs to node {reserved.macs[mac]}"
+            faults.add([fault(path, message, "two nodes cannot have one address; leave it out to get one")])
+    faults.refuse()
 
 
 def networks_part(
@@ -81,15 +80,16 @@ def networks_part(
 ) -> HostPart:
     """Every card with what it is connected to. ``nics`` are those of the server type.
 
-    Raises:
-        InvalidNodeFile: this machine cannot connect one that way.
+    Its faults are ways in which this machine cannot connect one.
     """
+    faults = Faults()
     items: list[Device | Words] = []
     connections: list[_Connection] = []
     usual = nics[0].model if nics else USUAL_DEVICE
     for index, (card, mac) in enumerate(zip(compute.networks, macs(compute, node_uuid), strict=True)):
         key = f"compute.networks[{index}]"
-        connection = _connection(card, mac, index, key, facts, paths)
+        step = functools.partial(_connection, card, mac, index, key, facts, paths)
+        connection = faults.tried(step) or _Connection()
         connections.append(connection)
         if connection.words:
             items.append(connection.words)
@@ -120,6 +120,7 @@ def networks_part(
         ),
         ports=tuple(port for each in connections for port in each.ports),
         inputs=(*(given for each in connections for given in each.inputs), *_option_roms(compute)),
+        faults=tuple(faults.found),
     )
 
 

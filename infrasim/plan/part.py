@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from infrasim.errors import InvalidNodeFile
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.frozen import Frozen
 from infrasim.plan.fault import fault
 from infrasim.plan.model import (
@@ -29,7 +29,10 @@ Words = tuple[str, ...]
 
 
 class HostPart(Frozen):
-    """``items`` become QEMU's arguments, in their order; ``processes`` run before QEMU and beside it."""
+    """``items`` become QEMU's arguments, in their order; ``processes`` run before QEMU and beside it.
+
+    ``faults`` are what is wrong with it although all of its devices are there.
+    """
 
     items: tuple[Device | Words, ...] = ()
     disks: tuple[DiskSpec, ...] = ()
@@ -42,6 +45,7 @@ class HostPart(Frozen):
     unplugged: tuple[str, ...] = ()
     copies: tuple[CopySpec, ...] = ()
     folders: tuple[Path, ...] = ()
+    faults: tuple[Problem, ...] = ()
 
     @property
     def devices(self) -> tuple[Device, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings, OtherChannel
-from infrasim.errors import InvalidNodeFile
+from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.frozen import Frozen
 from infrasim.host.facts import Accelerator, HostFacts, Reserved
 from infrasim.paths import Home, NodePaths
@@ -24,7 +24,7 @@ from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
 from infrasim.plan.controllers import lacking_sectors, other_kinds
-from infrasim.plan.fault import fault, problem
+from infrasim.plan.fault import Faults, fault, problem
 from infrasim.plan.features import wrong_features
 from infrasim.plan.firmware import board, firmware_part, without_smm
 from infrasim.plan.hardware import hardware
@@ -35,6 +35,7 @@ from infrasim.plan.model import (
     QEMU,
     SOCAT,
     AliasSpec,
+    Binding,
     BmcPlan,
     Descriptor,
     DiskSpec,
@@ -42,6 +43,7 @@ from infrasim.plan.model import (
     HostPlan,
     InputSpec,
     Kept,
+    Needs,
     NodePlan,
     PortSpec,
     ProcessSpec,
@@ -57,7 +59,7 @@ from infrasim.plan.storage import storage_part
 from infrasim.qemu import chardev, system
 from infrasim.qemu.boot import BootDevice, Firmware
 from infrasim.qemu.processors import Memory, Processors, cpu
-from infrasim.spec.node import NodeSpec
+from infrasim.spec.node import Compute, NodeSpec
 
 if TYPE_CHECKING:
     from infrasim.plan.racadm import RacadmPart
@@ -70,6 +72,28 @@ _VNC_ADDRESS = "127.0.0.1"
 # Source: IPMI 2.0 table 42-3 (watchdog 2).
 _WATCHDOG_SENSOR_TYPE = 0x23
 _UNSET_ADDRESS = "0.0.0.0"
+
+
+class NoPlan(InvalidNodeFile):
+    """A node file of which no plan can be made; ``needs`` is what could be decided of it all the same."""
+
+    def __init__(self, problems: Iterable[Problem], needs: Needs) -> None:
+        super().__init__(problems)
+        self.needs = needs
+
+
+class _Given(Frozen):
+    """What a plan is made from."""
+
+    spec: NodeSpec
+    personality: Personality | None
+    facts: HostFacts
+    paths: NodePaths
+    home: Home
+    previous: Kept | None
+    reserved: Reserved
+    texts: Mapping[str, bytes]
+    node_uuid: uuid.UUID
 
 
 class _Parts(Frozen):
@@ -86,11 +110,13 @@ class _Parts(Frozen):
     bmc: BmcPlan
     vnc_display: int
     racadm: RacadmPart | None
+    memory: Memory
+    binding: Binding | None
 
 
 def plan_node(
     spec: NodeSpec,
-    personality: Personality,
+    personality: Personality | None,
     facts: HostFacts,
     paths: NodePaths,
     *,
@@ -101,15 +127,39 @@ def plan_node(
 ) -> NodePlan:
     """Decide everything about one node. ``texts`` are what files hold that the node file names, by path.
 
+    Without a ``personality``, the node's server type, no plan is made; what can be wrong is looked for.
+
     Raises:
-        UsageError: the node file asks for what cannot be, on this machine or at all.
+        NoPlan: with everything that the node file asks for and that cannot be, on this machine or at all.
+        UsageError: the paths of the workspace are too long.
     """
     paths.check_socket_lengths()
+    faults, wanted = Faults(), wanted_uuid(spec)
+    node_uuid = uuid.UUID(wanted) if wanted else addresses.node_uuid(home.root, paths.name, facts)
     taken = reserved or Reserved()
-    parts = _decide(spec, personality, facts, paths, home=home, previous=previous, reserved=taken)
-    check_macs(spec.compute, parts.identity.uuid, taken)
-    host_parts = _host_parts(parts, texts or {})
-    boot_order = boot_devices(host_parts, spec.compute.boot.boot_order)
+    given = _Given(spec, personality, facts, paths, home, previous, taken, texts or {}, node_uuid)
+    parts = _decide(given, faults)
+    faults.tried(lambda: check_macs(spec.compute, node_uuid, taken))
+    found = _host_parts(given, faults)
+    host_parts = tuple(part for part in found if part is not None)
+    put = None
+    if len(host_parts) == len(found):
+        # Where a part is missing, others would miss its buses and find its slots free.
+        onboard = _onboard(parts) if parts else system.screen(_VNC_ADDRESS, 0)
+        put = faults.tried(lambda: placed(host_parts, onboard, chipset_of(spec.compute)))
+    boot_order = faults.tried(lambda: boot_devices(host_parts, spec.compute.boot.boot_order)) or ()
+    needs = _needs(spec, paths, parts, host_parts)
+    faults.add(_disk_faults(needs.disks, taken))
+    faults.tried(lambda: _check_qemu(given, host_parts, _asked_of_qemu(given, parts, put or host_parts)))
+    if parts is None or put is None or faults.found:
+        raise NoPlan(faults.found, needs)
+    return _plan(parts, put, boot_order, needs)
+
+
+def _plan(
+    parts: _Parts, host_parts: tuple[HostPart, ...], boot_order: tuple[BootDevice, ...], needs: Needs
+) -> NodePlan:
+    spec, paths, facts, personality = parts.spec, parts.paths, parts.facts, parts.personality
     return NodePlan(
         name=paths.name,
         server_type=spec.type,
@@ -133,47 +183,57 @@ def plan_node(
             firmware=Firmware(spec.compute.firmware),
             has_menu=spec.compute.boot.menu,
             shuts_down=not spec.compute.force_shutdown,
-            binding=binding(
-                spec.compute,
-                parts.processors.total,
-                facts,
-                taken,
-                previous.cores if previous else (),
-            ),
+            binding=parts.binding,
         ),
         processes=_processes(parts, host_parts, boot_order),
         ports=_ports(parts, host_parts),
-        disks=_disks(host_parts, taken),
-        inputs=(*(given for part in host_parts for given in part.inputs), *_own_inputs(parts)),
+        disks=needs.disks,
+        inputs=needs.inputs,
         files=(*_files(parts, host_parts), *(file for part in host_parts for file in part.files)),
-        links=tuple(link for part in host_parts for link in part.links),
-        passthrough=tuple(device for part in host_parts for device in part.passthrough),
+        links=needs.links,
+        passthrough=needs.passthrough,
         macs=neighbours(spec.compute, parts.identity.uuid),
-        namespace=spec.namespace,
-        copies=tuple(copy for part in host_parts for copy in part.copies),
+        namespace=needs.namespace,
+        copies=needs.copies,
         folders=tuple(folder for part in host_parts for folder in part.folders),
-        aliases=_aliases(spec, paths),
+        aliases=needs.aliases,
         racadm=parts.racadm.place if parts.racadm else None,
     )
 
 
-def _decide(
-    spec: NodeSpec,
-    personality: Personality,
-    facts: HostFacts,
-    paths: NodePaths,
-    *,
-    home: Home,
-    previous: Kept | None,
-    reserved: Reserved,
-) -> _Parts:
-    wanted = wanted_uuid(spec)
-    node_uuid = uuid.UUID(wanted) if wanted else addresses.node_uuid(home.root, paths.name, facts)
-    identity, compiled = compile_node(spec, personality, node_uuid)
-    display = spec.compute.vnc_display
-    if display is None:
-        display = addresses.vnc_display(facts, reserved, previous, _VNC_ADDRESS)
-    bmc = _bmc(spec, facts, paths, home=home, previous=previous, reserved=reserved)
+def _decide(given: _Given, faults: Faults) -> _Parts | None:
+    """What the steps share; None, with the faults noted, if any of it cannot be."""
+    spec, facts, personality, paths = given.spec, given.facts, given.personality, given.paths
+    reserved, previous, compute = given.reserved, given.previous, spec.compute
+    own = layout = memory = bound = bmc = display = racadm = None
+    if personality is not None:
+        own = faults.tried(lambda: compile_node(spec, personality, given.node_uuid))
+        layout = faults.tried(lambda: processors(compute.cpu, personality))
+    if layout is not None:
+        memory = faults.tried(lambda: _memory(compute, layout))
+        cores = previous.cores if previous else ()
+        bound = faults.tried(lambda: binding(compute, layout.total, facts, reserved, cores))
+    accelerator = faults.tried(lambda: _accelerator(spec, facts))
+    if facts.knows_network:
+        display = compute.vnc_display
+        if display is None:
+            display = faults.tried(lambda: addresses.vnc_display(facts, reserved, previous, _VNC_ADDRESS))
+        bmc = faults.tried(
+            lambda: _bmc(spec, facts, paths, home=given.home, previous=previous, reserved=reserved)
+        )
+    if bmc is not None:
+        racadm = faults.tried(lambda: _racadm(spec, bmc, facts, paths, reserved=reserved, previous=previous))
+    if (
+        personality is None
+        or own is None
+        or layout is None
+        or memory is None
+        or accelerator is None
+        or bmc is None
+        or display is None
+    ):
+        return None
+    identity, compiled = own
     return _Parts(
         spec=spec,
         facts=facts,
@@ -181,11 +241,24 @@ def _decide(
         personality=personality,
         identity=identity,
         compiled=compiled,
-        accelerator=_accelerator(spec, facts),
-        processors=processors(spec.compute.cpu, personality),
+        accelerator=accelerator,
+        processors=layout,
         bmc=bmc,
         vnc_display=display,
-        racadm=_racadm(spec, bmc, facts, paths, reserved=reserved, previous=previous),
+        racadm=racadm,
+        memory=memory,
+        binding=bound,
+    )
+
+
+def _memory(compute: Compute, layout: Processors) -> Memory:
+    return Memory(
+        size_mib=compute.memory.size,
+        path=Path(compute.mem_path) if compute.mem_path else None,
+        is_shared=compute.memory.share,
+        is_preallocated=compute.memory.prealloc,
+        nodes=numa_nodes(compute, layout),
+        host_node=host_node(compute),
     )
 
 
@@ -254,32 +327,35 @@ def _racadm(
 # --- the host
 
 
-def _host_parts(parts: _Parts, texts: Mapping[str, bytes]) -> tuple[HostPart, ...]:
-    """What each part of the node file adds to the host, in the order of QEMU's arguments."""
-    compute = parts.spec.compute
-    found = (
-        firmware_part(compute, parts.facts, parts.paths),
-        topology_part(compute),
-        storage_part(
-            compute,
-            parts.paths,
-            parts.identity.uuid,
-            seed=_seed(parts, texts),
-            kinds=other_kinds(compute, parts.facts),
-        ),
-        networks_part(compute, parts.identity.uuid, parts.personality.nics, parts.facts, parts.paths),
-        *_passthrough(parts),
-        special_part(compute),
+def _host_parts(given: _Given, faults: Faults) -> tuple[HostPart | None, ...]:
+    """What each part of the node file adds to the host, in the order of QEMU's arguments.
+
+    None for one that cannot be; all faults are noted.
+    """
+    compute, facts, paths, node_uuid = given.spec.compute, given.facts, given.paths, given.node_uuid
+    kinds, unknown = faults.tried(lambda: other_kinds(compute, facts)) or ({}, [])
+    faults.add(unknown)
+    nics = given.personality.nics if given.personality else ()
+    steps = (
+        lambda: firmware_part(compute, facts, paths),
+        lambda: topology_part(compute),
+        lambda: storage_part(compute, paths, node_uuid, seed=_seed(given), kinds=kinds),
+        lambda: networks_part(compute, node_uuid, nics, facts, paths),
+        lambda: _passthrough(compute, facts),
+        lambda: special_part(compute),
     )
-    return placed(found, _onboard(parts), chipset_of(compute))
+    found = tuple(faults.tried(step) for step in steps)
+    for part in found:
+        faults.add(part.faults if part else ())
+    return found
 
 
-def _passthrough(parts: _Parts) -> tuple[HostPart, ...]:
-    if not parts.spec.compute.pcie_passthrough:
-        return ()
+def _passthrough(compute: Compute, facts: HostFacts) -> HostPart:
+    if not compute.pcie_passthrough:
+        return HostPart()
     from infrasim.plan.passthrough import passthrough_part  # late: few nodes have any
 
-    return (passthrough_part(parts.spec.compute, parts.facts),)
+    return passthrough_part(compute, facts)
 
 
 def _onboard(parts: _Parts) -> tuple[str, ...]:
@@ -294,15 +370,15 @@ def _onboard(parts: _Parts) -> tuple[str, ...]:
     )
 
 
-def _seed(parts: _Parts, texts: Mapping[str, bytes]) -> FileSpec | None:
+def _seed(given: _Given) -> FileSpec | None:
     """The image that cloud-init in the host reads, if the node file says anything to it."""
-    given = parts.spec.compute.cloud_init
-    if given is None:
+    said, paths = given.spec.compute.cloud_init, given.paths
+    if said is None:
         return None
     from infrasim.plan.seed import seed_files, seed_image  # late: few nodes have one
 
-    files = seed_files(given, texts, node=parts.paths.name, uuid=parts.identity.uuid)
-    return FileSpec(parts.paths.seed, seed_image(files))
+    files = seed_files(said, given.texts, node=paths.name, uuid=given.node_uuid)
+    return FileSpec(paths.seed, seed_image(files))
 
 
 def _qemu_argv(
@@ -310,18 +386,10 @@ def _qemu_argv(
 ) -> tuple[str, ...]:
     compute, paths = parts.spec.compute, parts.paths
     indexes = {device.device_id: device.index for device in boot_order}
-    memory = Memory(
-        size_mib=compute.memory.size,
-        path=Path(compute.mem_path) if compute.mem_path else None,
-        is_shared=compute.memory.share,
-        is_preallocated=compute.memory.prealloc,
-        nodes=numa_nodes(compute, parts.processors),
-        host_node=host_node(compute),
-    )
     smbios = [paths.smbios_dir / _smbios_name(number) for number in range(len(parts.compiled.smbios))]
     return (
         *system.identity(paths.name, str(parts.identity.uuid), smbios),
-        *board(compute).argv(parts.accelerator, memory.backend),
+        *board(compute).argv(parts.accelerator, parts.memory.backend),
         *cpu(
             compute.cpu.type or "",
             compute.cpu.features or "",
@@ -329,14 +397,27 @@ def _qemu_argv(
             parts.processors.threads,
         ),
         *parts.processors.argv(),
-        *memory.argv(),
+        *parts.memory.argv(),
         *_onboard(parts),
         *(word for part in host_parts for word in part.argv(indexes)),
         *system.direct_kernel(str(compute.kernel or ""), str(compute.initrd or ""), compute.cmdline or ""),
     )
 
 
-def _check_qemu(parts: _Parts, host_parts: tuple[HostPart, ...], argv: tuple[str, ...]) -> None:
+def _asked_of_qemu(given: _Given, parts: _Parts | None, host_parts: tuple[HostPart, ...]) -> tuple[str, ...]:
+    """The arguments that not every QEMU may take, as far as they are decided.
+
+    Without ``parts`` a processor that the node file does not name has a model that every QEMU has.
+    """
+    if parts is not None:
+        return _qemu_argv(parts, host_parts, ())
+    compute = given.spec.compute
+    processor = cpu(compute.cpu.type or "", compute.cpu.features or "", Accelerator.TCG)
+    words = (word for part in host_parts for word in part.argv({}))
+    return (*board(compute).argv(Accelerator.TCG), *processor, *words)
+
+
+def _check_qemu(given: _Given, host_parts: tuple[HostPart, ...], argv: tuple[str, ...]) -> None:
     """Whether the QEMU in use has all that ``argv`` asks of it.
 
     Raises:
@@ -344,24 +425,21 @@ def _check_qemu(parts: _Parts, host_parts: tuple[HostPart, ...], argv: tuple[str
     """
     from infrasim.qemu.check import is_ordinary, lacks
 
-    ask, compute = parts.facts.ask_qemu, parts.spec.compute
-    found = list(lacking_sectors(compute, parts.facts))
-    if ask is None or (compute.qemu_bin is None and is_ordinary(argv)):
-        if found:
-            raise InvalidNodeFile(found)
-        return
-    keys = {name: f"compute.{name.lstrip('-')}" for name in ("-machine", "-cpu", "-communicate")}
-    keys |= {f"-cpu.{name}": f"compute.cpu.{name}" for name in ("type", "features")}
-    options = compute.machine.model_dump(by_alias=True, exclude_unset=True) if compute.machine else ()
-    keys |= {f"-machine.{name}": f"compute.machine.{name}" for name in options}
-    for device in (device for part in host_parts for device in part.devices):
-        keys |= device.places
-    # A module that was installed meanwhile can have brought what was not there when it was asked.
-    if lacks(argv, keys, ask(False)):
-        found += [fault(lack.key, lack.message, lack.hint) for lack in lacks(argv, keys, ask(True))]
-    found += wrong_features(compute, parts.facts)
-    if found:
-        raise InvalidNodeFile(found)
+    facts, compute = given.facts, given.spec.compute
+    ask, faults = facts.ask_qemu, Faults()
+    faults.add(faults.tried(lambda: list(lacking_sectors(compute, facts))) or ())
+    if ask is not None and not (compute.qemu_bin is None and is_ordinary(argv)):
+        keys = {name: f"compute.{name.lstrip('-')}" for name in ("-machine", "-cpu", "-communicate")}
+        keys |= {f"-cpu.{name}": f"compute.cpu.{name}" for name in ("type", "features")}
+        options = compute.machine.model_dump(by_alias=True, exclude_unset=True) if compute.machine else ()
+        keys |= {f"-machine.{name}": f"compute.machine.{name}" for name in options}
+        for device in (device for part in host_parts for device in part.devices):
+            keys |= device.places
+        # A module that was installed meanwhile can have brought what was not there when it was asked.
+        if lacks(argv, keys, ask(False)):
+            faults.add(fault(lack.key, lack.message, lack.hint) for lack in lacks(argv, keys, ask(True)))
+        faults.add(wrong_features(compute, facts))
+    faults.refuse()
 
 
 # --- processes, ports, files
@@ -395,7 +473,6 @@ def _processes(
     )
     argv = _qemu_argv(parts, host_parts, boot_order)
     more = (word for device in parts.spec.compute.extra_device for word in ("-device", device))
-    _check_qemu(parts, host_parts, argv)
     host = ProcessSpec(
         QEMU,
         (facts.qemu_program, *argv, *more, *parts.spec.compute.extra_option),
@@ -428,22 +505,31 @@ def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, .
     )
 
 
-def _disks(host_parts: tuple[HostPart, ...], reserved: Reserved) -> tuple[DiskSpec, ...]:
-    disks = tuple(disk for part in host_parts for disk in part.disks)
+def _disk_faults(disks: Sequence[DiskSpec], reserved: Reserved) -> Iterator[Problem]:
     for number, disk in enumerate(disks):
         if disk.path in reserved.disks and not disk.is_shared:
-            raise problem(
-                disk.key,
-                f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}",
-                "two nodes cannot write one image",
-            )
+            message = f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}"
+            yield fault(disk.key, message, "two nodes cannot write one image")
         if any(disk.path == other.path and not disk.is_shared for other in disks[:number]):
-            raise problem(disk.key, f"disk image {disk.path} is named twice", "")
-    return disks
+            yield fault(disk.key, f"disk image {disk.path} is named twice", "")
 
 
-def _own_inputs(parts: _Parts) -> tuple[InputSpec, ...]:
-    spec = parts.spec
+def _needs(spec: NodeSpec, paths: NodePaths, parts: _Parts | None, host_parts: tuple[HostPart, ...]) -> Needs:
+    own = _own_inputs(spec)
+    if parts is not None and parts.racadm is not None:
+        own = (*own, *parts.racadm.inputs)
+    return Needs(
+        disks=tuple(disk for part in host_parts for disk in part.disks),
+        inputs=(*(given for part in host_parts for given in part.inputs), *own),
+        copies=tuple(copy for part in host_parts for copy in part.copies),
+        aliases=_aliases(spec, paths),
+        links=tuple(link for part in host_parts for link in part.links),
+        passthrough=tuple(device for part in host_parts for device in part.passthrough),
+        namespace=spec.namespace,
+    )
+
+
+def _own_inputs(spec: NodeSpec) -> tuple[InputSpec, ...]:
     named = (
         (spec.compute.kernel, "compute.kernel"),
         (spec.compute.initrd, "compute.initrd"),
@@ -453,7 +539,6 @@ def _own_inputs(parts: _Parts) -> tuple[InputSpec, ...]:
     return (
         *(InputSpec(Path(path), key) for path, key in named if path),
         *((InputSpec(Path(memory), "compute.mem_path", may_be_folder=True),) if memory else ()),
-        *(parts.racadm.inputs if parts.racadm else ()),
     )
 
 

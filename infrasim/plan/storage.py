@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from infrasim.frozen import Frozen
 from infrasim.paths import NodePaths
 from infrasim.plan import addresses
-from infrasim.plan.identity import problem
+from infrasim.plan.fault import Faults, fault, problem
 from infrasim.plan.model import DiskSpec, FileSpec, InputSpec
 from infrasim.plan.part import HostPart, Words
 from infrasim.qemu import storage
@@ -72,6 +72,11 @@ class _Storage:
     numbers: dict[str, int] = field(default_factory=dict)
     subsystems: dict[str, str] = field(default_factory=dict)
     free_namespaces: dict[str | int, Iterator[int]] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+
+    def wrong(self, path: str, message: str, hint: str) -> None:
+        """Note a fault; what is at fault is put somewhere, so that all else can be looked at."""
+        self.faults.add([fault(path, message, hint)])
 
     def kind(self, entry: Controller) -> Kind:
         """The kind of controller an entry is."""
@@ -95,10 +100,7 @@ def storage_part(
     """CD-ROMs, on the first ports of SATA unless they say more, then disks, controllers as they fill up.
 
     ``seed`` is an image that is on a CD-ROM behind the others. ``kinds`` are those of controllers that only
-    QEMU knows, by its name.
-
-    Raises:
-        InvalidNodeFile: two drives want one port, or there is no room for one.
+    QEMU knows, by its name. Its faults are drives that want one port, or for which there is no room.
     """
     made = _Storage(paths, node_uuid, base=Path(compute.image) if compute.image else None, kinds=kinds or {})
     taken = _add_cdroms(made, compute, _cdroms(compute, seed))
@@ -112,7 +114,13 @@ def storage_part(
             _add_controllers(made, entry, number, key, taken.pop(made.kind(entry).family, {}))
     items = (*made.controllers, *made.drives)
     files = (seed,) if seed else ()
-    return HostPart(items, disks=tuple(made.disks), inputs=tuple(made.inputs), files=files)
+    return HostPart(
+        items,
+        disks=tuple(made.disks),
+        inputs=tuple(made.inputs),
+        files=files,
+        faults=tuple(made.faults.found),
+    )
 
 
 # --- CD-ROMs
@@ -190,8 +198,8 @@ def _cdrom_ports(
     for drive, port in zip(cdroms, ports, strict=True):
         if port is None or port >= kind.targets:
             message = f"no port of the first {kind.driver} is left for it, which has {kind.targets}"
-            raise problem(drive.key, message, "give disks and CD-ROM drives fewer ports of it")
-    return [port for port in ports if port is not None]
+            made.wrong(drive.key, message, "give disks and CD-ROM drives fewer ports of it")
+    return [port or 0 for port in ports]
 
 
 def _scsi_place(made: _Storage, drive: _InDrive, number: int) -> dict[str, Value]:
@@ -230,7 +238,7 @@ def _add_controllers(
     if entry.addr is not None and len(groups) > 1:
         message = f"is one place, and these drives need {len(groups)} controllers"
         hint = "write each controller as an entry of its own, or leave it out"
-        raise problem(f"{key}.addr", message, hint)
+        made.wrong(f"{key}.addr", message, hint)
     slot = 0
     kind = made.kind(entry)
     for before, group in enumerate(groups):
@@ -238,7 +246,7 @@ def _add_controllers(
         properties = _options(made, entry, controller, before)
         made.controllers.append(Device(kind.driver, controller, key, properties, keys=_CONTROLLER_KEYS))
         keys = [f"{key}.drives[{slot + place}]" for place in range(len(group))]
-        places = _places(kind, controller, group, keys, taken if before == 0 else {})
+        places = _places(made, kind, controller, group, keys, taken if before == 0 else {})
         for drive, drive_key, (device_id, place) in zip(group, keys, places, strict=True):
             name = f"disk-{kind.family}-{number}-{slot}"
             _add_disk(made, kind, drive, name, device_id, drive_key, place, _DISK_KEYS)
@@ -259,7 +267,7 @@ def _options(made: _Storage, entry: Controller, controller: str, before: int) ->
         made.controllers.append(storage.io_thread(thread))
     return {
         "bus": entry.bus,
-        "addr": entry.addr,
+        "addr": None if before else entry.addr,
         "use_jbod": entry.use_jbod,
         "sas_address": None if entry.sas_address is None else f"{entry.sas_address + before:#x}",
         "msi": entry.msi,
@@ -274,11 +282,16 @@ def _options(made: _Storage, entry: Controller, controller: str, before: int) ->
 
 
 def _places(
-    kind: Kind, controller: str, group: Sequence[Drive], keys: Sequence[str], taken: Mapping[int, str]
+    made: _Storage,
+    kind: Kind,
+    controller: str,
+    group: Sequence[Drive],
+    keys: Sequence[str],
+    taken: Mapping[int, str],
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     """The id of each drive's device and the properties that say where it is."""
     if kind.family in _ATA_FAMILIES:
-        for port in _ports(kind, controller, group, keys, taken):
+        for port in _ports(made, kind, controller, group, keys, taken):
             yield f"{controller}-{port}", _port(kind.family, controller, port)
         return
     for target, lun, drive in _targets(kind, group, keys):
@@ -300,7 +313,12 @@ def _port(family: str, controller: str, port: int) -> dict[str, Value]:
 
 
 def _ports(
-    kind: Kind, controller: str, group: Sequence[Drive], keys: Sequence[str], taken: Mapping[int, str]
+    made: _Storage,
+    kind: Kind,
+    controller: str,
+    group: Sequence[Drive],
+    keys: Sequence[str],
+    taken: Mapping[int, str],
 ) -> Iterator[int]:
     """The port of each drive: its own, or else the next one that nobody asks for."""
     owners = dict(taken)
@@ -308,14 +326,15 @@ def _ports(
         if drive.slot is None:
             continue
         if drive.slot >= kind.targets:
-            raise problem(f"{key}.slot", f"{controller} has the ports 0 to {kind.targets - 1}", _OTHER_PORT)
-        if drive.slot in owners:
+            made.wrong(f"{key}.slot", f"{controller} has the ports 0 to {kind.targets - 1}", _OTHER_PORT)
+        elif drive.slot in owners:
             message = f"port {drive.slot} of {controller} has {owners[drive.slot]}"
-            raise problem(f"{key}.slot", message, _OTHER_PORT)
-        owners[drive.slot] = key
-    free = (port for port in range(kind.targets) if port not in owners)
-    for drive in group:
-        yield next(free) if drive.slot is None else drive.slot
+            made.wrong(f"{key}.slot", message, _OTHER_PORT)
+        else:
+            owners[drive.slot] = key
+    free = (port for port in count() if port not in owners)
+    for drive, key in zip(group, keys, strict=True):
+        yield drive.slot if drive.slot is not None and owners.get(drive.slot) == key else next(free)
 
 
 def _targets(kind: Kind, group: Sequence[Drive], keys: Sequence[str]) -> Iterator[tuple[int, int, Drive]]:
@@ -354,7 +373,7 @@ def _add_disks_on_their_own(made: _Storage, entry: Controller, number: int, key:
     family = kind.family
     if entry.addr is not None and len(entry.drives) > 1:
         message = f"is one place, and these are {len(entry.drives)} controllers"
-        raise problem(f"{key}.addr", message, "write each as an entry of its own, or leave it out")
+        made.wrong(f"{key}.addr", message, "write each as an entry of its own, or leave it out")
     listed: list[tuple[str, NumberedDisk]] = [
         (f"{key}.drives[{slot}]", drive) for slot, drive in enumerate(entry.drives)
     ]

@@ -12,12 +12,10 @@ from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.paths import Home
 from infrasim.plan.claims import Node, claims, clashes
-from infrasim.runtime.links import check_links
+from infrasim.runtime.needs import check_needs
 from infrasim.runtime.node_map import fitting, load_registered, read_node, read_registered
 from infrasim.runtime.node_text import read_text
-from infrasim.runtime.passthrough import check_devices
 from infrasim.runtime.planning import decide, problems_on_lines_of
-from infrasim.runtime.workspace import check_inputs
 
 if TYPE_CHECKING:
     from infrasim.host.facts import HostFacts
@@ -200,9 +198,7 @@ def _compare(home: Home, found: _Findings, facts: HostFacts) -> None:
         decided = decide(home, found.loaded, facts)
         found.warnings += decided.doubts
         with problems_on_lines_of(found.loaded.document):
-            check_inputs(decided.plan, home.node(decided.plan.name))
-            check_links(decided.plan)
-            check_devices(decided.plan)
+            check_needs(decided.plan, home.node(decided.plan.name))
     except InvalidNodeFile as exc:
         found.problems += exc.problems
     except UsageError as exc:

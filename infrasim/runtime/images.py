@@ -13,7 +13,7 @@ from infrasim.host import image_lock
 from infrasim.host.files import write_atomic
 from infrasim.host.image_format import QCOW2_MAGIC, image_format
 from infrasim.paths import NodePaths
-from infrasim.plan.model import DiskSpec, NodePlan
+from infrasim.plan.model import DiskSpec, Needs, NodePlan
 from infrasim.runtime.boot_files import content_fault
 from infrasim.runtime.strays import role
 
@@ -25,7 +25,7 @@ _SIZED = ("qcow2", "raw")
 Fault = tuple[str, str]
 
 
-def image_faults(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[str, Fault | None]]:
+def image_faults(plan: NodePlan | Needs, paths: NodePaths) -> Iterator[tuple[str, Fault | None]]:
     """For each image and other file of the user's what is wrong with it: message and hint.
 
     With each goes its key in the node file.

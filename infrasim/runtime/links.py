@@ -16,7 +16,7 @@ from infrasim.host import links
 from infrasim.host.links import Link
 from infrasim.host.namespace import inside
 from infrasim.paths import NodePaths
-from infrasim.plan.model import LinkKind, LinkSpec, NodePlan
+from infrasim.plan.model import LinkKind, LinkSpec, Needs, NodePlan
 
 LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _TAP = "tun"
 _INDEX_FROM = 1 << 24
 
 
-def check_links(plan: NodePlan) -> None:
+def check_links(plan: NodePlan | Needs) -> None:
     """Refuse connections to what is not there, before anything is made.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import field
@@ -41,14 +42,20 @@ def read_named_files(spec: NodeSpec) -> NamedFiles:
     """Read what the node file names.
 
     Raises:
-        InvalidNodeFile: one cannot be read; the problem carries no line yet.
+        InvalidNodeFile: with each that cannot be read; the problems carry no line yet.
     """
+    from infrasim.plan.fault import Faults
+
     files = spec.compute.cloud_init.files if spec.compute.cloud_init else {}
     for_seed: dict[str, bytes] = {}
+    faults = Faults()
     for key, path in files.items():
         if path not in for_seed:
-            for_seed[path] = _content(path, f"compute.cloud_init.{key}")
-    return NamedFiles(for_seed, _smbios_table(spec))
+            content = faults.tried(functools.partial(_content, path, f"compute.cloud_init.{key}"))
+            for_seed[path] = content or b""
+    smbios = faults.tried(lambda: _smbios_table(spec))
+    faults.refuse()
+    return NamedFiles(for_seed, smbios or {})
 
 
 def _smbios_table(spec: NodeSpec) -> dict[str, bytes]:

@@ -34,6 +34,7 @@ from infrasim.paths import Home, NodePaths
 from infrasim.plan.model import NodePlan, PortSpec, read_plan
 from infrasim.runtime.launch import ADDRESS_TRIES, STOPPED_MEANWHILE, Launch, become_supervisor
 from infrasim.runtime.logs import claim_logs
+from infrasim.runtime.needs import check_needs
 from infrasim.runtime.planning import (
     Planned,
     document_of,
@@ -47,7 +48,7 @@ from infrasim.runtime.planning import (
 from infrasim.runtime.state import SUPERVISOR, NodeState, read_state
 from infrasim.runtime.status import Condition, living, node_status, unknown_node
 from infrasim.runtime.strays import find_strays
-from infrasim.runtime.workspace import check_inputs, refresh_workspace, remove_workspace, write_workspace
+from infrasim.runtime.workspace import refresh_workspace, remove_workspace, write_workspace
 
 if TYPE_CHECKING:
     from infrasim.spec.document import Setting
@@ -186,15 +187,10 @@ def _prepare(home: Home, paths: NodePaths, settings: tuple[Setting, ...]) -> Pla
         planned = decided = last or plan(home, paths.name, settings)
         # What is wrong with the node file stays so; who has a port may change, so that comes after it.
         with problems_on_lines_of(lambda: document_of(home, decided)):
-            check_inputs(planned.plan, paths)
-            if planned.plan.links:
-                from infrasim.runtime.links import check_links  # few nodes have any
-
-                check_links(planned.plan)
+            check_needs(planned.plan, paths)
             if planned.plan.passthrough:
-                from infrasim.runtime.passthrough import check_devices, require_rights  # few nodes have any
+                from infrasim.runtime.passthrough import require_rights  # few nodes have any
 
-                check_devices(planned.plan)
                 require_rights()
         planned = _with_free_ports(planned, lambda: plan(home, paths.name, settings))
         claim_logs(paths)

@@ -22,7 +22,7 @@ from infrasim.host.probe import process_title
 from infrasim.host.process import boot_id
 from infrasim.jsonform import as_json, from_json
 from infrasim.paths import NodePaths
-from infrasim.plan.model import HostDeviceSpec, NodePlan
+from infrasim.plan.model import HostDeviceSpec, Needs, NodePlan
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Record(Frozen):
 # --- can they be had?
 
 
-def check_devices(plan: NodePlan, pci: Pci | None = None) -> None:
+def check_devices(plan: NodePlan | Needs, pci: Pci | None = None) -> None:
     """Refuse devices that are not there, cannot be taken, or that this machine needs itself; only looks.
 
     Raises:

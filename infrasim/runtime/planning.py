@@ -11,21 +11,30 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, MissingProgramsError, Problem
+from infrasim.errors import (
+    HostError,
+    InfrasimError,
+    InvalidNodeFile,
+    MissingProgramsError,
+    Problem,
+    ProgramError,
+)
 from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.host.files import sha256_file
 from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, find_program
-from infrasim.paths import Home, template_dir
+from infrasim.paths import Home, NodePaths, template_dir
 from infrasim.plan.model import NodePlan, read_kept, read_plan
-from infrasim.runtime.named_files import NamedFiles, read_named_files, server_of
+from infrasim.runtime.named_files import read_named_files, server_of
 from infrasim.runtime.state import read_state
 from infrasim.runtime.status import living, node_names, unknown_node
 
 if TYPE_CHECKING:
     from infrasim.personality.model import Personality
+    from infrasim.plan.fault import Faults
+    from infrasim.plan.model import Needs
     from infrasim.spec.document import Document, Setting
     from infrasim.spec.load import LoadedNode
     from infrasim.spec.node import NodeSpec
@@ -143,48 +152,67 @@ def decide(home: Home, loaded: LoadedNode, facts: HostFacts) -> Decided:
     """The plan of a node file that was read, registered or not.
 
     Raises:
-        InvalidNodeFile: it cannot be on this machine or of its server type.
+        InvalidNodeFile: it cannot be on this machine or of its server type, with everything that is wrong.
     """
     from infrasim.plan import limits
-    from infrasim.plan.planner import plan_node
+    from infrasim.plan.fault import Faults
+    from infrasim.plan.planner import NoPlan, plan_node
     from infrasim.runtime.images import size_doubts
 
-    spec = loaded.spec
+    spec, faults = loaded.spec, Faults()
     paths = home.node(spec.name)
-    previous = read_plan(paths.plan)
-    if spec.namespace is not None:
-        with problems_on_lines_of(loaded.document):
-            facts = _facts_inside(spec.namespace, facts)
-    if previous is not None and living(read_state(paths.state)):
-        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
-    faults: list[Problem] = []
-    if spec.compute.qemu_bin is not None:
-        try:
-            facts = _with_own_qemu(home, facts, spec.compute.qemu_bin)
-        except InvalidNodeFile as exc:
-            faults += exc.problems
-    faults += limits.faults(spec, facts)
-    decided, server, named = None, None, NamedFiles()
-    with problems_on_lines_of(loaded.document):
-        try:
-            named = read_named_files(spec)
-            server = server_of(home, spec, named)
-            decided = plan_node(
-                spec,
-                server,
-                facts,
-                paths,
-                home=home,
-                previous=read_kept(paths.plan),
-                reserved=reserved_by_others(home, spec.name, spec.namespace),
-                texts=named.for_seed,
-            )
-        except InvalidNodeFile as exc:
-            faults += exc.problems
-        if faults or decided is None or server is None:
-            raise InvalidNodeFile(faults)
+    facts = _facts_of(home, spec, facts, faults)
+    named = faults.tried(lambda: read_named_files(spec))
+    server = faults.tried(lambda: server_of(home, spec, named))
+    decided: NodePlan | None = None
+    needs: NodePlan | Needs
+    try:
+        decided = needs = plan_node(
+            spec,
+            server,
+            facts,
+            paths,
+            home=home,
+            previous=read_kept(paths.plan),
+            reserved=reserved_by_others(home, spec.name, spec.namespace),
+            texts=named.for_seed if named else {},
+        )
+    except NoPlan as exc:
+        faults.add(exc.problems)
+        needs = exc.needs
+    if decided is None or server is None or named is None or faults.found:
+        _look_at_needs(needs, paths, faults, facts)
+        raise InvalidNodeFile(loaded.document.in_order(relocated(faults.found, loaded.document)))
     doubts = [*limits.doubts(spec, facts), *size_doubts(decided)]
     return Decided(decided, relocated(doubts, loaded.document), server, named.digests)
+
+
+def _facts_of(home: Home, spec: NodeSpec, facts: HostFacts, faults: Faults) -> HostFacts:
+    """This machine as the node sees it, with its own QEMU; what cannot be seen is left open."""
+    from infrasim.plan import limits
+
+    previous = read_plan(home.node(spec.name).plan)
+    namespace, program = spec.namespace, spec.compute.qemu_bin
+    if namespace is not None:
+        inside = faults.tried(lambda: _facts_inside(namespace, facts))
+        facts = inside or replace(facts, knows_network=False)
+    if previous is not None and living(read_state(home.node(spec.name).state)):
+        facts = facts.without(udp=previous.sockets("udp"), tcp=previous.sockets("tcp"))
+    if program is not None:
+        other = faults.tried(lambda: _with_own_qemu(home, facts, program))
+        facts = other or replace(facts, ask_qemu=None, try_qemu=None)
+    faults.add(limits.faults(spec, facts))
+    return facts
+
+
+def _look_at_needs(needs: NodePlan | Needs, paths: NodePaths, faults: Faults, facts: HostFacts) -> None:
+    """What else keeps a node from starting whose file is wrong already."""
+    from infrasim.runtime.needs import check_needs  # late: only a wrong file pays for it
+
+    known = needs if facts.knows_network else replace(needs, links=())
+    # That this machine cannot be asked is said when nothing else is wrong.
+    with contextlib.suppress(HostError, ProgramError):
+        faults.tried(lambda: check_needs(known, paths))
 
 
 def _with_own_qemu(home: Home, facts: HostFacts, program: str) -> HostFacts:

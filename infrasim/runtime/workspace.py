@@ -15,7 +15,7 @@ from infrasim.host.image_format import image_format
 from infrasim.host.probe import QEMU_IMG_PROGRAM, require_program
 from infrasim.host.process import run
 from infrasim.paths import Home, NodePaths
-from infrasim.plan.model import AliasSpec, DiskSpec, NodePlan, read_plan
+from infrasim.plan.model import AliasSpec, DiskSpec, Needs, NodePlan, read_plan
 from infrasim.runtime.copies import begin_copies
 from infrasim.runtime.images import file_fault, image_faults, note_base
 from infrasim.runtime.logs import other_owner
@@ -29,7 +29,7 @@ LOG_MOST_BYTES = 4 * 1024 * 1024
 _PERSONALITY_STATE = "sdr.*"
 
 
-def check_inputs(plan: NodePlan, paths: NodePaths) -> None:
+def check_inputs(plan: NodePlan | Needs, paths: NodePaths) -> None:
     """Refuse images and other files of the user's that cannot be used, before anything is written.
 
     Raises:

@@ -43,9 +43,15 @@ def node_file_problems(
 
 
 def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
-    """The same problems on the lines of ``document`` that their dotted paths point to."""
+    """The same problems on the lines of ``document`` that their dotted paths point to.
+
+    Those of another document, such as a server type's, stay where they are.
+    """
     found = []
     for problem in error.problems:
+        if problem.file or not problem.path:
+            found.append(replace(problem, file=problem.file or document.file))
+            continue
         path = undotted(problem.path)
         at = document.problem(_value_place(document, path), path, problem.message, problem.hint)
         found.append(replace(problem, file=at.file, line=at.line, column=at.column))

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from fake_qemu import FakeQemu
 
-from infrasim.errors import HostError, UsageError
-from infrasim.host import probe
+from infrasim.errors import HostError, InvalidNodeFile, UsageError
+from infrasim.host import links, probe
 from infrasim.host.facts import HostFacts, KvmVerdict
+from infrasim.host.links import Link
 from infrasim.paths import Home
-from infrasim.runtime import checking, node_map, planning
+from infrasim.runtime import node_map, passthrough, planning
 from infrasim.runtime.checking import Verdict, check
 from infrasim.spec.setting import parse_settings
 
@@ -80,7 +81,7 @@ def test_memory_that_this_machine_has_not(home: Home, size: int, problems: int, 
 def test_a_device_of_this_machine_takes_all_of_the_memory(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "check_devices", lambda plan: None)
+    monkeypatch.setattr(passthrough, "check_devices", lambda plan: None)
     monkeypatch.setattr(
         probe, "gather_facts", lambda cache, with_kvm: dataclasses.replace(FACTS, memory_free_mib=500)
     )
@@ -105,6 +106,115 @@ def test_faults_of_plan_and_machine_come_together(home: Home) -> None:
         "compute.cpu.type",
         "compute.cpu.quantities",
     ]
+
+
+EVERYTHING = """\
+type: quanta_d51
+serial_number: SSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSS
+compute:
+  cpu: {quantities: 3, type: host}
+  memory: {size: 16000000, nodes: 2}
+  kvm_enabled: true
+  kernel: /none/kernel
+  smbios: {type2: {location: x}, type17: [{locator: Z9, size: 16000000}]}
+  storage_backend:
+  - {type: megasas, bus: none, drives: [{file: /none/disk}]}
+  - drives: [{slot: 1}, {slot: 1}, {slot: 1}]
+  - {type: virtio-scsi, drives: [{bootindex: 1}]}
+  cdroms: [/none/a.iso, /none/b.iso]
+  networks:
+  - {bus: nowhere}
+  - {network_mode: tap, network_name: lo}
+  - {network_mode: macvtap, network_name: none0}
+  pcie-passthrough: [{host: 'ffff:ff:1f.7', bootindex: 1}]
+  cloud_init: {user_data: /none/user, meta_data: /none/meta, network_config: /none/network}
+bmc:
+  address: 203.0.113.9
+  fru9: {board: {name: x}}
+  historyfru: 0
+racadm: {address: 203.0.113.9}
+"""
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "links", lambda: {"lo": Link("lo", "", "", 1500)})
+
+
+@pytest.mark.usefixtures("network")
+def test_everything_that_is_wrong_comes_at_once(home: Home) -> None:
+    lines = said(home, EVERYTHING)[0]
+    storage = "compute.storage_backend"
+    assert [line.split(": ")[1] for line in lines] == [
+        "serial_number",
+        "compute.cpu.quantities",
+        "compute.cpu.type",
+        "compute.memory.size",
+        "compute.kvm_enabled",
+        "compute.kernel",
+        "compute.smbios.type17[0].locator",
+        f"{storage}[0].bus",
+        f"{storage}[0].drives[0].file",
+        f"{storage}[1].drives[1].slot",
+        f"{storage}[1].drives[2].slot",
+        "compute.cdroms[0]",
+        "compute.cdroms[1]",
+        "compute.networks[0].bus",
+        "compute.networks[1].network_name",
+        "compute.networks[2].network_name",
+        "compute.pcie-passthrough[0].host",
+        "compute.pcie-passthrough[0].bootindex",
+        "compute.cloud_init.user_data",
+        "compute.cloud_init.meta_data",
+        "compute.cloud_init.network_config",
+        "bmc.address",
+        "bmc.fru9.board.name",
+        "bmc.historyfru",
+        "racadm",
+    ]
+
+
+@pytest.mark.usefixtures("network")
+def test_a_plan_tells_of_everything_too(home: Home) -> None:
+    home.map_file("n").write_text(EVERYTHING)
+    (checked,) = check(home, ["n"])
+    with pytest.raises(InvalidNodeFile) as caught:
+        planning.plan(home, "n")
+    assert caught.value.problems == checked.problems
+    assert not home.node("n").workspace.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        # What needs the namespace, such as addresses and bridges, is not looked for elsewhere.
+        (
+            "namespace: none\nbmc: {address: 203.0.113.9}\ncompute: {kernel: /none, networks: "
+            "[{network_mode: bridge, network_name: none}, {bus: nowhere}]}",
+            ["namespace", "compute.kernel", "compute.networks[1].bus"],
+        ),
+        # What the server is made of is in a file that is not there.
+        (
+            "compute: {smbios: {file: /none/table}, cpu: {quantities: 3}, kernel: /none, "
+            "networks: [{bus: no}]}",
+            ["compute.smbios.file", "compute.kernel", "compute.networks[0].bus"],
+        ),
+        # Nobody can be on a port that cannot be.
+        (
+            "compute: {kernel: /none, pcie_topology: {root_port: [{id: a, slot: 1}, {id: b, slot: 1}]}, "
+            "networks: [{bus: b}, {bus: nowhere}]}",
+            ["compute.kernel", "compute.pcie_topology.root_port[1].slot"],
+        ),
+        # Threads of processors that cannot be run nowhere.
+        (
+            "compute: {cpu: {quantities: 3}, memory: {nodes: 3}, kernel: /none}",
+            ["compute.cpu.quantities", "compute.kernel"],
+        ),
+    ],
+)
+def test_nothing_follows_from_what_is_not_known(home: Home, text: str, keys: list[str]) -> None:
+    lines = said(home, f"type: quanta_d51\n{text}\n")[0]
+    assert [line.split(": ")[1] for line in lines] == keys
 
 
 def test_a_machine_without_programs_is_no_fault_of_the_file(
@@ -187,7 +297,7 @@ def test_an_image_of_two_nodes(home: Home, tmp_path: Path) -> None:
 
 
 def test_a_device_of_two_nodes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "check_devices", lambda plan: None)
+    monkeypatch.setattr(passthrough, "check_devices", lambda plan: None)
     first, second = pair(
         home,
         "compute: {pcie-passthrough: [{host: '3:0.0'}]}\n",
