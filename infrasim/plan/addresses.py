@@ -16,7 +16,7 @@ from pathlib import Path
 from infrasim.errors import UsageError
 from infrasim.host.facts import HostFacts, Reserved, Socket
 from infrasim.plan.fault import problem
-from infrasim.plan.model import Kept
+from infrasim.plan.model import VNC_FIRST_PORT, Kept
 
 # The first node is where users of an IPMI tool look first; the others share one /24 behind it.
 FIRST_ADDRESS = "127.0.0.1"
@@ -144,7 +144,7 @@ def vnc_display(facts: HostFacts, reserved: Reserved, previous: Kept | None, add
     """
     kept = [previous.vnc_display] if previous and previous.vnc_display is not None else []
     for display in chain(kept, range(FIRST_DISPLAY, _DISPLAYS_MOST)):
-        if display not in reserved.vnc_displays and facts.tcp_free(address, 5900 + display):
+        if display not in reserved.vnc_displays and facts.tcp_free(address, VNC_FIRST_PORT + display):
             return display
     raise UsageError("no VNC display is free", hint="set compute.vnc_display in the node file")
 

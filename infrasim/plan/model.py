@@ -31,6 +31,9 @@ RACADM = "racadm"
 # What the port is for where ipmi_sim itself takes commands.
 IPMI_CONSOLE = "ipmi_sim's console"
 
+# The TCP port of display 0. Source: RFC 6143 section 1.
+VNC_FIRST_PORT = 5900
+
 _Container = typing.TypeVar("_Container", dict[str, Any], list[Any])
 
 # Raised when a plan.json of an older infrasim cannot be read by this one.
@@ -329,7 +332,7 @@ class NodePlan(Frozen):
     @property
     def vnc_port(self) -> int:
         """TCP port of the screen."""
-        return 5900 + self.vnc_display
+        return VNC_FIRST_PORT + self.vnc_display
 
     @property
     def kept(self) -> Kept:

@@ -10,19 +10,21 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from infrasim.bmc.conf import serial_line_argv, vbmc_conf
 from infrasim.bmc.settings import CoreSettings, OtherChannel
 from infrasim.errors import InvalidNodeFile, Problem
 from infrasim.frozen import Frozen
-from infrasim.host.facts import Accelerator, HostFacts, Reserved
+from infrasim.host.facts import Accelerator, HostFacts, Reserved, Socket
 from infrasim.paths import Home, NodePaths
 from infrasim.personality.compiler import CompiledPersonality
 from infrasim.personality.identity import NodeIdentity
 from infrasim.personality.model import BMC_ADDRESS, Personality
 from infrasim.personality.smbios import Bios
 from infrasim.plan import addresses
+from infrasim.plan.claims import claims, own_faults
 from infrasim.plan.controllers import lacking_sectors, other_kinds
 from infrasim.plan.fault import Faults, fault, problem
 from infrasim.plan.features import wrong_features
@@ -34,6 +36,7 @@ from infrasim.plan.model import (
     IPMI_SIM,
     QEMU,
     SOCAT,
+    VNC_FIRST_PORT,
     AliasSpec,
     Binding,
     BmcPlan,
@@ -138,6 +141,7 @@ def plan_node(
     node_uuid = uuid.UUID(wanted) if wanted else addresses.node_uuid(home.root, paths.name, facts)
     taken = reserved or Reserved()
     given = _Given(spec, personality, facts, paths, home, previous, taken, texts or {}, node_uuid)
+    faults.add(own_faults(spec))
     parts = _decide(given, faults)
     faults.tried(lambda: check_macs(spec.compute, node_uuid, taken))
     found = _host_parts(given, faults)
@@ -214,6 +218,8 @@ def _decide(given: _Given, faults: Faults) -> _Parts | None:
         cores = previous.cores if previous else ()
         bound = faults.tried(lambda: binding(compute, layout.total, facts, reserved, cores))
     accelerator = faults.tried(lambda: _accelerator(spec, facts))
+    # What the file gives to something else is not free either.
+    facts = _with_own_ports(facts, spec)
     if facts.knows_network:
         display = compute.vnc_display
         if display is None:
@@ -248,6 +254,19 @@ def _decide(given: _Given, faults: Faults) -> _Parts | None:
         racadm=racadm,
         memory=memory,
         binding=bound,
+    )
+
+
+def _with_own_ports(facts: HostFacts, spec: NodeSpec) -> HostFacts:
+    """This machine, as if the ports that the file asks for were bound."""
+    own: dict[str, set[Socket]] = {"UDP port": set(), "TCP port": set()}
+    for claim in claims(spec):
+        if claim.what in own:
+            own[claim.what].add(Socket(claim.address, int(claim.value)))
+    return dataclasses.replace(
+        facts,
+        udp_in_use=facts.udp_in_use | own["UDP port"],
+        tcp_in_use=facts.tcp_in_use | own["TCP port"],
     )
 
 
@@ -500,7 +519,7 @@ def _ports(parts: _Parts, host_parts: tuple[HostPart, ...]) -> tuple[PortSpec, .
         PortSpec("ipmi_sim", "tcp", bmc.private_address, bmc.channel_port),
         *((PortSpec(IPMI_CONSOLE, "tcp", "127.0.0.1", console),) if console else ()),
         *((parts.racadm.port,) if parts.racadm else ()),
-        PortSpec("VNC screen", "tcp", _VNC_ADDRESS, 5900 + parts.vnc_display),
+        PortSpec("VNC screen", "tcp", _VNC_ADDRESS, VNC_FIRST_PORT + parts.vnc_display),
         *(port for part in host_parts for port in part.ports),
     )
 
@@ -510,7 +529,8 @@ def _disk_faults(disks: Sequence[DiskSpec], reserved: Reserved) -> Iterator[Prob
         if disk.path in reserved.disks and not disk.is_shared:
             message = f"disk image {disk.path} belongs to node {reserved.disks[disk.path]}"
             yield fault(disk.key, message, "two nodes cannot write one image")
-        if any(disk.path == other.path and not disk.is_shared for other in disks[:number]):
+        written = (Path(normpath(other.path)) for other in disks[:number])
+        if not disk.is_shared and Path(normpath(disk.path)) in written:
             yield fault(disk.key, f"disk image {disk.path} is named twice", "")
 
 

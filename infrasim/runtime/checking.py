@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from infrasim.errors import HostError, InfrasimError, InvalidNodeFile, Problem, ProgramError, UsageError
 from infrasim.frozen import Frozen
 from infrasim.host import probe
 from infrasim.paths import Home
-from infrasim.plan.claims import Node, claims, clashes
+from infrasim.plan.claims import Node, claims, clashes, own_faults
 from infrasim.runtime.needs import check_needs
 from infrasim.runtime.node_map import fitting, load_registered, read_node, read_registered
 from infrasim.runtime.node_text import read_text
-from infrasim.runtime.planning import decide, problems_on_lines_of
+from infrasim.runtime.planning import decide, problems_on_lines_of, relocated
 
 if TYPE_CHECKING:
     from infrasim.host.facts import HostFacts
     from infrasim.plan.origins import Origin
     from infrasim.spec.document import Setting
     from infrasim.spec.load import LoadedNode
+
+# By name.
+Interfaces: TypeAlias = Mapping[str, Sequence[str]]
 
 
 class Verdict(Frozen):
@@ -56,14 +59,10 @@ class _Findings:
 
     target: str
     loaded: LoadedNode | None = None
+    is_registered: bool = False
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     unseen: str = ""
-
-    @property
-    def node(self) -> Node | None:
-        """What it asks for; None if it cannot be read."""
-        return None if self.loaded is None else _node(self.loaded)
 
     def verdict(self) -> Verdict:
         """What was found, in the file's order."""
@@ -91,19 +90,24 @@ def check(
     for each in found:
         if each.loaded is not None and (each.unseen or not here):
             _compare_with_type(home, each)
-    given = [each.node for each in found if each.node is not None]
-    names = {node.name for node in given}
-    nodes = [*given, *_registered(home, except_for=names)]
-    for each in found:
-        for problem, is_grave in clashes(each.node, nodes) if each.node else ():
+    interfaces = _interfaces(found) if here else {}
+    given = [
+        (each, _node(each.loaded, interfaces, is_registered=each.is_registered))
+        for each in found
+        if each.loaded
+    ]
+    names = {node.name for _, node in given}
+    nodes = [*(node for _, node in given), *_registered(home, interfaces, except_for=names)]
+    for each, node in given:
+        for problem, is_grave in clashes(node, nodes):
             (each.problems if is_grave else each.warnings).append(problem)
     return tuple(each.verdict() for each in found)
 
 
 def clashes_with_registered(home: Home, loaded: LoadedNode) -> tuple[Problem, ...]:
     """What a node file asks for that another registered one asks for too."""
-    node = _node(loaded)
-    return tuple(problem for problem, _ in clashes(node, _registered(home, except_for={node.name})))
+    node = _node(loaded, {})
+    return tuple(problem for problem, _ in clashes(node, _registered(home, {}, except_for={node.name})))
 
 
 def explain(
@@ -132,14 +136,23 @@ def explain(
     return loaded, origins(loaded, plan, home.node(loaded.spec.name), server), unseen
 
 
-def _node(loaded: LoadedNode) -> Node:
-    return Node(loaded.spec.name, loaded.document, tuple(claims(loaded.spec)))
+def _node(loaded: LoadedNode, interfaces: Interfaces, *, is_registered: bool = False) -> Node:
+    asked = tuple(claims(loaded.spec, interfaces))
+    return Node(loaded.spec.name, loaded.document, asked, is_registered)
+
+
+def _interfaces(found: Iterable[_Findings]) -> Interfaces:
+    """The addresses of this machine, if a file names an interface."""
+    specs = [each.loaded.spec for each in found if each.loaded]
+    doors = [door for spec in specs for door in (spec.bmc, spec.racadm) if door is not None]
+    return probe.interface_addresses() if any(door.interface for door in doors) else {}
 
 
 def _read(home: Home, target: str, settings: Sequence[Setting]) -> _Findings:
     found = _Findings(target)
     try:
         if "/" not in target and target in home.registered():
+            found.is_registered = True
             path, text = read_registered(home, target)
             found.loaded = read_node(home, path, text, name=target, settings=settings)
         elif (path := Path(target)).exists():
@@ -156,12 +169,12 @@ def _read(home: Home, target: str, settings: Sequence[Setting]) -> _Findings:
     return found
 
 
-def _registered(home: Home, *, except_for: set[str]) -> list[Node]:
+def _registered(home: Home, interfaces: Interfaces, *, except_for: set[str]) -> list[Node]:
     nodes = []
     for name in home.registered():
         if name not in except_for:
             try:
-                nodes.append(_node(load_registered(home, name)))
+                nodes.append(_node(load_registered(home, name), interfaces, is_registered=True))
             except InfrasimError:
                 # It has problems of its own, which are not this file's.
                 continue
@@ -186,6 +199,7 @@ def _look_around(home: Home, found: Sequence[_Findings]) -> None:
 def _compare_with_type(home: Home, found: _Findings) -> None:
     """What a plan would find too."""
     assert found.loaded is not None
+    found.problems += relocated(own_faults(found.loaded.spec), found.loaded.document)
     try:
         fitting(home, found.loaded)
     except InvalidNodeFile as exc:

@@ -401,10 +401,52 @@ def test_a_qemu_of_ones_own_that_has_more_is_accepted_and_else_named(home: Home,
         (forward("127.0.0.1"), forward("127.0.0.2"), False),
         (forward("127.0.0.1"), forward("0.0.0.0"), True),
         ("compute: {vnc_display: 3}", "compute: {vnc_display: 4}", False),
+        ("compute: {vnc_display: 3}", "ipmi_console_port: 5903", True),
     ],
 )
 def test_what_is_the_same_and_what_is_not(home: Home, one: str, two: str, clash: bool) -> None:
     assert bool(pair(home, one, two, here=False)[0].problems) is clash
+
+
+@pytest.mark.parametrize(
+    "mine", ["cdrom: {}", "image: {}", "storage_backend: [{{drives: [{{backing_file: {}}}]}}]"]
+)
+def test_an_image_that_one_node_writes_and_another_reads(home: Home, tmp_path: Path, mine: str) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"raw")
+    reader = f"compute: {{{mine.format(image)}}}\n"
+    drive = f"{{file: {tmp_path}/x/../disk.img, format: raw}}"
+    writer = f"compute: {{storage_backend: [{{drives: [{drive}]}}]}}\n"
+    for pair_of in ((reader, writer), (writer, reader)):
+        first, second = pair(home, *pair_of, here=False)
+        assert [len(first.problems), len(second.problems)] == [1, 1]
+    assert pair(home, reader, reader, here=False)[0].problems == ()
+
+
+def test_two_files_of_one_node_name(home: Home) -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(f"{folder}/n.yml").write_text("compute:\n  vnc_display: 3\n")
+    first, second = check(home, ["a/n.yml", "b/n.yml"])
+    assert [str(problem) for problem in first.problems] == [
+        "a/n.yml:2:16: compute.vnc_display: VNC display 3 is asked for by node n too (see b/n.yml:2)"
+    ]
+    assert [warning.message for warning in second.warnings] == [
+        "another file that is checked here is of a node 'n', too"
+    ]
+    # A file that is checked twice, or is to replace the registered one, is one node.
+    node_map.add(home, "n", Path("a/n.yml"))
+    for targets in (["a/n.yml", "a/n.yml"], ["n", "b/n.yml"]):
+        assert [(each.problems, each.warnings) for each in check(home, targets)] == [((), ())] * 2
+
+
+def test_an_interface_has_the_address_of_another_node(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = dataclasses.replace(FACTS, ask_interfaces=lambda: {"lo": ("127.0.0.1",)})
+    monkeypatch.setattr(probe, "gather_facts", lambda cache, with_kvm: facts)
+    first, _ = pair(home, "bmc: {interface: lo}\n", "bmc: {address: 127.0.0.1}\n")
+    assert [str(problem).partition(" is asked")[0] for problem in first.problems] == [
+        "one.yml:1:18: bmc.interface: UDP port 623 at 127.0.0.1"
+    ]
 
 
 def test_registered_nodes_count_too_but_not_the_node_itself(home: Home) -> None:
@@ -434,3 +476,63 @@ def test_a_setting_can_be_the_one_too_many(home: Home) -> None:
     assert [str(problem).split(" is asked")[0] for problem in found.problems] == [
         "--set compute.vnc_display: VNC display 7"
     ]
+
+
+# --- one file beside itself
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "ipmi_console_port: 5905\ncompute:\n  vnc_display: 5\n  networks:\n  - port_forward:\n"
+            "    - {outside: 5905, inside: 22}\n",
+            [
+                "1:20: ipmi_console_port: TCP port 5905 at 127.0.0.1 is that of compute.vnc_display already",
+                "6:17: compute.networks[0].port_forward[0].outside: TCP port 5905 at 127.0.0.1 is that of "
+                "compute.vnc_display already",
+            ],
+        ),
+        (
+            "bmc: {address: 127.8.0.1}\ncompute: {networks: [{port_forward: [{protocol: udp, outside: 623, "
+            "inside: 623, address: 0.0.0.0}]}]}\n",
+            [
+                "2:63: compute.networks[0].port_forward[0].outside: UDP port 623 at 0.0.0.0 is that of "
+                "bmc.address already"
+            ],
+        ),
+        (
+            "sol_device: /tmp/port\nserial_socket: /tmp/./port\n",
+            ["2:16: serial_socket: path /tmp/port is that of sol_device already"],
+        ),
+        ("compute: {vnc_display: 5}\nipmi_console_port: 5906\n", []),
+    ],
+)
+def test_what_one_file_asks_for_twice(home: Home, text: str, found: list[str]) -> None:
+    Path("n.yml").write_text(text)
+    for here in (True, False):
+        (checked,) = check(home, ["n.yml"], here=here)
+        assert [str(each).removeprefix("n.yml:").partition(" (")[0] for each in checked.problems] == found
+
+
+def test_an_image_that_is_read_and_written(home: Home, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"raw")
+    written = f"{{file: {tmp_path}/./disk.img, format: raw}}"
+    lines = said(home, f"compute: {{cdrom: {image}, storage_backend: [{{drives: [{written}]}}]}}\n")[0]
+    (line,) = (line.partition(": ")[2] for line in lines)
+    assert line == (
+        f"compute.storage_backend[0].drives[0].file: image {image} is that of compute.cdrom already "
+        "(an image that is written cannot be read as another disk)"
+    )
+    twice = f"compute: {{storage_backend: [{{drives: [{written}, {{file: {image}, format: raw}}]}}]}}\n"
+    assert "is named twice" in said(home, twice)[0][0]
+    read = f"compute: {{cdrom: {image}, storage_backend: [{{drives: [{{backing_file: {image}}}]}}]}}\n"
+    assert said(home, read)[0] == []
+
+
+def test_what_is_chosen_for_a_node_goes_round_what_its_file_asks_for(home: Home) -> None:
+    rules = "{outside: 5901, inside: 1}, {protocol: udp, outside: 623, inside: 2}"
+    home.map_file("n").write_text(f"compute: {{networks: [{{port_forward: [{rules}]}}]}}\n")
+    decided = planning.plan(home, "n").plan
+    assert (decided.vnc_display, decided.bmc.address) == (2, "127.0.1.1")
