@@ -117,7 +117,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 def _given(document: Document, path: Path, value: Any) -> Origin | None:
     """The row of a value that the file or the command line gives; None for any other."""
-    for spelling in _spellings(path):
+    for spelling in _places(path):
         mark = document.stands_in(spelling)
         given = None if mark is None else _value_at(document, spelling)
         # A text in place of a mapping is the value of one of its keys; the others are left out.
@@ -129,16 +129,9 @@ def _given(document: Document, path: Path, value: Any) -> Origin | None:
     return None
 
 
-def _spellings(path: Path) -> Iterator[Path]:
-    """Where a value may stand: under its key, an old one, or as the text in place of a mapping."""
-    yield path
-    for old, now in legacy.MOVED.items():
-        if now == path:
-            yield old
-    for pattern, new in legacy.RENAMED.items():
-        section, _, old_key = pattern.rpartition(".")
-        if path[-1:] == (new,) and legacy.pattern(path[:-1]) == section:
-            yield (*path[:-1], old_key)
+def _places(path: Path) -> Iterator[Path]:
+    """Where a value may stand: under its key or an old one, in place of its mapping, or once for several."""
+    yield from legacy.spellings(path)
     if len(path) > 1:
         yield path[:-1]
     if path[-3:-2] == ("namespaces",):

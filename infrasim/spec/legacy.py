@@ -8,7 +8,7 @@ and ``fruN`` for the key of any FRU device.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from infrasim.spec.checks import is_fru_key
 from infrasim.spec.document import Path
@@ -161,6 +161,18 @@ def pattern(path: Path) -> str:
             step = "fruN"
         text += "[]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def spellings(path: Path) -> Iterator[Path]:
+    """Where a value may stand: under its key, or under one that was its."""
+    yield path
+    for old, now in MOVED.items():
+        if now == path:
+            yield old
+    for place, new in RENAMED.items():
+        section, _, old_key = place.rpartition(".")
+        if path[-1:] == (new,) and pattern(path[:-1]) == section:
+            yield (*path[:-1], old_key)
 
 
 def renamed_value(path: Path, value: object) -> str | None:

@@ -52,10 +52,15 @@ def relocate(error: InvalidNodeFile, document: Document) -> InvalidNodeFile:
         if problem.file or not problem.path:
             found.append(replace(problem, file=problem.file or document.file))
             continue
-        path = undotted(problem.path)
+        path = _as_spelled(undotted(problem.path), document)
         at = document.problem(_value_place(document, path), path, problem.message, problem.hint)
-        found.append(replace(problem, file=at.file, line=at.line, column=at.column))
+        found.append(at)
     return InvalidNodeFile(found, hint=error.hint)
+
+
+def _as_spelled(path: Path, document: Document) -> Path:
+    """``path`` as the file has it: under an old key, if it has that one."""
+    return next((each for each in legacy.spellings(path) if document.stands_in(each)), path)
 
 
 def _problems(fault: Fault, document: Document, moved: Mapping[Path, Path]) -> Iterator[Problem]:

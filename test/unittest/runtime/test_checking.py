@@ -217,6 +217,17 @@ def test_nothing_follows_from_what_is_not_known(home: Home, text: str, keys: lis
     assert [line.split(": ")[1] for line in lines] == keys
 
 
+def test_what_stands_under_an_old_key_is_told_of_there(home: Home) -> None:
+    Path("part.inc").write_text("\nmodel: host\n")
+    lines = said(
+        home, f"compute:\n  serial_number: {'S' * 64}\n  cpu:\n    quantities: 2\n    model: host\n"
+    )[0]
+    places = [": ".join(line.split(": ")[:2]) for line in lines]
+    assert places == ["n.yml:2:18: compute.serial_number", "n.yml:5:12: compute.cpu.model"]
+    (line,) = said(home, "compute:\n  cpu: !include part.inc\n")[0]
+    assert line.startswith("part.inc:2:8: compute.cpu.model: ")
+
+
 def test_a_machine_without_programs_is_no_fault_of_the_file(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
