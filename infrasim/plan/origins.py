@@ -6,8 +6,9 @@ decided for the node on this machine, or is the built-in default.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -23,8 +24,10 @@ from infrasim.plan.model import QEMU, NodePlan
 from infrasim.spec import legacy
 from infrasim.spec.document import Document, Path, dotted, undotted
 from infrasim.spec.load import LoadedNode
-from infrasim.spec.node import Bmc
+from infrasim.spec.node import Bmc, NodeSpec
 
+# QEMU's names of interfaces to the BMC begin so.
+_INTERFACE = "isa-ipmi-"
 # What follows a value that has a row of its own.
 _FOLLOWERS = frozenset({"sn"})
 
@@ -75,7 +78,7 @@ def origins(
 
     The texts of FRU devices that only ``server`` has come last.
     """
-    made = dict(_made(plan, paths)) if plan else {}
+    made = dict(_made(plan, paths, loaded.spec)) if plan else {}
     from_type = dict(_of_type(plan, paths)) if plan else {}
     inventory = dict(_fru_texts(loaded.spec.bmc, server)) if server else {}
     from_type |= inventory
@@ -156,24 +159,68 @@ def _value_at(document: Document, path: Path) -> Any:
     return value
 
 
-def _made(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
+def _made(plan: NodePlan, paths: NodePaths, spec: NodeSpec) -> Iterator[tuple[Path, Any]]:
     """What was decided for the node, by the keys that could have said it."""
     compute: Path = ("compute",)
     yield ("serial_number",), plan.serial_number
     yield (*compute, "uuid"), plan.uuid
     yield (*compute, "kvm_enabled"), plan.host.accelerator.value == "kvm"
-    argv = plan.process(QEMU).argv
-    if "-cpu" in argv:
-        yield (*compute, "cpu", "type"), argv[argv.index("-cpu") + 1].partition(",")[0]
+    yield from _made_of_argv(plan.process(QEMU).argv, spec)
     yield (*compute, "vnc_display"), plan.vnc_display
     yield ("bmc", "address"), plan.bmc.address
-    for disk in plan.disks:
-        yield undotted(disk.key), str(disk.path)
+    if plan.racadm is not None:
+        yield ("racadm", "address"), plan.racadm.address
+        yield ("racadm", "port"), plan.racadm.port
     hardware = _hardware(plan, paths)
+    drives = [drive for each in hardware.get("controllers", ()) for drive in each["drives"]]
+    said = {drive["image"]: drive for drive in drives}
+    for disk in plan.disks:
+        key = undotted(disk.key)
+        yield key, str(disk.path)
+        drive = said.get(str(disk.path), {})
+        yield (*key[:-1], "serial"), drive.get("serial_number") or None
+        yield (*key[:-1], "wwn"), int(wwn, 16) if (wwn := drive.get("wwn")) else None
     for number, card in enumerate(hardware.get("cards", ())):
         place = (*compute, "networks", number)
         yield (*place, "mac"), card["mac"]
         yield (*place, "device"), card["device"]
+
+
+def _made_of_argv(argv: Sequence[str], spec: NodeSpec) -> Iterator[tuple[Path, Any]]:
+    """What QEMU was given of what the file leaves out."""
+    compute: Path = ("compute",)
+    yield (*compute, "qemu_bin"), argv[0]
+    options = [(flag, *_properties(text)) for flag, text in itertools.pairwise(argv)]
+    for flag, first, properties in options:
+        match flag:
+            case "-cpu":
+                yield (*compute, "cpu", "type"), first
+            case "-smp":
+                yield (*compute, "cpu", "quantities"), int(first)
+                for name in ("sockets", "cores", "threads"):
+                    yield (*compute, "cpu", name), int(properties[name])
+            case "-boot":
+                yield (*compute, "boot", "splash-time"), int(properties["splash-time"])
+    topology = spec.compute.pcie_topology
+    ports: list[tuple[Path, str]] = []
+    if topology is not None:
+        place: Path = (*compute, "pcie_topology")
+        ports += (((*place, "root_port", number), each.id) for number, each in enumerate(topology.root_port))
+        ports += (
+            ((*place, "switch", number, "downstream", below), each.id)
+            for number, switch in enumerate(topology.switch)
+            for below, each in enumerate(switch.downstream)
+        )
+    devices = {properties.get("id"): properties for flag, _, properties in options if flag == "-device"}
+    for path, name in ports:
+        for key in ("chassis", "slot"):
+            yield (*path, key), int(devices[name][key], 0)
+
+
+def _properties(text: str) -> tuple[str, dict[str, str]]:
+    """The first word of an option, and its properties, none of which is asked for that has a comma."""
+    first, *words = text.split(",")
+    return first, {name: value for name, _, value in (word.partition("=") for word in (first, *words))}
 
 
 def _of_type(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
@@ -187,6 +234,12 @@ def _of_type(plan: NodePlan, paths: NodePaths) -> Iterator[tuple[Path, Any]]:
             value = getattr(found, field, None)
             if value not in (None, "") and key not in _FOLLOWERS:
                 yield ("compute", "smbios", section, key), value
+    for flag, text in itertools.pairwise(plan.process(QEMU).argv):
+        first, properties = _properties(text)
+        if flag == "-device" and first.startswith(_INTERFACE):
+            yield ("compute", "ipmi", "interface"), first.removeprefix(_INTERFACE)
+            for key in ("ioport", "irq"):
+                yield ("compute", "ipmi", key), int(properties[key], 0)
     for number, module in enumerate(_hardware(plan, paths).get("modules", ())):
         place: Path = ("compute", "smbios", "type17", number)
         yield (*place, "locator"), module["locator"]

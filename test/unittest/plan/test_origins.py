@@ -114,6 +114,44 @@ def test_what_is_decided_for_the_node() -> None:
     assert str(disk.value).startswith("/home/lab/.infrasim/n/disks/")
 
 
+def test_what_qemu_and_the_racadm_shell_are_given() -> None:
+    switch = "{upstream: [{id: u, bus: a}], downstream: [{id: d}]}"
+    ports = f"root_port: [{{id: a, slot: 3}}, {{id: b}}], switch: [{switch}]"
+    found = rows(
+        f"type: dell_r730\nracadm: {{}}\ncompute:\n  cpu: {{cores: 4}}\n  pcie_topology: {{{ports}}}\n"
+        "  storage_backend:\n  - {type: mptsas1068, drives: [{}, {serial: MINE}]}\n"
+    )
+    for key, value in (
+        ("racadm.address", "127.0.0.1"),
+        ("racadm.port", 10022),
+        ("compute.qemu_bin", "q"),
+        ("compute.cpu.quantities", 8),
+        ("compute.cpu.sockets", 2),
+        ("compute.cpu.threads", 1),
+        ("compute.boot.splash-time", 300),
+        ("compute.pcie_topology.root_port[0].chassis", 1),
+        ("compute.pcie_topology.root_port[1].slot", 1),
+        ("compute.pcie_topology.switch[0].downstream[0].slot", 2),
+    ):
+        assert said(found, key) == (value, "made at start")
+    assert said(found, "compute.cpu.cores") == (4, "n.yml:4")
+    assert said(found, "compute.pcie_topology.root_port[0].slot") == (3, "n.yml:5")
+    drive = "compute.storage_backend[0].drives"
+    for key in (f"{drive}[0].serial", f"{drive}[0].wwn", f"{drive}[1].wwn"):
+        assert found[key].source is Source.MADE
+        assert found[key].value
+    assert said(found, f"{drive}[1].serial") == ("MINE", "n.yml:7")
+
+
+def test_the_interface_to_the_bmc_is_of_the_type_unless_the_file_says_else() -> None:
+    found = rows()
+    assert said(found, "compute.ipmi.interface") == ("kcs", "server type dell_r730")
+    assert said(found, "compute.ipmi.ioport") == (0xCA8, "server type dell_r730")
+    own = rows("type: dell_r730\ncompute: {ipmi: {ioport: 0xca2}}\n")
+    assert said(own, "compute.ipmi.ioport") == (0xCA2, "n.yml:2")
+    assert said(own, "compute.ipmi.irq")[1] == "server type dell_r730"
+
+
 def test_what_the_server_type_says() -> None:
     found = rows()
     assert said(found, "compute.smbios.type4.cores") == (6, "server type dell_r730")
