@@ -22,6 +22,8 @@ from infrasim.personality.model import (
 from infrasim.personality.sdr import FullSensor, Record, Sensor
 
 _SEL_ENTRY_BYTES = 16
+# Reservation, partial addition and deletion. Source: IPMI 2.0 table 31-2.
+_SEL_OPERATIONS = 0x0E
 
 
 class SensorAnswers(Frozen, kw_only=True):
@@ -67,6 +69,7 @@ def controller(address: int, device_id: bytes, sdr_info: bytes | None) -> Contro
 def event_log(info: bytes) -> EventLog:
     """The event log by the answer to Get SEL Info; how many entries fit follows from what is used and free.
 
+    That it tells its allocation is said of every node's log, and no matter of a type.
     Source: IPMI 2.0 section 31.2.
 
     Raises:
@@ -75,7 +78,7 @@ def event_log(info: bytes) -> EventLog:
     if len(info) < 14:
         raise DataError(f"Get SEL Info: {len(info)} bytes, wanted 14")
     used, free = int.from_bytes(info[1:3], "little"), int.from_bytes(info[3:5], "little")
-    return EventLog(min(used + free // _SEL_ENTRY_BYTES, 0xFFFF), info[13] & 0x0F)
+    return EventLog(min(used + free // _SEL_ENTRY_BYTES, 0xFFFF), info[13] & _SEL_OPERATIONS)
 
 
 def sensor_state(record: Record, answers: SensorAnswers) -> SensorState | None:

@@ -43,7 +43,7 @@ def test_a_controller_that_says_too_little() -> None:
 
 
 def test_an_event_log_holds_what_is_used_and_what_is_free() -> None:
-    info = bytes.fromhex("51 0200 603e 00000000 00000000 8a")
+    info = bytes.fromhex("51 0200 603e 00000000 00000000 8b")
     assert event_log(info) == EventLog(1000, 0x0A)
     with pytest.raises(DataError, match="Get SEL Info: 13 bytes, wanted 14"):
         event_log(info[:13])
