@@ -5,6 +5,7 @@ An override changes the ``bootindex`` of running devices; the firmware reads the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -66,18 +67,17 @@ class BootDevice(Frozen):
 def number_devices(
     devices: Iterable[tuple[str, BootClass, int | None]], order: str
 ) -> tuple[BootDevice, ...]:
-    """Give every device its boot index: its own where the node file has one, else by class.
+    """Give every device its boot index: its own from the node file, else one behind all these, by class.
 
+    QEMU too puts devices with an index before those without.
     ``devices`` are (device id, class, index from the node file or None) in the machine's order;
     ``order`` is letters of ``ORDER_LETTERS``, and classes it leaves out follow in n, c, d order.
     """
     listed = list(devices)
-    taken = {index for _, _, index in listed if index is not None}
+    first = max((index + 1 for _, _, index in listed if index is not None), default=FIRST_INDEX)
     letters = order + "".join(letter for letter in ORDER_LETTERS if letter not in order)
     ranks = [ORDER_LETTERS[letter] for letter in letters]
-    free = (
-        number for number in range(FIRST_INDEX, FIRST_INDEX + len(listed) + len(taken)) if number not in taken
-    )
+    free = itertools.count(first)
     by_rank = sorted(listed, key=lambda device: ranks.index(device[1]))
     numbered = {
         name: BootDevice(name, kind, next(free) if index is None else index) for name, kind, index in by_rank

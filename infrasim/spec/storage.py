@@ -173,7 +173,8 @@ class Image(Part):
         None,
         ge=0,
         le=65535,
-        description="Place in the order of boot, smallest first; `boot_order` decides for disks without one.",
+        description="Place in the order of boot, smallest first and before all without one, of which "
+        "`boot_order` decides.",
         examples=[1],
     )
 

@@ -55,6 +55,11 @@ def test_index_of_the_node_file_is_kept_and_given_to_no_other() -> None:
     ]
 
 
+def test_what_has_an_index_of_the_node_file_goes_before_what_has_none() -> None:
+    devices = [("nic0", NETWORK, None), ("d0", DISK, 7), ("d1", DISK, 3)]
+    assert [each.index for each in number_devices(devices, "ncd")] == [8, 7, 3]
+
+
 def test_no_devices() -> None:
     assert number_devices([], "ncd") == ()
     assert order_with((), BootSelector.PXE) == ()
@@ -78,8 +83,8 @@ def test_override_puts_its_class_first(selector: BootSelector | None, expected: 
 
 def test_override_hands_round_the_indexes_of_the_node_file() -> None:
     devices = number_devices([("nic0", NETWORK, None), ("d0", DISK, 0), ("d1", DISK, 7)], "ncd")
-    assert order_with(devices, None) == (("d0", 0), ("nic0", 1), ("d1", 7))
-    assert order_with(devices, BootSelector.PXE) == (("nic0", 0), ("d0", 1), ("d1", 7))
+    assert order_with(devices, None) == (("d0", 0), ("d1", 7), ("nic0", 8))
+    assert order_with(devices, BootSelector.PXE) == (("nic0", 0), ("d0", 7), ("d1", 8))
 
 
 def test_override_for_what_the_machine_does_not_have_changes_nothing() -> None:
@@ -107,7 +112,8 @@ def test_any_machine(
     assert [(device.device_id, device.boot_class) for device in devices] == [entry[:2] for entry in listed]
     assert len({device.index for device in devices}) == len(devices)
     for device, (_, _, wanted) in zip(devices, listed, strict=True):
-        assert device.index == wanted or (wanted is None and device.index >= FIRST_INDEX)
+        asked = [index for _, _, index in listed if index is not None]
+        assert device.index == wanted or (wanted is None and device.index > max([FIRST_INDEX - 1, *asked]))
     ordered = order_with(devices, selector)
     assert sorted(ordered) == sorted(
         zip([name for name, _ in ordered], sorted(device.index for device in devices), strict=True)
