@@ -30,6 +30,14 @@ _VALUES: dict[str, Any] = {
     "compute.smbios.type17[].size": 4096,
     "bmc.insecure": False,
     "compute.kvm_enabled": False,
+    # No two devices in one place.
+    "compute.networks[].addr": "0a.0",
+    "compute.pcie_topology.root_bus[].addr": "0b.0",
+    "compute.pcie_topology.root_port[].addr": "0c.0",
+    "compute.pcie_topology.switch[].upstream[].addr": "00.0",
+    "compute.pcie_topology.switch[].downstream[].slot": 4,
+    "compute.pcie-passthrough[].bus": "downstream1",
+    "compute.pcie-passthrough[].addr": "00.0",
 }
 
 Tree = dict[str, Any]
