@@ -15,7 +15,7 @@ STORAGE = HostPart((Device("ich9-ahci", "sata0", "k"), DISK))
 def test_devices_of_every_part_share_one_order_of_boot() -> None:
     assert boot_devices([STORAGE, NETWORKS], "ncd") == (
         BootDevice("sata0-0", BootClass.DISK, 7),
-        BootDevice("nic0", BootClass.NETWORK, 1),
+        BootDevice("nic0", BootClass.NETWORK, 8),
     )
 
 
