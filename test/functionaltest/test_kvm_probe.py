@@ -39,7 +39,8 @@ def test_a_guest_that_hangs_ends_even_if_infrasim_was_killed(tmp_path: Path) -> 
     assert asker.wait(COMMAND_TIMEOUT_S) == -signal.SIGKILL
     pid, _, *fields = started.read_text().split()
     guest = Identity(int(pid), int(fields[19]), boot_id())
-    wait_for(lambda: not alive(guest), what="the end of the guest")
+    # It may have so many seconds of a processor, and must get them first.
+    wait_for(lambda: not alive(guest), timeout_s=COMMAND_TIMEOUT_S, what="the end of the guest")
 
 
 def test_verdict_is_the_same_in_doctor_status_and_plan(scratch: Lab) -> None:
