@@ -48,10 +48,11 @@ def processor_time_s(words: Sequence[str]) -> float:
 
 
 def _without(path: str) -> str:
-    """The setting that takes a key away: of a card on a bridge the whole card, of devices all of them."""
+    """The setting that takes a key away: of a card on a bridge the whole card, of devices and CD-ROMs all."""
     if card := re.match(r"compute\.networks\[\d+\]", path):
         return f"{card[0]}={{}}"
-    return "compute.pcie-passthrough=" if path.startswith("compute.pcie-passthrough") else f"{path}="
+    listed = re.match(r"compute\.(pcie-passthrough|cdroms)", path)
+    return f"{listed[0] if listed else path}="
 
 
 def what_is_elsewhere(home: Home) -> tuple[str, ...]:

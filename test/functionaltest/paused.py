@@ -154,6 +154,8 @@ def paused(home: Lab, name: str = NODE, /, **settings: Any) -> Iterator[Machine]
     write_workspace(planned, paths)
     decided = planned.plan
     with contextlib.ExitStack() as running, tempfile.TemporaryFile() as said:
+        for alias in decided.aliases:
+            running.callback(alias.path.unlink)
 
         def start(argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
