@@ -84,7 +84,7 @@ def get_allocation_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
 
     def units(told: bytes) -> bytes:
         free = int.from_bytes(told[_FREE], "little") // _RECORD_SIZE
-        most = int.from_bytes(told[_ENTRIES], "little") + free
+        most = min(int.from_bytes(told[_ENTRIES], "little") + free, 0xFFFF)
         return b"".join(each.to_bytes(2, "little") for each in (most, _RECORD_SIZE, free, free)) + b"\x01"
 
     return answered(bmc.engine.ask_at_once(NetFn.STORAGE, GET_INFO, b""), units)

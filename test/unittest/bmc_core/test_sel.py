@@ -160,3 +160,5 @@ def test_the_log_has_room_for_so_many_entries() -> None:
     assert log.say(0x41) == "00 00 04 10 00 ff 03 ff 03 01"
     assert log.ask(STORAGE, 0x40)[-1] & 0x01, "and the log says that it tells so"
     assert log.say(0x41, "00") == "c7"
+    log.engine.answers[(STORAGE, 0x40)] = b"\x51" + b"\xff" * 4 + bytes(9)
+    assert log.say(0x41) == "00 ff ff 10 00 ff 0f ff 0f 01", "more than the answer has room for"
