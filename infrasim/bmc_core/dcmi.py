@@ -25,7 +25,6 @@ _CAPABILITIES_REVISION, _CONFIGURATION_REVISION = 2, 1
 _NO_CHANNEL = 0xFF
 # Of the manageability access capabilities. Source: table 6-2, parameter 1.
 _SECONDARY_LAN = 0x04
-_SEL_RECORD_SIZE = 16
 _MOST_SEL_ENTRIES = 0x0FFF
 # GUID, host name in DHCP, asset tag; temperatures; measured every second. Source: section 6.1.1, table 6-3.
 _ATTRIBUTES = bytes([0x07, 0x01, 1])
@@ -127,9 +126,8 @@ async def get_capabilities(bmc: Bmc, request: Request) -> bytes:
 
 async def _log_size(bmc: Bmc) -> int:
     """How many events the log has room for; it does not roll over."""
-    info = await bmc.engine.ask(NetFn.STORAGE, sel.GET_INFO)
-    used, free = (int.from_bytes(info[at : at + 2], "little") for at in (1, 3))
-    return min(used + free // _SEL_RECORD_SIZE, _MOST_SEL_ENTRIES)
+    used, free = sel.entries(await bmc.engine.ask(NetFn.STORAGE, sel.GET_INFO))
+    return min(used + free, _MOST_SEL_ENTRIES)
 
 
 def get_asset_tag(bmc: Bmc, request: Request) -> bytes:

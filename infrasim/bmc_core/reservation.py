@@ -6,6 +6,8 @@ from infrasim.bmc_core.codes import Completion
 from infrasim.bmc_core.message import Refused
 
 _MOST = 0xFFFF
+# What Clear is to do. Source: IPMI 2.0 sections 31.9 and 33.16.
+_ERASE, _ERASE_STATUS = 0xAA, 0x00
 
 
 class Reservation:
@@ -36,3 +38,16 @@ class Reservation:
             return
         if not self._is_valid or number != self._last:
             raise Refused(Completion.RESERVATION_LOST)
+
+    def allows_clear(self, data: bytes) -> bool:
+        """Whether a request clears everything; False if it only asks how far that is, which needs none.
+
+        Raises:
+            Refused: it is no such request, or as of ``need``.
+        """
+        if data[2:5] != b"CLR" or data[5] not in (_ERASE, _ERASE_STATUS):
+            raise Refused(Completion.INVALID_FIELD)
+        if data[5] == _ERASE_STATUS:
+            return False
+        self.need(data)
+        return True

@@ -43,7 +43,7 @@ _OPERATIONS = 0x2F
 # Of Add and Partial Add SDR: the header tells another length than came. Source: IPMI 2.0 table 33-7.
 _LENGTH_MISMATCH = 0x80
 _PARTIAL, _COMPLETE = 0, 1
-_ERASE, _ERASE_STATUS, _ERASED = 0xAA, 0x00, 0x01
+_ERASED = 0x01
 
 
 @dataclass
@@ -324,10 +324,7 @@ def delete_sdr(bmc: Bmc, request: Request) -> bytes:
 def clear_repository(bmc: Bmc, request: Request) -> bytes:
     """It is empty at once: who asks how far that is needs no reservation. Source: IPMI 2.0 section 33.16."""
     data = request.need(6)
-    if data[2:5] != b"CLR" or data[5] not in (_ERASE, _ERASE_STATUS):
-        raise Refused(Completion.INVALID_FIELD)
-    if data[5] == _ERASE:
-        bmc.sdr_repository.reservation.need(data)
+    if bmc.sdr_repository.reservation.allows_clear(data):
         bmc.sdr_repository.clear()
     return bytes([_ERASED])
 

@@ -35,7 +35,6 @@ _ENTRIES, _FREE = slice(1, 3), slice(3, 5)
 _TELLS_ALLOCATION = 0x01
 _NEVER = bytes(4)
 _UNSPECIFIED_TIME = b"\xff\xff\xff\xff"
-_ERASE, _ERASE_STATUS = 0xAA, 0x00
 _ERASURE_COMPLETE = b"\x01"
 
 
@@ -78,13 +77,19 @@ def get_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     return answered(ask_engine(bmc, request), bmc.sel.info)
 
 
+def entries(info: bytes) -> tuple[int, int]:
+    """How many there are, and how many more the log has room for, by Get SEL Info."""
+    used, free = (int.from_bytes(info[part], "little") for part in (_ENTRIES, _FREE))
+    return used, free // _RECORD_SIZE
+
+
 def get_allocation_info(bmc: Bmc, request: Request) -> bytes | Awaitable[bytes]:
     """A unit is an entry. Source: IPMI 2.0 section 31.3."""
     request.need(0)
 
     def units(told: bytes) -> bytes:
-        free = int.from_bytes(told[_FREE], "little") // _RECORD_SIZE
-        most = min(int.from_bytes(told[_ENTRIES], "little") + free, 0xFFFF)
+        used, free = entries(told)
+        most = min(used + free, 0xFFFF)
         return b"".join(each.to_bytes(2, "little") for each in (most, _RECORD_SIZE, free, free)) + b"\x01"
 
     return answered(bmc.engine.ask_at_once(NetFn.STORAGE, GET_INFO, b""), units)
@@ -134,10 +139,7 @@ async def delete_entry(bmc: Bmc, request: Request) -> bytes:
 async def clear(bmc: Bmc, request: Request) -> bytes:
     """It is empty at once: who asks how far that is needs no reservation. Source: IPMI 2.0 section 31.9."""
     data = request.need(6)
-    if data[2:5] != b"CLR" or data[5] not in (_ERASE, _ERASE_STATUS):
-        raise Refused(Completion.INVALID_FIELD)
-    if data[5] == _ERASE:
-        bmc.sel.reservation.need(data)
+    if bmc.sel.reservation.allows_clear(data):
         await bmc.engine.ask(NetFn.STORAGE, _CLEAR, _NO_RESERVATION + data[2:])
         bmc.sel.reservation.void()
         bmc.sel.erased()

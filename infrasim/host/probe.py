@@ -34,8 +34,7 @@ from infrasim.host.facts import (
 )
 from infrasim.host.namespace import inside
 from infrasim.host.process import boot_id, describe_exit, find_program, run
-from infrasim.host.reservation import name as reservation_name
-from infrasim.host.reservation import reserved
+from infrasim.host.reservation import reservation_name, reserved
 
 QEMU_PROGRAM = "qemu-system-x86_64"
 QEMU_IMG_PROGRAM = "qemu-img"

@@ -21,7 +21,7 @@ def reserve(protocol: str, place: Socket) -> socket.socket | None:
     """Have a port of one's own until the socket is closed; None if another node has it."""
     mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        mark.bind(f"\0{name(protocol, place)}")
+        mark.bind(f"\0{reservation_name(protocol, place)}")
     except OSError:
         mark.close()
         return None
@@ -43,6 +43,6 @@ def reserved(protocol: str) -> Iterable[Socket]:
             yield Socket(address, int(port))
 
 
-def name(protocol: str, place: Socket) -> str:
+def reservation_name(protocol: str, place: Socket) -> str:
     """The name of the socket that means a port, such as ``infrasim/port/tcp/127.0.0.1/5901``."""
     return f"{_NAME}/{protocol}/{place.address}/{place.port}"

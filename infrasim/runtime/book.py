@@ -25,7 +25,7 @@ from infrasim.host.facts import WILDCARDS, Socket
 from infrasim.host.files import write_atomic
 from infrasim.host.image_format import QCOW2_MAGIC
 from infrasim.host.process import find_program
-from infrasim.host.reservation import name as reservation_name
+from infrasim.host.reservation import reservation_name
 from infrasim.jsonform import from_json
 from infrasim.packages.catalogue import PROGRAMS
 from infrasim.paths import Home, NodePaths

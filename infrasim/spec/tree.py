@@ -28,6 +28,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from infrasim.errors import InfrasimError, InvalidNodeFile, Problem
+from infrasim.spec.words import SWITCHES
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Path: TypeAlias = tuple["str | int", ...]
@@ -39,14 +40,8 @@ MAX_INCLUDES = 64
 MAX_INCLUDE_DEPTH = 8
 INCLUDE = "!include"
 
-# Where a document for somebody else stands that reads YAML 1.1, and what such words mean there.
-# Source: YAML 1.1, "Boolean Language-Independent Type"; cloud-init reads by PyYAML.
+# Where a document for somebody else stands that reads YAML 1.1: cloud-init reads by PyYAML.
 _OLD_YAML: Path = ("compute", "cloud_init")
-_OLD_BOOLEANS = {
-    spelled: meant
-    for word, meant in (("yes", True), ("on", True), ("no", False), ("off", False))
-    for spelled in (word, word.capitalize(), word.upper())
-}
 
 _WORDS: dict[str, Value] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -328,8 +323,8 @@ class Builder:
                 value = self._scalars[text]
             except KeyError:
                 value = self._plain(text, event)
-            if text in _OLD_BOOLEANS and self._path()[: len(_OLD_YAML)] == _OLD_YAML:
-                value = _OLD_BOOLEANS[text]
+            if text in SWITCHES and self._path()[: len(_OLD_YAML)] == _OLD_YAML:
+                value = SWITCHES[text]
         self.count += 1
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)
